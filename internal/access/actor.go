@@ -1,0 +1,54 @@
+// Package access decides who may: actors, API keys, actions, and the permit that a use case must
+// hold before it opens, returns or changes anything.
+package access
+
+// EnvironmentID is the bare ULID of an environment: the first field of every key and every AAD.
+type EnvironmentID string
+
+// OnWire is the id as clients see it (contract section 4, IDs).
+func (e EnvironmentID) OnWire() string { return "environment_" + string(e) }
+
+// Kind tells what kind of credential made an actor. There is no zero kind: the zero Actor may nothing.
+type Kind int
+
+// The kinds of credential. Tickets, flow states and widget tokens get theirs with Pipes.
+const (
+	KindAPIKey Kind = iota + 1
+)
+
+// Actor is an authenticated caller. It is a parameter of every use case, never hidden in a context.
+// Only this package can make one that is not zero.
+type Actor struct {
+	kind Kind
+	env  EnvironmentID
+	id   string
+	name string
+	role Role
+	// revision is that of the API key record the caller was authenticated against; [Gate.Recheck]
+	// compares it after the fence.
+	revision int64
+}
+
+// Environment is where the actor acts; an actor never crosses it.
+func (a Actor) Environment() EnvironmentID { return a.env }
+
+// ID is "key_" and the API key's ULID.
+func (a Actor) ID() string {
+	if a.kind == 0 {
+		return ""
+	}
+	return "key_" + a.id
+}
+
+// Name is the API key's label.
+func (a Actor) Name() string { return a.name }
+
+// Source is the contract's actor_source.
+func (a Actor) Source() string { return "api" }
+
+// Call is one request of an actor: what every exported method of vault and pipes takes first.
+type Call struct {
+	Actor Actor
+	// RequestID is ours, never the caller's; audit records and error bodies carry it.
+	RequestID string
+}

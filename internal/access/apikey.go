@@ -1,0 +1,119 @@
+package access
+
+import (
+	"crypto/rand"
+	"errors"
+	"hash/crc32"
+	"strings"
+	"time"
+
+	"culvert/internal/id"
+	"culvert/internal/secret"
+)
+
+// The text form of an API key, 107 characters:
+//
+//	sk_<environment ULID>_<key ULID>_<32 random bytes in base 62>_<CRC-32 in base 62>
+//
+// All parts are of fixed width, so that scanners find keys with one regular expression and prove them
+// by the checksum (IEEE, over everything before its underscore). The checksum is no secret and no
+// protection: it lets a typing error or a truncated paste be refused without a look-up.
+const (
+	keyPrefix     = "sk_"
+	ulidChars     = 26
+	secretBytes   = 32
+	secretChars   = 43
+	checksumChars = 6
+
+	keyIDAt    = len(keyPrefix) + ulidChars + 1
+	secretAt   = keyIDAt + ulidChars + 1
+	checksumAt = secretAt + secretChars + 1
+	keyChars   = checksumAt + checksumChars
+)
+
+const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+// ErrMalformedKey means that a text is no API key. It says no more: the text may be a key with one
+// wrong character.
+var ErrMalformedKey = errors.New("access: malformed API key")
+
+// APIKey is a well-formed API key: nobody has compared it with anything yet. [Gate.Authenticate] does.
+type APIKey struct {
+	// Environment and ID are what the key claims to be; ID is a bare ULID. Both may be shown.
+	Environment EnvironmentID
+	ID          string
+	text        secret.Bytes
+}
+
+// Text is the whole key as clients send it.
+func (k APIKey) Text() secret.Bytes { return k.text }
+
+// ParseAPIKey reads the text form. It costs the same few hundred nanoseconds for every text of the
+// right length and looks nothing up. The error is [ErrMalformedKey] and repeats nothing of the text.
+func ParseAPIKey(text string) (APIKey, error) {
+	if len(text) != keyChars || !strings.HasPrefix(text, keyPrefix) ||
+		text[keyIDAt-1] != '_' || text[secretAt-1] != '_' || text[checksumAt-1] != '_' {
+		return APIKey{}, ErrMalformedKey
+	}
+	env, keyID := text[len(keyPrefix):keyIDAt-1], text[keyIDAt:secretAt-1]
+	if !id.IsULID(env) || !id.IsULID(keyID) || !isBase62(text[secretAt:checksumAt-1]) ||
+		checksum(text[:checksumAt-1]) != text[checksumAt:] {
+		return APIKey{}, ErrMalformedKey
+	}
+	return APIKey{Environment: EnvironmentID(env), ID: keyID, text: secret.New([]byte(text))}, nil
+}
+
+// GenerateAPIKey makes a new key for an environment, with 256 bits from crypto/rand. The time goes
+// into its id. It fails only if env is no ULID.
+func GenerateAPIKey(env EnvironmentID, at time.Time) (APIKey, error) {
+	if !id.IsULID(string(env)) {
+		return APIKey{}, errors.New("access: environment id is no ULID")
+	}
+	var random [secretBytes]byte
+	_, _ = rand.Read(random[:])
+	keyID := id.ULID(at)
+	text := make([]byte, 0, keyChars)
+	text = append(text, keyPrefix...)
+	text = append(text, env...)
+	text = append(text, '_')
+	text = append(text, keyID...)
+	text = append(text, '_')
+	text = appendBase62(text, random[:], secretChars)
+	sum := checksum(string(text))
+	text = append(text, '_')
+	text = append(text, sum...)
+	return APIKey{Environment: env, ID: keyID, text: secret.New(text)}, nil
+}
+
+func checksum(text string) string {
+	sum := crc32.ChecksumIEEE([]byte(text))
+	big := []byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)}
+	return string(appendBase62(nil, big, checksumChars))
+}
+
+// appendBase62 appends number (big endian) as exactly width digits. It destroys number. 43 digits
+// hold 256 bits and 6 digits hold 32: nothing is cut off.
+func appendBase62(dst, number []byte, width int) []byte {
+	start := len(dst)
+	dst = append(dst, make([]byte, width)...)
+	for i := width - 1; i >= 0; i-- {
+		rest := 0
+		for j, b := range number {
+			rest = rest<<8 | int(b)
+			number[j] = byte(rest / len(base62))
+			rest %= len(base62)
+		}
+		dst[start+i] = base62[rest]
+	}
+	return dst
+}
+
+func isBase62(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if !('0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z') {
+			return false
+		}
+	}
+	return true
+}

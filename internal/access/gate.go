@@ -1,0 +1,174 @@
+package access
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"time"
+
+	"culvert/internal/outage"
+)
+
+// ErrUnauthenticated means that a credential is worth nothing (401). Unknown, wrong, revoked, expired
+// and tampered with are one error on purpose.
+var ErrUnauthenticated = errors.New("access: unauthenticated")
+
+// GateConfig is what a [Gate] needs. All fields but Now are required.
+type GateConfig struct {
+	Keys    KeyStore
+	Peppers Peppers
+	// Now defaults to [time.Now].
+	Now func() time.Time
+	// Report is told of an API key record that failed its integrity check, or names another key than
+	// asked. The caller of the key sees nothing but a 401; Report leaves the audit record and counts
+	// the metric. It is called at most once in each Authenticate and Recheck, on their goroutine.
+	Report func(ctx context.Context, keyID string, err error)
+}
+
+// Gate decides who a caller is and what an actor may do. It is immutable and safe for concurrent use.
+type Gate struct {
+	keys    KeyStore
+	peppers Peppers
+	now     func() time.Time
+	report  func(ctx context.Context, keyID string, err error)
+	// dummy stands in for the hash of a key that does not exist, and keys the hash of a text whose
+	// environment has no pepper here: random, so that nothing a client sends can equal it.
+	dummy [sha256.Size]byte
+}
+
+// NewGate checks the config.
+func NewGate(c GateConfig) (*Gate, error) {
+	if c.Keys == nil || c.Peppers == nil || c.Report == nil {
+		return nil, errors.New("access: gate needs Keys, Peppers and Report")
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	g := &Gate{keys: c.Keys, peppers: c.Peppers, now: c.Now, report: c.Report}
+	_, _ = rand.Read(g.dummy[:])
+	return g, nil
+}
+
+// Authenticate tells whose key it is. The error is [ErrUnauthenticated], or an outage.Error if it
+// cannot be known.
+//
+// A key that fails is looked up a second time behind a fence, so that a key works on every replica
+// from the moment its creation is acknowledged. Whatever the reason of the failure, the same steps
+// are taken: an attacker who holds a key id learns nothing from the time it takes, neither that the
+// id exists nor that it is revoked. What stays observable is a map hit against a map miss.
+func (g *Gate) Authenticate(ctx context.Context, key APIKey) (Actor, error) {
+	if key.ID == "" {
+		return Actor{}, ErrUnauthenticated
+	}
+	hash, hashErr := g.peppers.Pepper(key.Environment, key.text)
+	if hashErr != nil || len(hash) == 0 {
+		hash = g.unpeppered(key)
+	}
+	actor, err := g.match(ctx, key, hash)
+	if errors.Is(err, ErrUnauthenticated) {
+		if err := g.keys.Fence(ctx); err != nil {
+			return Actor{}, fmt.Errorf("fence: %w", err)
+		}
+		actor, err = g.match(ctx, key, hash)
+	}
+	var broken *brokenRecord
+	if errors.As(err, &broken) {
+		g.report(ctx, key.ID, broken.cause)
+		return Actor{}, ErrUnauthenticated
+	}
+	return actor, err
+}
+
+// brokenRecord is a key record whose integrity failed. It matches [ErrUnauthenticated], because to the
+// caller it is an absent one.
+type brokenRecord struct{ cause error }
+
+func (e *brokenRecord) Error() string   { return "access: API key record: " + e.cause.Error() }
+func (e *brokenRecord) Is(t error) bool { return t == ErrUnauthenticated }
+
+// match looks the record up and compares the hash of what was sent with the record's, or with the
+// dummy: the same work either way.
+func (g *Gate) match(ctx context.Context, key APIKey, hash []byte) (Actor, error) {
+	record, revision, err := g.lookup(ctx, key.Environment, key.ID)
+	want := record.Hash
+	if err != nil || len(want) == 0 {
+		want = g.dummy[:]
+	}
+	equal := subtle.ConstantTimeCompare(hash, want) == 1
+	switch {
+	case err != nil:
+		return Actor{}, err
+	case !equal || !record.usable(g.now()):
+		return Actor{}, ErrUnauthenticated
+	}
+	return Actor{
+		kind: KindAPIKey, env: record.Environment, id: record.ID, name: record.Name,
+		role: record.Role, revision: revision,
+	}, nil
+}
+
+// lookup maps the store's errors: an outage stays one, absent is [ErrUnauthenticated], all else is a
+// broken record.
+func (g *Gate) lookup(ctx context.Context, env EnvironmentID, keyID string) (KeyRecord, int64, error) {
+	record, revision, err := g.keys.APIKey(ctx, env, keyID)
+	switch {
+	case err == nil && (record.ID != keyID || record.Environment != env):
+		return KeyRecord{}, 0, &brokenRecord{errors.New("record of another key")}
+	case err == nil:
+		return record, revision, nil
+	case errors.Is(err, ErrNoKey):
+		return KeyRecord{}, 0, ErrUnauthenticated
+	case outage.Of(err) != nil, ctx.Err() != nil:
+		return KeyRecord{}, 0, err
+	default:
+		return KeyRecord{}, 0, &brokenRecord{err}
+	}
+}
+
+// unpeppered costs what a peppered hash costs and equals none: it is keyed with a secret of this
+// process, and covers what the key claims to be, because only package keys may look at its text.
+func (g *Gate) unpeppered(key APIKey) []byte {
+	var input [keyChars]byte
+	copy(input[:], key.ID)
+	mac := hmac.New(sha256.New, g.dummy[:])
+	_, _ = mac.Write(input[:])
+	return mac.Sum(nil)
+}
+
+// Authorize decides what can be decided without the record: the first statement of every exported
+// method of a use case. The permit opens nothing until it is completed. The error is [ErrDenied].
+func (g *Gate) Authorize(actor Actor, action Action) (Permit, error) {
+	if actor.kind == 0 || !actor.role.allows(action) {
+		return Permit{}, ErrDenied
+	}
+	return Permit{actor: actor, action: action}, nil
+}
+
+// Recheck looks at the actor's API key again once the read fence has passed, so that a revocation
+// holds on every replica from its acknowledgement on. An unchanged record costs one memory look-up.
+// A role that changed since the caller was authenticated is [ErrDenied], more rights or fewer: the
+// permit carries the old one. Other errors are those of [Gate.Authenticate].
+func (g *Gate) Recheck(ctx context.Context, p Permit) error {
+	a := p.actor
+	if a.kind == 0 {
+		return ErrUnauthenticated
+	}
+	record, revision, err := g.lookup(ctx, a.env, a.id)
+	var broken *brokenRecord
+	switch {
+	case errors.As(err, &broken):
+		g.report(ctx, a.id, broken.cause)
+		return ErrUnauthenticated
+	case err != nil:
+		return err
+	case !record.usable(g.now()):
+		return ErrUnauthenticated
+	case revision != a.revision && record.Role != a.role:
+		return ErrDenied
+	}
+	return nil
+}

@@ -1,0 +1,56 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"culvert/internal/secret"
+)
+
+// ErrNoKey means that no API key record stands at that id.
+var ErrNoKey = errors.New("access: no such API key")
+
+// KeyRecord is an API key as stored. The store adds a MAC over its etcd key and bytes: a writer of
+// etcd can neither make a key nor raise a role. A key id has one secret for ever; a key is replaced,
+// never given another secret.
+type KeyRecord struct {
+	ID          string        `cbor:"1,keyasint"`
+	Environment EnvironmentID `cbor:"2,keyasint"`
+	// Name is the label that answers and audit records show.
+	Name string `cbor:"3,keyasint"`
+	Role Role   `cbor:"4,keyasint"`
+	// Hash is the peppered HMAC of the key's whole text ([Peppers]): a reader of etcd or of a backup
+	// cannot test guesses against it.
+	Hash      []byte    `cbor:"5,keyasint"`
+	CreatedAt time.Time `cbor:"6,keyasint"`
+	// RevokedAt, once set, ends the key whatever the time is: clocks do not bring it back.
+	RevokedAt time.Time `cbor:"7,keyasint,omitzero"`
+	// ExpiresAt is the first moment at which the key no longer works; zero means never.
+	ExpiresAt time.Time `cbor:"8,keyasint,omitzero"`
+}
+
+// usable tells whether the record allows anything at all now.
+func (r *KeyRecord) usable(now time.Time) bool {
+	return r.RevokedAt.IsZero() && (r.ExpiresAt.IsZero() || now.Before(r.ExpiresAt))
+}
+
+// KeyStore finds API key records. internal/etcd implements it from a watch-fed cache: APIKey is a
+// memory look-up in the usual case. Both methods are safe for concurrent use and block for at most
+// five seconds.
+type KeyStore interface {
+	// APIKey returns the record and its revision, as this replica knows it: after a Fence that is at
+	// least what was acknowledged anywhere before the Fence began. [ErrNoKey] if there is none, an
+	// outage.Error if that cannot be known; any other error is a record whose integrity failed, and
+	// the caller treats it as absent.
+	APIKey(ctx context.Context, env EnvironmentID, keyID string) (KeyRecord, int64, error)
+	// Fence waits until this replica has seen every write acknowledged before the call. Its error is
+	// an outage.Error.
+	Fence(ctx context.Context) error
+}
+
+// Peppers hashes an API key's text under the environment's pepper, which no store ever sees in clear.
+type Peppers interface {
+	// Pepper is deterministic and works in memory. It fails if the environment is not known here.
+	Pepper(env EnvironmentID, apiKey secret.Bytes) ([]byte, error)
+}

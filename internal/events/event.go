@@ -1,0 +1,51 @@
+// Package events is the log of changes: what an event is, and the pages that GET /events serves.
+//
+// An event is written in the same transaction as the change it tells of, so that neither exists
+// without the other. Nothing publishes or subscribes: webhooks, exports and /events are readers of
+// the log.
+package events
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Type names what happened, in the spelling of contract section 3.
+type Type string
+
+// The events that Culvert writes itself. Read-type events of the contract (vault.data.read and the
+// like) are made from the audit log, never by a write per read.
+const (
+	DataCreated Type = "vault.data.created"
+	DataUpdated Type = "vault.data.updated"
+	DataDeleted Type = "vault.data.deleted"
+	KEKCreated  Type = "vault.kek.created"
+)
+
+// Event is a change that is about to be committed. The store gives it its id, which contains the
+// epoch, when the transaction is built.
+type Event struct {
+	Type Type
+	// Data is the contract's data object as JSON. It holds ids, names and key contexts; never a value.
+	Data json.RawMessage
+	// At is the moment of the change in UTC, to the millisecond.
+	At time.Time
+	// Node and Index name the audit record of the intent, so that an auditor can prove that every
+	// change has its record (design: completeness for writes).
+	Node  string
+	Index uint64
+}
+
+// Stored is an event as it stands in the log.
+type Stored struct {
+	// ID is "event_" and a ULID; it is an opaque cursor to clients.
+	ID string
+	Event
+}
+
+// Actor is the part of an event's data that names who caused it (contract section 3, "actor*").
+type Actor struct {
+	ID     string `json:"actor_id"`
+	Source string `json:"actor_source"`
+	Name   string `json:"actor_name"`
+}

@@ -1,0 +1,65 @@
+// Package record is the one encoding of what Culvert stores: a format byte, then CBOR in core
+// deterministic form (RFC 8949 section 4.2.1) with integer field names.
+//
+// The bytes are authenticated before they are decoded, by a MAC or as the AAD of a seal; decoding is
+// strict all the same, so that a record written by a later format is refused, not half understood.
+package record
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/fxamacker/cbor/v2"
+)
+
+// Format is the first byte of every record. A new layout gets a new byte and the old one stays readable.
+const Format = 1
+
+// ErrFormat means that bytes are no record of a format this program knows.
+var ErrFormat = errors.New("record: unknown format")
+
+// Codec encodes and decodes records. It is immutable; make one and pass it where it is needed.
+type Codec struct {
+	enc cbor.EncMode
+	dec cbor.DecMode
+}
+
+// NewCodec returns the codec of [Format].
+func NewCodec() (*Codec, error) {
+	options := cbor.CoreDetEncOptions()
+	options.Time = cbor.TimeRFC3339NanoUTC
+	enc, err := options.EncMode()
+	if err != nil {
+		return nil, fmt.Errorf("record encoder: %w", err)
+	}
+	dec, err := cbor.DecOptions{
+		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
+		ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
+		IndefLength:       cbor.IndefLengthForbidden,
+		TimeTag:           cbor.DecTagIgnored,
+	}.DecMode()
+	if err != nil {
+		return nil, fmt.Errorf("record decoder: %w", err)
+	}
+	return &Codec{enc: enc, dec: dec}, nil
+}
+
+// Encode returns the stored form of v.
+func (c *Codec) Encode(v any) ([]byte, error) {
+	body, err := c.enc.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("encode record: %w", err)
+	}
+	return append([]byte{Format}, body...), nil
+}
+
+// Decode reads the stored form into v. The error is [ErrFormat]; it does not repeat the bytes.
+func (c *Codec) Decode(b []byte, v any) error {
+	if len(b) == 0 || b[0] != Format {
+		return ErrFormat
+	}
+	if err := c.dec.Unmarshal(b[1:], v); err != nil {
+		return fmt.Errorf("%w: %T", ErrFormat, v)
+	}
+	return nil
+}
