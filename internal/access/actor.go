@@ -51,4 +51,6 @@ type Call struct {
 	Actor Actor
 	// RequestID is ours, never the caller's; audit records and error bodies carry it.
 	RequestID string
+	// Route is the template of the route that was called, for audit records; empty outside HTTP.
+	Route string
 }

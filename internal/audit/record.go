@@ -91,6 +91,7 @@ func For(call access.Call, action access.Action) Record {
 		ActorName:     call.Actor.Name(),
 		ActorSource:   call.Actor.Source(),
 		Action:        action,
+		Route:         call.Route,
 	}
 }
 
