@@ -12,6 +12,7 @@ const (
 	Etcd    = "etcd"
 	RootKey = "root_key"
 	Audit   = "audit"
+	Clock   = "clock"
 )
 
 // Kind tells what a caller may conclude.

@@ -1,0 +1,113 @@
+package etcd
+
+import (
+	"fmt"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"sync/atomic"
+
+	"culvert/internal/access"
+	"culvert/keys"
+)
+
+// item is one key as it was read: the raw bytes, and the record in them once its MAC was checked.
+// It is immutable but for the memo, and shared between readers.
+type item struct {
+	key string
+	// value is nil if the key does not exist.
+	value    []byte
+	revision int64
+	// memo is the verified and decoded record, so that a cached record is verified once.
+	memo atomic.Pointer[memo]
+}
+
+// memo is the outcome of opening an item: a record, or the error, for a broken record stays broken.
+type memo struct {
+	record any
+	err    error
+}
+
+func newItem(key string, kv *mvccpb.KeyValue) *item {
+	if kv == nil {
+		return &item{key: key}
+	}
+	return &item{key: key, value: kv.Value, revision: kv.ModRevision}
+}
+
+func (it *item) exists() bool { return it != nil && it.value != nil }
+
+// open returns the record in an item after its MAC was checked. The error is keys.ErrTampered for
+// anything that is not, byte for byte and at this very key, what this environment stored.
+func open[T any](s *Store, env access.EnvironmentID, it *item) (*T, error) {
+	if m := it.memo.Load(); m != nil {
+		if m.err != nil {
+			return nil, m.err
+		}
+		return m.record.(*T), nil
+	}
+	record := new(T)
+	err := s.authenticate(env, it.key, it.value, record)
+	it.memo.Store(&memo{record: record, err: err})
+	if err != nil {
+		return nil, err
+	}
+	return record, nil
+}
+
+// authenticate checks value = tag length ‖ tag ‖ body against the key, then decodes the body.
+func (s *Store) authenticate(env access.EnvironmentID, key string, value []byte, record any) error {
+	e, err := s.environments.Environment(env)
+	if err != nil {
+		return keys.ErrTampered
+	}
+	return verify(s.codec, e, key, value, record)
+}
+
+func verify(c codec, e *keys.Environment, key string, value []byte, record any) error {
+	if len(value) < 1 || len(value) < 1+int(value[0]) {
+		return keys.ErrTampered
+	}
+	tag, body := value[1:1+value[0]], value[1+value[0]:]
+	if err := e.VerifyMAC(key, body, tag); err != nil {
+		return keys.ErrTampered
+	}
+	if err := c.Decode(body, record); err != nil {
+		return keys.ErrTampered
+	}
+	return nil
+}
+
+// codec is what this package needs of record.Codec.
+type codec interface {
+	Encode(v any) ([]byte, error)
+	Decode(b []byte, v any) error
+}
+
+// put is the operation that stores a record under its MAC.
+func (s *Store) put(env access.EnvironmentID, key string, record any) (clientv3.Op, error) {
+	e, err := s.environments.Environment(env)
+	if err != nil {
+		return clientv3.Op{}, err
+	}
+	value, err := authentic(s.codec, e, key, record)
+	if err != nil {
+		return clientv3.Op{}, err
+	}
+	return clientv3.OpPut(s.client.abs(key), string(value)), nil
+}
+
+func authentic(c codec, e *keys.Environment, key string, record any) ([]byte, error) {
+	body, err := c.Encode(record)
+	if err != nil {
+		return nil, err
+	}
+	tag, err := e.MAC(key, body)
+	if err != nil {
+		return nil, fmt.Errorf("mac of %s record: %w", kindOf(key), err)
+	}
+	value := make([]byte, 0, 1+len(tag)+len(body))
+	value = append(value, byte(len(tag)))
+	value = append(value, tag...)
+	return append(value, body...), nil
+}

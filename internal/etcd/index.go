@@ -1,0 +1,267 @@
+package etcd
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"culvert/vault"
+)
+
+// chunkEntries is the size at which a chunk is split in two.
+const chunkEntries = 512
+
+// entry is what a list shows of an object, and what it is ordered by.
+type entry struct {
+	id   uuid.UUID
+	name string
+	// updated is microseconds since the Unix epoch.
+	updated  int64
+	revision int64
+	// broken is an object whose header failed its MAC: a page that would show it fails instead.
+	broken bool
+}
+
+// chunk is a run of entries in order of their ids. newest is at least the newest update in it, so that a
+// filter by time passes over a whole chunk at once.
+type chunk struct {
+	entries []entry
+	newest  int64
+}
+
+// listIndex is the objects of one environment in order of creation (of their UUIDv7 ids): what a page
+// costs does not depend on how many there are. About 100 bytes an object beside its name.
+type listIndex struct {
+	mu     sync.RWMutex
+	chunks []*chunk
+	count  int
+}
+
+// filter is what a query keeps.
+type filter struct {
+	search       string
+	updatedAfter int64 // microseconds; meaningful if byTime
+	byTime       bool
+}
+
+func newFilter(q vault.Query) filter {
+	f := filter{search: q.Search}
+	if !q.UpdatedAfter.IsZero() {
+		f.byTime, f.updatedAfter = true, q.UpdatedAfter.UnixMicro()
+	}
+	return f
+}
+
+func (f filter) skips(c *chunk) bool { return f.byTime && c.newest <= f.updatedAfter }
+
+// keeps passes a broken entry, whose name and time nobody can vouch for, so that it fails the page
+// instead of hiding.
+func (f filter) keeps(e *entry) bool {
+	return e.broken || (!f.byTime || e.updated > f.updatedAfter) && strings.Contains(e.name, f.search)
+}
+
+// put adds or replaces an entry unless a newer one is there. It reports whether the object is new.
+func (x *listIndex) put(e entry) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(x.chunks) == 0 {
+		x.chunks = []*chunk{{}}
+	}
+	ci := x.chunkOf(e.id)
+	c := x.chunks[ci]
+	i, found := c.find(e.id)
+	c.newest = max(c.newest, e.updated)
+	if found {
+		if c.entries[i].revision < e.revision {
+			c.entries[i] = e
+		}
+		return false
+	}
+	c.entries = slices.Insert(c.entries, i, e)
+	x.count++
+	if len(c.entries) > chunkEntries {
+		x.split(ci, i == len(c.entries)-1 && ci == len(x.chunks)-1)
+	}
+	return true
+}
+
+// split makes two chunks of one. Appending, the common case since ids grow, leaves the first full.
+func (x *listIndex) split(ci int, appending bool) {
+	c := x.chunks[ci]
+	at := len(c.entries) / 2
+	if appending {
+		at = len(c.entries) - 1
+	}
+	upper := &chunk{entries: slices.Clone(c.entries[at:]), newest: c.newest}
+	c.entries = slices.Clip(slices.Delete(c.entries, at, len(c.entries)))
+	x.chunks = slices.Insert(x.chunks, ci+1, upper)
+}
+
+// remove drops an object. newest stays a bound from above.
+func (x *listIndex) remove(id uuid.UUID) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(x.chunks) == 0 {
+		return
+	}
+	ci := x.chunkOf(id)
+	c := x.chunks[ci]
+	i, found := c.find(id)
+	if !found {
+		return
+	}
+	c.entries = slices.Delete(c.entries, i, i+1)
+	x.count--
+	if len(c.entries) == 0 && len(x.chunks) > 1 {
+		x.chunks = slices.Delete(x.chunks, ci, ci+1)
+	}
+}
+
+func (x *listIndex) len() int {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.count
+}
+
+// chunkOf is the chunk an id belongs to: the last one whose first entry is not behind it.
+func (x *listIndex) chunkOf(id uuid.UUID) int {
+	i, found := slices.BinarySearchFunc(x.chunks, id, func(c *chunk, id uuid.UUID) int {
+		if len(c.entries) == 0 {
+			return 0 // the only chunk of an empty index
+		}
+		return compare(c.entries[0].id, id)
+	})
+	if found || i == 0 {
+		return i
+	}
+	return i - 1
+}
+
+func (c *chunk) find(id uuid.UUID) (int, bool) {
+	return slices.BinarySearchFunc(c.entries, id, func(e entry, id uuid.UUID) int { return compare(e.id, id) })
+}
+
+func compare(a, b uuid.UUID) int { return strings.Compare(string(a[:]), string(b[:])) }
+
+// page answers a query. ok is false if it would show a broken entry.
+func (x *listIndex) page(q vault.Query) (p vault.Page, ok bool, err error) {
+	cursor, err := cursorOf(q)
+	if err != nil {
+		return vault.Page{}, false, err
+	}
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	f := newFilter(q)
+	// A page before a cursor is collected walking away from it, then turned around.
+	descending := q.Descending != (q.Before != "")
+	found := x.walk(cursor, descending, f, q.Limit+1)
+	more := len(found) > q.Limit
+	if more {
+		found = found[:q.Limit]
+	}
+	if len(found) == 0 {
+		return vault.Page{Data: []vault.Summary{}}, true, nil
+	}
+	behind := len(x.walk(&found[0].id, !descending, f, 1)) > 0
+	if q.Before != "" {
+		slices.Reverse(found)
+		more, behind = behind, more
+	}
+	for i := range found {
+		if found[i].broken {
+			return vault.Page{}, false, nil
+		}
+	}
+	return newPage(found, behind, more), true, nil
+}
+
+func newPage(found []entry, before, after bool) vault.Page {
+	p := vault.Page{Data: make([]vault.Summary, len(found))}
+	for i, e := range found {
+		p.Data[i] = vault.Summary{ID: vault.ObjectID(e.id.String()), Name: e.name, UpdatedAt: time.UnixMicro(e.updated).UTC()}
+	}
+	if before {
+		p.Before = p.Data[0].ID
+	}
+	if after {
+		p.After = p.Data[len(found)-1].ID
+	}
+	return p
+}
+
+// cursorOf is the position a page starts behind; nil is the end of the list the order begins at.
+func cursorOf(q vault.Query) (*uuid.UUID, error) {
+	text := q.After
+	if q.Before != "" {
+		text = q.Before
+	}
+	if text == "" {
+		return nil, nil
+	}
+	id, err := uuid.Parse(string(text))
+	if err != nil || id.Version() != 7 || id.String() != string(text) {
+		return nil, vault.ErrUnknownCursor
+	}
+	return &id, nil
+}
+
+// walk collects up to n entries that pass the filter, strictly behind the cursor in its direction.
+func (x *listIndex) walk(cursor *uuid.UUID, descending bool, f filter, n int) []entry {
+	if descending {
+		return x.walkDown(cursor, f, n)
+	}
+	var found []entry
+	ci, i := 0, 0
+	if cursor != nil && len(x.chunks) > 0 {
+		var same bool
+		ci = x.chunkOf(*cursor)
+		if i, same = x.chunks[ci].find(*cursor); same {
+			i++
+		}
+	}
+	for ; ci < len(x.chunks); ci, i = ci+1, 0 {
+		c := x.chunks[ci]
+		if f.skips(c) {
+			continue
+		}
+		for ; i < len(c.entries); i++ {
+			if f.keeps(&c.entries[i]) {
+				if found = append(found, c.entries[i]); len(found) == n {
+					return found
+				}
+			}
+		}
+	}
+	return found
+}
+
+func (x *listIndex) walkDown(cursor *uuid.UUID, f filter, n int) []entry {
+	var found []entry
+	ci := len(x.chunks) - 1
+	if cursor != nil && ci >= 0 {
+		ci = x.chunkOf(*cursor)
+	}
+	for first := true; ci >= 0; ci-- {
+		c := x.chunks[ci]
+		i := len(c.entries) - 1
+		if first && cursor != nil {
+			at, _ := c.find(*cursor)
+			i = at - 1
+		}
+		first = false
+		if f.skips(c) {
+			continue
+		}
+		for ; i >= 0; i-- {
+			if f.keeps(&c.entries[i]) {
+				if found = append(found, c.entries[i]); len(found) == n {
+					return found
+				}
+			}
+		}
+	}
+	return found
+}

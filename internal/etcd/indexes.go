@@ -1,0 +1,166 @@
+package etcd
+
+import (
+	"context"
+	"math"
+	"sync"
+
+	"github.com/google/uuid"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"culvert/internal/access"
+)
+
+// loadPage is how many headers one range of the index's first load reads.
+const loadPage = 2000
+
+// indexes builds and keeps the list index of each environment. After the watch was started anew it is
+// filled from etcd at the watch's first revision, in the background, while events go on arriving: an
+// entry of an event is newer than any the load can find.
+type indexes struct {
+	store *Store
+	max   int
+
+	mu sync.Mutex
+	// current is replaced whole by every reload. Guarded by mu.
+	current *generation
+	loads   sync.WaitGroup
+}
+
+// generation is what was built since one start of the watch.
+type generation struct {
+	cancel context.CancelFunc
+	mu     sync.Mutex
+	// byEnv, deleted and over are guarded by mu. deleted are the objects that went while the load runs,
+	// nil when it is over; over is true for good once an environment has passed the bound.
+	byEnv   map[access.EnvironmentID]*listIndex
+	deleted map[string]bool
+	over    map[access.EnvironmentID]bool
+	loaded  bool
+}
+
+func newIndexes(s *Store, maxObjects int) *indexes { return &indexes{store: s, max: maxObjects} }
+
+// reload forgets everything and begins to load at a revision. The watch starts at the next one.
+func (x *indexes) reload(ctx context.Context, revision int64) {
+	loadCtx, cancel := context.WithCancel(ctx)
+	g := &generation{
+		cancel: cancel, byEnv: map[access.EnvironmentID]*listIndex{},
+		deleted: map[string]bool{}, over: map[access.EnvironmentID]bool{},
+	}
+	x.mu.Lock()
+	if x.current != nil {
+		x.current.cancel()
+	}
+	x.current = g
+	x.mu.Unlock()
+	x.loads.Go(func() {
+		defer cancel()
+		if err := x.fill(loadCtx, g, revision); err != nil && loadCtx.Err() == nil {
+			x.store.log.Warn("load of the list index failed; lists come from etcd until the next start of the watch", "error", err)
+		}
+	})
+}
+
+// wait returns when no load runs; the store's context has ended.
+func (x *indexes) wait() { x.loads.Wait() }
+
+// fill reads all headers at one revision.
+func (x *indexes) fill(ctx context.Context, g *generation, revision int64) error {
+	from, end := x.store.client.abs(kindObject+"/"), x.store.client.end(kindObject+"/")
+	for {
+		pageCtx, cancel := bounded(ctx, readTimeout)
+		resp, err := x.store.client.kv.Get(pageCtx, from, clientv3.WithRange(end), clientv3.WithLimit(loadPage), clientv3.WithRev(revision))
+		cancel()
+		if err != nil {
+			return err
+		}
+		for _, kv := range resp.Kvs {
+			it := newItem(x.store.client.rel(kv.Key), kv)
+			g.mu.Lock()
+			if !g.deleted[it.key] {
+				x.add(g, it)
+			}
+			g.mu.Unlock()
+		}
+		if !resp.More {
+			g.mu.Lock()
+			g.loaded, g.deleted = true, nil
+			g.mu.Unlock()
+			return nil
+		}
+		from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
+	}
+}
+
+// apply takes an event of an object header.
+func (x *indexes) apply(it *item, deleted bool) {
+	x.mu.Lock()
+	g := x.current
+	x.mu.Unlock()
+	if g == nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !deleted {
+		delete(g.deleted, it.key)
+		x.add(g, it)
+		return
+	}
+	if g.deleted != nil {
+		g.deleted[it.key] = true
+	}
+	if index := g.byEnv[envOf(it.key)]; index != nil {
+		if id, err := uuid.Parse(lastOf(it.key)); err == nil {
+			index.remove(id)
+		}
+	}
+}
+
+// add is called with g.mu held.
+func (x *indexes) add(g *generation, it *item) {
+	env := envOf(it.key)
+	if g.over[env] {
+		return
+	}
+	id, err := uuid.Parse(lastOf(it.key))
+	if err != nil {
+		return // no key of ours: nothing can be asked for under it
+	}
+	index := g.byEnv[env]
+	if index == nil {
+		index = &listIndex{}
+		g.byEnv[env] = index
+	}
+	e := entry{id: id, revision: it.revision}
+	if h, err := x.store.stored(env, it); err == nil && string(h.ID) == id.String() {
+		e.name, e.updated = h.Name, h.UpdatedAt().UnixMicro()
+		x.store.ids.Observe(string(h.ID))
+	} else {
+		e.broken, e.updated = true, math.MaxInt64
+	}
+	if index.put(e) && index.len() > x.max {
+		g.over[env] = true
+		delete(g.byEnv, env)
+	}
+}
+
+// of returns the index of an environment if it is complete; full is true above the bound.
+func (x *indexes) of(env access.EnvironmentID) (index *listIndex, full bool) {
+	x.mu.Lock()
+	g := x.current
+	x.mu.Unlock()
+	if g == nil {
+		return nil, false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.over[env] || !g.loaded {
+		return nil, g.over[env]
+	}
+	if index := g.byEnv[env]; index != nil {
+		return index, false
+	}
+	return &listIndex{}, false
+}

@@ -1,0 +1,138 @@
+package etcd
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"culvert/internal/access"
+	"culvert/keys"
+	"culvert/vault"
+)
+
+// The whole keyspace. Every key stands under one root (the prefix of the settings, then "/"), so that
+// one watch sees every write. Below the root a key is its kind, its environment, and its ids, joined by
+// slashes; ids are UUIDs, ULIDs, numbers of fixed width or base64url hashes, so that no caller's bytes
+// ever stand in a key.
+//
+//	format                               the marker; exempt from MACs
+//	env/{env}                            environment: its MAC, index and pepper keysets, sealed
+//	apikey/{env}/{key}                   API key: peppered hash, role, times
+//	cmkmap/{env}                         which context items have a customer's key
+//	shred/{env}/{H(item)}                marker: a shred of this context item is under way
+//	epoch/{env}                          number of the epoch that events go to; exempt from MACs
+//	node/{node}                          heartbeat of a replica; exempt from MACs
+//	kek/{env}/{kek}                      KEK record or tombstone
+//	kekof/{env}/{H(context)}             pointer from a key context to its KEK
+//	object/{env}/{id}                    object header
+//	version/{env}/{id}/{inverse seq}     sealed value of one version, newest first
+//	name/{env}/{H(name)}                 name index: which object has the name
+//	event/{env}/{epoch}/{id}             event
+//	req/{env}/{day}/{H(method,path,key)} request record of an Idempotency-Key
+//
+// Headers and values have prefixes of their own so that a range over headers loads no values; a header
+// and its newest value are still one round trip. H is a keyed hash (keys.Environment), one per purpose.
+//
+// Every value but those marked exempt or sealed under an AAD that holds its key ends in a MAC over the
+// key (relative to the root, so that a backup can be restored under another prefix) and the bytes.
+const (
+	kindFormat  = "format"
+	kindEnv     = "env"
+	kindAPIKey  = "apikey"
+	kindCMKMap  = "cmkmap"
+	kindShred   = "shred"
+	kindEpoch   = "epoch"
+	kindNode    = "node"
+	kindKEK     = "kek"
+	kindKEKOf   = "kekof"
+	kindObject  = "object"
+	kindVersion = "version"
+	kindName    = "name"
+	kindEvent   = "event"
+	kindRequest = "req"
+)
+
+// formatMarker is the value at the format key. A root with another one belongs to another program or
+// to a later Culvert, and is refused.
+const formatMarker = "culvert/1"
+
+// keyFence is never written: a count of it costs a ReadIndex and nothing else.
+const keyFence = "fence"
+
+func keyEnv(env access.EnvironmentID) string { return kindEnv + "/" + string(env) }
+func keyAPIKey(env access.EnvironmentID, id string) string {
+	return kindAPIKey + "/" + string(env) + "/" + id
+}
+func keyCMKMap(env access.EnvironmentID) string { return kindCMKMap + "/" + string(env) }
+func keyShred(env access.EnvironmentID, item string) string {
+	return kindShred + "/" + string(env) + "/" + item
+}
+func keyEpoch(env access.EnvironmentID) string { return kindEpoch + "/" + string(env) }
+func keyNode(node string) string               { return kindNode + "/" + node }
+func keyKEK(env access.EnvironmentID, id keys.ID) string {
+	return kindKEK + "/" + string(env) + "/" + string(id)
+}
+func keyKEKOf(env access.EnvironmentID, context string) string {
+	return kindKEKOf + "/" + string(env) + "/" + context
+}
+func keyObject(env access.EnvironmentID, id vault.ObjectID) string {
+	return kindObject + "/" + string(env) + "/" + string(id)
+}
+
+// prefixVersions covers every version of one object.
+func prefixVersions(env access.EnvironmentID, id vault.ObjectID) string {
+	return kindVersion + "/" + string(env) + "/" + string(id) + "/"
+}
+
+// keyVersion counts down, so that the newest version comes first in a range.
+func keyVersion(env access.EnvironmentID, id vault.ObjectID, sequence uint64) string {
+	return fmt.Sprintf("%s%016x", prefixVersions(env, id), ^sequence)
+}
+func keyName(env access.EnvironmentID, name string) string {
+	return kindName + "/" + string(env) + "/" + name
+}
+func prefixEpoch(env access.EnvironmentID, epoch uint64) string {
+	return fmt.Sprintf("%s/%s/%016x/", kindEvent, env, epoch)
+}
+func keyEvent(env access.EnvironmentID, epoch uint64, id string) string {
+	return prefixEpoch(env, epoch) + id
+}
+
+// prefixRequests covers the request records of one UTC day.
+func prefixRequests(env access.EnvironmentID, day time.Time) string {
+	return kindRequest + "/" + string(env) + "/" + day.UTC().Format("2006-01-02") + "/"
+}
+
+// kindOf is the first field of a relative key.
+func kindOf(key string) string {
+	kind, _, _ := strings.Cut(key, "/")
+	return kind
+}
+
+// envOf is the second field of a relative key; empty where a kind has none.
+func envOf(key string) access.EnvironmentID {
+	_, rest, _ := strings.Cut(key, "/")
+	env, _, _ := strings.Cut(rest, "/")
+	return access.EnvironmentID(env)
+}
+
+// lastOf is the last field of a relative key.
+func lastOf(key string) string { return key[strings.LastIndexByte(key, '/')+1:] }
+
+// mirrored kinds are few and steer everything, so every replica holds all of them in memory.
+func mirrored(kind string) bool {
+	switch kind {
+	case kindEnv, kindAPIKey, kindCMKMap, kindShred, kindEpoch, kindNode:
+		return true
+	}
+	return false
+}
+
+// cached kinds are read on request paths one key at a time.
+func cached(kind string) bool {
+	switch kind {
+	case kindKEK, kindKEKOf, kindObject, kindVersion, kindName:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,114 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"culvert/internal/outage"
+)
+
+const (
+	beatInterval = 3 * time.Second
+	// beatAge is how old a heartbeat may be to count.
+	beatAge = 10 * time.Second
+	// maxSkew is how far a clock may be off: ids carry the time and promise the order of creation.
+	maxSkew = 2 * time.Second
+	// quorum is how many live nodes it takes to call one of them wrong.
+	quorum = 3
+)
+
+// nodes keeps this replica's heartbeat and compares its clock with the others'. A heartbeat is the
+// node's own time in Unix milliseconds; it has no MAC, since what it could do wrong is refuse writes.
+type nodes struct {
+	store *Store
+	self  string
+
+	mu sync.Mutex
+	// heard is when this replica's clock saw each node's last heartbeat, and how far that was off.
+	// Guarded by mu.
+	heard map[string]beat
+}
+
+type beat struct {
+	at   time.Time
+	skew time.Duration
+}
+
+func newNodes(s *Store, self string) *nodes {
+	return &nodes{store: s, self: self, heard: map[string]beat{}}
+}
+
+// run beats until the context ends. A single embedded replica has nobody to compare with.
+func (n *nodes) run(ctx context.Context) {
+	if n.store.client.embedded != nil {
+		return
+	}
+	tick := time.NewTicker(beatInterval)
+	defer tick.Stop()
+	for {
+		callCtx, cancel := bounded(ctx, readTimeout)
+		now := strconv.FormatInt(time.Now().UnixMilli(), 10)
+		_, err := n.store.client.kv.Do(callCtx, clientv3.OpPut(n.store.client.abs(keyNode(n.self)), now))
+		cancel()
+		if err != nil && ctx.Err() == nil {
+			n.store.log.Debug("heartbeat", "error", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// hear takes a heartbeat from the watch, at the moment it arrives.
+func (n *nodes) hear(it *item) {
+	ms, err := strconv.ParseInt(string(it.value), 10, 64)
+	if err != nil {
+		return
+	}
+	now := time.Now()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.heard[lastOf(it.key)] = beat{at: now, skew: time.UnixMilli(ms).Sub(now)}
+}
+
+// skew is how far this clock is behind the median of the live nodes, and how many live.
+func (n *nodes) skew() (time.Duration, int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var skews []time.Duration
+	for _, b := range n.heard {
+		if time.Since(b.at) < beatAge {
+			skews = append(skews, b.skew)
+		}
+	}
+	if len(skews) == 0 {
+		return 0, 0
+	}
+	slices.Sort(skews)
+	return skews[len(skews)/2], len(skews)
+}
+
+var errSkew = errors.New("this replica's clock is more than 2 s off the others'")
+
+// forWrite refuses writes of a replica whose clock is wrong.
+func (n *nodes) forWrite() error {
+	if off, live := n.skew(); live >= quorum && off.Abs() > maxSkew {
+		return &outage.Error{Dependency: outage.Clock, Kind: outage.Unavailable, Cause: errSkew}
+	}
+	return nil
+}
+
+func (n *nodes) degraded() []string {
+	if off, live := n.skew(); live > 1 && off.Abs() > maxSkew {
+		return []string{errSkew.Error()}
+	}
+	return nil
+}

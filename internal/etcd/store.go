@@ -1,0 +1,241 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"culvert/internal/access"
+	"culvert/internal/events"
+	"culvert/internal/id"
+	"culvert/keys"
+	"culvert/vault"
+)
+
+// Defaults of StoreConfig.
+const (
+	DefaultCacheBytes   = 128 << 20
+	DefaultIndexObjects = 1_000_000
+)
+
+// StoreConfig says what a Store stands on.
+type StoreConfig struct {
+	// Client, Environments, Codec, IDs and Logger are required.
+	Client       *Client
+	Environments *keys.Environments
+	Codec        codec
+	IDs          *id.Clock
+	Logger       *slog.Logger
+	// Node is this replica's id, for its heartbeat; required.
+	Node string
+	// CacheBytes bounds the cache; default 128 MiB.
+	CacheBytes int
+	// IndexObjects is how many objects of one environment the list index holds; above it lists come
+	// from etcd in bounded ranges and search is refused. Default 1,000,000.
+	IndexObjects int
+	// MinFreeBytes is the free space on the data disk below which creates and updates are refused; a
+	// quarter of it stops every write that does not free or protect something. Default 1 GiB.
+	MinFreeBytes uint64
+	// WatchDelay holds back every response of the watch, for tests of the fence. Default 0.
+	WatchDelay time.Duration
+}
+
+// Store implements the stores of keys, vault, access and events on one etcd keyspace. It is safe for
+// concurrent use by any number of goroutines, and any number of replicas may share the keyspace.
+type Store struct {
+	client       *Client
+	environments *keys.Environments
+	codec        codec
+	ids          *id.Clock
+	log          *slog.Logger
+
+	feed    *feed
+	fence   *fence
+	mirror  *mirror
+	cache   *cache
+	indexes *indexes
+	epochs  *epochs
+	room    *room
+	nodes   *nodes
+
+	stop context.CancelFunc
+	work sync.WaitGroup
+}
+
+var (
+	_ keys.Store      = (*Store)(nil)
+	_ vault.Store     = (*Store)(nil)
+	_ access.KeyStore = (*Store)(nil)
+	_ events.Store    = (*Store)(nil)
+)
+
+// NewStore starts following the keyspace. Its environments must be those of the keyspace.
+func NewStore(ctx context.Context, cfg StoreConfig) (*Store, error) {
+	if cfg.Client == nil || cfg.Environments == nil || cfg.Codec == nil || cfg.IDs == nil || cfg.Logger == nil || cfg.Node == "" {
+		return nil, errors.New("etcd: StoreConfig.Client, Environments, Codec, IDs, Logger and Node are required")
+	}
+	cfg.CacheBytes = orDefault(cfg.CacheBytes, DefaultCacheBytes)
+	cfg.IndexObjects = orDefault(cfg.IndexObjects, DefaultIndexObjects)
+	cfg.MinFreeBytes = orDefault(cfg.MinFreeBytes, 1<<30)
+
+	life, stop := context.WithCancel(context.Background())
+	s := &Store{
+		client: cfg.Client, environments: cfg.Environments, codec: cfg.Codec, ids: cfg.IDs, log: cfg.Logger,
+		mirror: newMirror(), cache: newCache(cfg.CacheBytes), stop: stop,
+	}
+	s.indexes = newIndexes(s, cfg.IndexObjects)
+	s.epochs = newEpochs(s)
+	s.feed = &feed{client: cfg.Client, log: cfg.Logger, ctx: life, sinks: s, delay: cfg.WatchDelay, advanced: make(chan struct{}, 1)}
+	s.fence = &fence{feed: s.feed, timeout: readTimeout}
+	s.room = newRoom(cfg.Client, cfg.MinFreeBytes)
+	s.nodes = newNodes(s, cfg.Node)
+	for _, run := range []func(context.Context){
+		func(context.Context) { s.feed.run() }, s.epochs.run, s.room.run, s.nodes.run, s.compact, s.expireRequests,
+	} {
+		s.work.Go(func() { run(life) })
+	}
+	if err := s.await(ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// await gives the first load a moment, so that a fresh server does not start on the slow path. An etcd
+// that is down is no error: requests say so until it is back.
+func (s *Store) await(ctx context.Context) error {
+	deadline := time.Now().Add(readTimeout)
+	for !s.feed.ready.Load() && time.Now().Before(deadline) {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("etcd: %w", ctx.Err())
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// Close stops following and waits for what runs. The Client stays open.
+func (s *Store) Close() {
+	s.fence.close()
+	s.stop()
+	s.work.Wait()
+	s.indexes.wait()
+}
+
+// Fence returns once lookups show everything that was acknowledged anywhere before the call.
+func (s *Store) Fence(ctx context.Context) error { return s.fence.wait(ctx) }
+
+// Health says why storage cannot be used, for readiness: it asks etcd itself.
+func (s *Store) Health(ctx context.Context) error {
+	if err := s.feed.health(); err != nil {
+		return err
+	}
+	if err := s.Fence(ctx); err != nil {
+		return err
+	}
+	return s.room.health()
+}
+
+// Degraded says what an operator should know although requests are served.
+func (s *Store) Degraded() []string { return s.nodes.degraded() }
+
+// lookup reads one key: from memory where the watch keeps it current, else from etcd. It never returns
+// nil: a key that does not exist is an item that does not exist.
+func (s *Store) lookup(ctx context.Context, key string) (*item, error) {
+	if !s.feed.current() {
+		return s.fetch(ctx, key)
+	}
+	kind := kindOf(key)
+	if mirrored(kind) {
+		return s.mirror.get(key), nil
+	}
+	if !cached(kind) {
+		return s.fetch(ctx, key)
+	}
+	if it := s.cache.get(key); it != nil {
+		return it, nil
+	}
+	filling := s.cache.begin(key)
+	it, err := s.fetch(ctx, key)
+	s.cache.finish(key, filling, it)
+	return it, err
+}
+
+// fetch reads one key from etcd, linearizably.
+func (s *Store) fetch(ctx context.Context, key string) (*item, error) {
+	ctx, cancel := bounded(ctx, readTimeout)
+	defer cancel()
+	resp, err := s.client.kv.Get(ctx, s.client.abs(key))
+	if err != nil {
+		return nil, down(err)
+	}
+	if len(resp.Kvs) == 0 {
+		return newItem(key, nil), nil
+	}
+	return newItem(key, resp.Kvs[0]), nil
+}
+
+// load implements sinks: the steering records at one revision, and nothing else believed.
+func (s *Store) load(ctx context.Context) (int64, error) {
+	items := map[string]*item{}
+	var revision int64
+	for _, kind := range []string{kindEnv, kindAPIKey, kindCMKMap, kindShred, kindEpoch, kindNode} {
+		options := []clientv3.OpOption{clientv3.WithPrefix()}
+		if revision > 0 {
+			options = append(options, clientv3.WithRev(revision))
+		}
+		ctx, cancel := bounded(ctx, readTimeout)
+		resp, err := s.client.kv.Get(ctx, s.client.abs(kind+"/"), options...)
+		cancel()
+		if err != nil {
+			return 0, err
+		}
+		if revision == 0 {
+			revision = resp.Header.Revision
+		}
+		for _, kv := range resp.Kvs {
+			key := s.client.rel(kv.Key)
+			items[key] = newItem(key, kv)
+		}
+	}
+	if s.feed.rolledBack(revision) {
+		s.log.Error("etcd went back in time", "error", errReplaced)
+	}
+	s.mirror.replace(items)
+	s.cache.clear()
+	s.indexes.reload(ctx, revision)
+	return revision, nil
+}
+
+// apply implements sinks.
+func (s *Store) apply(it *item, deleted bool) {
+	kind := kindOf(it.key)
+	switch {
+	case mirrored(kind):
+		s.mirror.apply(it, deleted)
+		if kind == kindNode {
+			s.nodes.hear(it)
+		}
+	case kind == kindRequest:
+		s.room.addRequest(len(it.key) + len(it.value))
+	case cached(kind):
+		s.cache.apply(it, deleted)
+		if kind == kindObject {
+			s.indexes.apply(it, deleted)
+		}
+	}
+}
+
+func orDefault[T comparable](v, d T) T {
+	var zero T
+	if v == zero {
+		return d
+	}
+	return v
+}

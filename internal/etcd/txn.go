@@ -1,0 +1,186 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"culvert/internal/access"
+	"culvert/internal/events"
+	"culvert/internal/id"
+	"culvert/internal/outage"
+)
+
+// commitRounds bounds how often a transaction is sent again because an epoch ended under it. An epoch
+// ends about once a second, or every 4,000 events.
+const commitRounds = 10
+
+// change is a change that a caller asked for: what must hold, what is written, and the events that tell
+// of it, in one transaction.
+type change struct {
+	env    access.EnvironmentID
+	when   []clientv3.Cmp
+	then   []clientv3.Op
+	events []events.Event
+	// probes are read instead if a condition does not hold, to find out which.
+	probes []clientv3.Op
+}
+
+// outcome of a change: committed, or what the probes found, in their order.
+type outcome struct {
+	committed bool
+	revision  int64
+	probes    []*etcdserverpb.RangeResponse
+}
+
+// eventRecord is an event as stored.
+type eventRecord struct {
+	Type  events.Type `cbor:"1,keyasint"`
+	Data  []byte      `cbor:"2,keyasint"`
+	At    time.Time   `cbor:"3,keyasint"`
+	Node  string      `cbor:"4,keyasint"`
+	Index uint64      `cbor:"5,keyasint"`
+	// Ordinal orders the events of one transaction, which share a revision.
+	Ordinal int `cbor:"6,keyasint"`
+}
+
+// commit carries out a change. When it returns without an error the outcome is certain. An outage of
+// kind Unknown is the only case in which it is not: etcd could not be asked within the deadline.
+//
+// The caller's cancellation is not passed on: a client that hangs up must not turn a write whose
+// answer is on its way into one nobody knows about.
+func (s *Store) commit(ctx context.Context, c change) (outcome, error) {
+	ctx = context.WithoutCancel(ctx)
+	at, err := s.epochs.current(ctx, c.env)
+	if err != nil {
+		return outcome{}, err
+	}
+	deadline := time.Now().Add(writeTimeout)
+	for range commitRounds {
+		done, next, err := s.send(ctx, c, at, deadline)
+		if err != nil {
+			return outcome{}, err
+		}
+		if next == at {
+			return done, nil
+		}
+		at = next
+	}
+	return outcome{}, down(errors.New("epochs end faster than a transaction commits"))
+}
+
+// send tries a change in one epoch. If the epoch has ended meanwhile, nothing happened and the new one
+// is returned.
+func (s *Store) send(ctx context.Context, c change, at epoch, deadline time.Time) (outcome, epoch, error) {
+	then, witness, err := s.withEvents(c, at)
+	if err != nil {
+		return outcome{}, at, err
+	}
+	epochKey := s.client.abs(keyEpoch(c.env))
+	when := append([]clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(epochKey), "=", at.revision)}, c.when...)
+	probes := append([]clientv3.Op{clientv3.OpGet(epochKey)}, c.probes...)
+
+	sendCtx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	resp, err := s.client.kv.Txn(sendCtx).If(when...).Then(then...).Else(probes...).Commit()
+	if err != nil {
+		return s.resolve(ctx, c, at, witness, err)
+	}
+	if resp.Succeeded {
+		s.epochs.count(c.env, len(c.events))
+		return outcome{committed: true, revision: resp.Header.Revision}, at, nil
+	}
+	done := outcome{}
+	for _, r := range resp.Responses[1:] {
+		done.probes = append(done.probes, r.GetResponseRange())
+	}
+	now, err := s.epochs.learn(c.env, newItem(keyEpoch(c.env), firstOf(resp.Responses[0].GetResponseRange())))
+	if err != nil {
+		return outcome{}, at, err
+	}
+	return done, now, nil
+}
+
+// withEvents adds the events to a change, with ids that carry the epoch. The key of the first one is
+// the witness of the transaction: it exists if and only if the transaction committed.
+func (s *Store) withEvents(c change, at epoch) (then []clientv3.Op, witness string, err error) {
+	then = c.then[:len(c.then):len(c.then)]
+	for i, e := range c.events {
+		key := keyEvent(c.env, at.number, id.Event(e.At, at.number))
+		op, err := s.put(c.env, key, eventRecord{Type: e.Type, Data: e.Data, At: e.At, Node: e.Node, Index: e.Index, Ordinal: i})
+		if err != nil {
+			return nil, "", err
+		}
+		then = append(then, op)
+		if i == 0 {
+			witness = key
+		}
+	}
+	return then, witness, nil
+}
+
+// resolve finds out what became of a transaction whose answer is an error. Some errors say that it was
+// refused. After any other it may have been applied, or be applied later: so the epoch is ended, after
+// which a late commit fails its compare, and then the witness is read.
+func (s *Store) resolve(ctx context.Context, c change, at epoch, witness string, cause error) (outcome, epoch, error) {
+	if refused(cause) {
+		if errors.Is(cause, rpctypes.ErrNoSpace) {
+			return outcome{}, at, &outage.Error{Dependency: outage.Etcd, Kind: outage.Full, Cause: cause}
+		}
+		return outcome{}, at, down(cause)
+	}
+	ctx, cancel := bounded(ctx, resolveTimeout)
+	defer cancel()
+	for {
+		_, err := s.epochs.advance(ctx, c.env, at)
+		if err == nil {
+			break
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return outcome{}, at, &outage.Error{Dependency: outage.Etcd, Kind: outage.Unknown, Cause: cause}
+		}
+	}
+	it, err := s.fetch(ctx, witness)
+	switch {
+	case err != nil:
+		return outcome{}, at, &outage.Error{Dependency: outage.Etcd, Kind: outage.Unknown, Cause: cause}
+	case it.exists():
+		return outcome{committed: true, revision: it.revision}, at, nil
+	}
+	return outcome{}, at, down(cause)
+}
+
+// refused reports errors that etcd gives before it proposes anything.
+func refused(err error) bool {
+	switch codeOf(err) {
+	case codes.InvalidArgument, codes.ResourceExhausted, codes.PermissionDenied, codes.Unauthenticated, codes.OutOfRange:
+		return true
+	}
+	return false
+}
+
+// codeOf is the gRPC code of an etcd error, which the in-process client carries in the same way.
+func codeOf(err error) codes.Code {
+	var e rpctypes.EtcdError
+	if errors.As(err, &e) {
+		return e.Code()
+	}
+	return status.Code(err)
+}
+
+// firstOf is the only key of a range over one key, or nil.
+func firstOf(r *etcdserverpb.RangeResponse) *mvccpb.KeyValue {
+	if r == nil || len(r.Kvs) == 0 {
+		return nil
+	}
+	return r.Kvs[0]
+}
