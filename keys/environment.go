@@ -1,0 +1,164 @@
+package keys
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/tink-crypto/tink-go/v2/keyset"
+	"github.com/tink-crypto/tink-go/v2/mac"
+	"github.com/tink-crypto/tink-go/v2/prf"
+	tinkpb "github.com/tink-crypto/tink-go/v2/proto/tink_go_proto"
+
+	"culvert/internal/access"
+	"culvert/internal/secret"
+)
+
+// EnvironmentRecord is an environment as stored: one Tink keyset each for MAC, index and pepper, sealed
+// by the same share construction as KEKs (slot root). Its fields in clear are bound by the seals' AAD.
+type EnvironmentRecord struct {
+	ID        access.EnvironmentID `cbor:"1,keyasint"`
+	Name      string               `cbor:"2,keyasint"`
+	CreatedAt time.Time            `cbor:"3,keyasint"`
+	Shares    []Share              `cbor:"4,keyasint"`
+	SealedMAC []byte               `cbor:"5,keyasint"`
+	// SealedIndex and SealedPepper are of the same form.
+	SealedIndex  []byte `cbor:"6,keyasint"`
+	SealedPepper []byte `cbor:"7,keyasint"`
+}
+
+// sealed is the field of one purpose.
+func (r *EnvironmentRecord) sealed(p purpose) *[]byte {
+	switch p {
+	case purposeMAC:
+		return &r.SealedMAC
+	case purposeIndex:
+		return &r.SealedIndex
+	default:
+		return &r.SealedPepper
+	}
+}
+
+func (r *EnvironmentRecord) aad(p purpose) aad {
+	return environmentAAD(p, r.ID, r.Name, r.CreatedAt)
+}
+
+// environmentTemplate is the kind of key of each keyset: HMAC-SHA256 with the full tag where records
+// are verified, the PRF of the same function where hashes are looked up or compared.
+func environmentTemplate(p purpose) *tinkpb.KeyTemplate {
+	if p == purposeMAC {
+		return mac.HMACSHA256Tag256KeyTemplate()
+	}
+	return prf.HMACSHA256PRFKeyTemplate()
+}
+
+// NewEnvironment makes an environment's keysets, and the record that the store keeps of them. The
+// handles returned were opened from that record. Errors are those of the root key.
+func NewEnvironment(ctx context.Context, root RootKey, id access.EnvironmentID, name string, at time.Time) (EnvironmentRecord, *Environment, error) {
+	b, err := newBundle(ctx, root, scope{env: id, id: environmentScope})
+	if err != nil {
+		return EnvironmentRecord{}, nil, fmt.Errorf("environment %s: %w", id, err)
+	}
+	defer b.forget()
+	r := EnvironmentRecord{ID: id, Name: name, CreatedAt: at.UTC(), Shares: b.shares}
+	for _, p := range []purpose{purposeMAC, purposeIndex, purposePepper} {
+		h, err := keyset.NewHandle(environmentTemplate(p))
+		if err != nil {
+			return EnvironmentRecord{}, nil, fmt.Errorf("generate %s keyset: %w", p, err)
+		}
+		if *r.sealed(p), err = b.seal(ctx, p, h, r.aad(p)); err != nil {
+			return EnvironmentRecord{}, nil, fmt.Errorf("environment %s: %w", id, err)
+		}
+	}
+	e, err := b.environment(ctx, &r)
+	if err != nil {
+		return EnvironmentRecord{}, nil, fmt.Errorf("environment %s, read back: %w", id, err)
+	}
+	return r, e, nil
+}
+
+// OpenEnvironment unwraps an environment's keysets: [ErrTampered] if the record is not what was stored,
+// [ErrRefused] if it needs another root key (the error names both), an outage.Error. The caller has
+// compared the record's id with the key it stood at.
+func OpenEnvironment(ctx context.Context, root RootKey, r EnvironmentRecord) (*Environment, error) {
+	b, err := openBundle(ctx, root, scope{env: r.ID, id: environmentScope}, r.Shares)
+	if err != nil {
+		return nil, fmt.Errorf("environment %s: %w", r.ID, err)
+	}
+	defer b.forget()
+	e, err := b.environment(ctx, &r)
+	if err != nil {
+		return nil, fmt.Errorf("environment %s: %w", r.ID, err)
+	}
+	return e, nil
+}
+
+// environment opens the three keysets under the shares at hand.
+func (b *bundle) environment(ctx context.Context, r *EnvironmentRecord) (*Environment, error) {
+	e := &Environment{id: r.ID}
+	for _, p := range []purpose{purposeMAC, purposeIndex, purposePepper} {
+		h, err := b.open(ctx, p, *r.sealed(p), r.aad(p))
+		if err != nil {
+			return nil, err
+		}
+		if err := e.use(p, h); err != nil {
+			// The seal held and the keyset is of another kind: it was made by another program.
+			return nil, ErrTampered
+		}
+	}
+	return e, nil
+}
+
+// use makes the primitive of one keyset.
+func (e *Environment) use(p purpose, h *keyset.Handle) (err error) {
+	switch p {
+	case purposeMAC:
+		e.mac, err = mac.New(h)
+	case purposeIndex:
+		e.index, err = newPRF(h)
+	case purposePepper:
+		e.pepper, err = newPRF(h)
+	}
+	return err
+}
+
+// Environments are the environments whose keys this process holds. It is immutable.
+type Environments struct {
+	byID map[access.EnvironmentID]*Environment
+}
+
+var _ access.Peppers = (*Environments)(nil)
+
+// NewEnvironments collects environments by their ids.
+func NewEnvironments(environments ...*Environment) *Environments {
+	byID := make(map[access.EnvironmentID]*Environment, len(environments))
+	for _, e := range environments {
+		byID[e.ID()] = e
+	}
+	return &Environments{byID: byID}
+}
+
+// Environment finds one. The error is [ErrNoEnvironment].
+func (es *Environments) Environment(id access.EnvironmentID) (*Environment, error) {
+	e, ok := es.byID[id]
+	if !ok {
+		return nil, ErrNoEnvironment
+	}
+	return e, nil
+}
+
+// IDs are those of all environments, in order.
+func (es *Environments) IDs() []access.EnvironmentID {
+	return slices.Sorted(maps.Keys(es.byID))
+}
+
+// Pepper implements [access.Peppers]. The error is [ErrNoEnvironment].
+func (es *Environments) Pepper(env access.EnvironmentID, apiKey secret.Bytes) ([]byte, error) {
+	e, err := es.Environment(env)
+	if err != nil {
+		return nil, err
+	}
+	return e.Pepper(apiKey)
+}

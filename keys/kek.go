@@ -1,0 +1,140 @@
+package keys
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tink-crypto/tink-go/v2/aead"
+	"github.com/tink-crypto/tink-go/v2/keyset"
+	"github.com/tink-crypto/tink-go/v2/tink"
+
+	"culvert/internal/access"
+	"culvert/internal/record"
+)
+
+// ID is a KEK's random key id (a UUIDv7 as text). It stays the same through rotations until the KEK is
+// shredded.
+type ID string
+
+// RootSlot is the slot of the share that the root key wraps; a CMK's slot is its context item.
+const RootSlot = "root"
+
+// Share is one random 32-byte share, wrapped by one root key or CMK. All shares of a record are
+// needed to open what they seal. A record keeps them in bytewise order of their slots, no slot twice.
+type Share struct {
+	// Slot is [RootSlot], or the context item whose CMK wraps this share.
+	Slot string `cbor:"1,keyasint"`
+	// KeyURI names the wrapping key, as [RootKey.URI].
+	KeyURI string `cbor:"2,keyasint"`
+	// Wrapped is what the root key made of the share.
+	Wrapped []byte `cbor:"3,keyasint"`
+}
+
+// KEKRecord is a KEK as stored: the Tink keyset sealed under HKDF of all shares, or a tombstone.
+// Its fields in clear are bound by the seal's AAD; the store adds a MAC over its key and bytes.
+//
+// A tombstone keeps environment, key id, items and the time of creation, so that what was under it can
+// still be told from what was tampered with and a permit can be completed; it has ShreddedAt, and
+// neither shares nor keyset. No other mixture is a record.
+type KEKRecord struct {
+	Environment access.EnvironmentID `cbor:"1,keyasint"`
+	KeyID       ID                   `cbor:"2,keyasint"`
+	Items       map[string]string    `cbor:"3,keyasint"`
+	CreatedAt   time.Time            `cbor:"4,keyasint"`
+	Shares      []Share              `cbor:"5,keyasint,omitempty"`
+	// Sealed is the keyset; empty in a tombstone.
+	Sealed []byte `cbor:"6,keyasint,omitempty"`
+	// ShreddedAt is set in a tombstone: it tells shredded from tampered.
+	ShreddedAt time.Time `cbor:"7,keyasint,omitzero"`
+}
+
+// Context is the full key context the KEK is bound to.
+func (r *KEKRecord) Context() Context { return newContext(r.Items) }
+
+// check tells whether this is a record of that KEK, and a living one: [ErrTampered], [ErrShredded].
+// It is cheap: every use of a KEK passes it, cached or not.
+func (r *KEKRecord) check(env access.EnvironmentID, id ID) error {
+	tombstone := !r.ShreddedAt.IsZero()
+	switch {
+	case r.Environment != env, r.KeyID != id, tombstone != (len(r.Sealed) == 0), tombstone != (len(r.Shares) == 0):
+		return ErrTampered
+	case tombstone:
+		return ErrShredded
+	}
+	return nil
+}
+
+func (r *KEKRecord) scope() scope {
+	return scope{env: r.Environment, id: string(r.KeyID), context: r.Context().Canonical()}
+}
+
+// kek is an unwrapped KEK, ready to wrap and unwrap. It is immutable.
+type kek struct {
+	env access.EnvironmentID
+	id  ID
+	// context is the canonical key context that the seal proved, not what anyone asked for.
+	context string
+	aead    tink.AEAD
+}
+
+// newKEK makes a KEK and its record. Its keyset has one key: XAES-256-GCM, because a KEK wraps many
+// keys for years and 96 random bits of nonce would not do.
+//
+// The KEK that is returned was opened from the record's stored form. A record that did not survive its
+// own encoding would lose everything sealed under it, and nobody would know before the first read.
+func newKEK(ctx context.Context, root RootKey, codec *record.Codec, r KEKRecord) (KEKRecord, *kek, error) {
+	h, err := keyset.NewHandle(aead.XAES256GCM192BitNonceKeyTemplate())
+	if err != nil {
+		return KEKRecord{}, nil, fmt.Errorf("generate KEK: %w", err)
+	}
+	b, err := newBundle(ctx, root, r.scope())
+	if err != nil {
+		return KEKRecord{}, nil, fmt.Errorf("wrap KEK %s: %w", r.KeyID, err)
+	}
+	defer b.forget()
+	r.Shares = b.shares
+	if r.Sealed, err = b.seal(ctx, purposeKEK, h, r.aad()); err != nil {
+		return KEKRecord{}, nil, fmt.Errorf("seal KEK %s: %w", r.KeyID, err)
+	}
+	stored, err := codec.Encode(&r)
+	if err != nil {
+		return KEKRecord{}, nil, fmt.Errorf("KEK %s: %w", r.KeyID, err)
+	}
+	var back KEKRecord
+	if err := codec.Decode(stored, &back); err != nil {
+		return KEKRecord{}, nil, fmt.Errorf("KEK %s: %w", r.KeyID, err)
+	}
+	opened, err := b.kek(ctx, &back)
+	if err != nil {
+		return KEKRecord{}, nil, fmt.Errorf("read back: %w", err)
+	}
+	return back, opened, nil
+}
+
+func (r *KEKRecord) aad() aad {
+	return kekAAD(r.Environment, r.KeyID, r.Context().Canonical(), r.CreatedAt)
+}
+
+// openKEK unwraps a record that passed its check: [ErrTampered], [ErrRefused], outage.Error.
+func openKEK(ctx context.Context, root RootKey, r *KEKRecord) (*kek, error) {
+	b, err := openBundle(ctx, root, r.scope(), r.Shares)
+	if err != nil {
+		return nil, fmt.Errorf("unwrap KEK %s: %w", r.KeyID, err)
+	}
+	defer b.forget()
+	return b.kek(ctx, r)
+}
+
+// kek opens the keyset of a record under the shares at hand.
+func (b *bundle) kek(ctx context.Context, r *KEKRecord) (*kek, error) {
+	h, err := b.open(ctx, purposeKEK, r.Sealed, r.aad())
+	if err != nil {
+		return nil, fmt.Errorf("open KEK %s: %w", r.KeyID, err)
+	}
+	opened, err := aead.New(h)
+	if err != nil {
+		return nil, ErrTampered
+	}
+	return &kek{env: r.Environment, id: r.KeyID, context: b.scope.context, aead: opened}, nil
+}

@@ -1,0 +1,204 @@
+package keys
+
+import (
+	"bytes"
+	"context"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"github.com/tink-crypto/tink-go/v2/keyset"
+	tinkpb "github.com/tink-crypto/tink-go/v2/proto/tink_go_proto"
+	"github.com/tink-crypto/tink-go/v2/tink"
+
+	"culvert/internal/access"
+	"culvert/internal/secret"
+)
+
+const (
+	// shareSize is that of the key the shares make: one share alone is as strong as all.
+	shareSize = 32
+	// maxShares is the root key's and one for each item of a context: a record with more was not
+	// made here, and must not make this server call a KMS for each.
+	maxShares = 1 + MaxContextItems
+)
+
+// purpose tells apart the keysets that the same shares may seal.
+type purpose string
+
+const (
+	purposeKEK    purpose = "kek"
+	purposeMAC    purpose = "mac"
+	purposeIndex  purpose = "index"
+	purposePepper purpose = "pepper"
+)
+
+// scope is what a set of shares belongs to: a KEK, or an environment (then id is environmentScope and
+// context is empty).
+type scope struct {
+	env     access.EnvironmentID
+	id      string
+	context string
+}
+
+// environmentScope stands where a KEK's scope has its key id. It is no UUID, so the two never meet.
+const environmentScope = "environment"
+
+func (s scope) binding(slot string) Binding {
+	return Binding{Environment: s.env, KEK: s.id, ContextDigest: contextDigest(s.context), Slot: slot}
+}
+
+// bundle is a set of shares, unwrapped: what seals and opens keysets. It lives for one operation.
+type bundle struct {
+	scope  scope
+	shares []Share
+	// material is all shares one behind the other, in slot order.
+	material []byte
+}
+
+// newBundle makes fresh shares, one per slot, each wrapped by its root key. Until CMKs apply there is
+// one slot.
+func newBundle(ctx context.Context, root RootKey, s scope) (*bundle, error) {
+	ctx, cancel := context.WithTimeout(ctx, rootTimeout)
+	defer cancel()
+	share := make([]byte, shareSize)
+	_, _ = rand.Read(share) // never fails: it ends the process rather than return less
+	wrapped, err := root.Wrap(ctx, secret.New(share), s.binding(RootSlot))
+	if err != nil {
+		return nil, rootError(root, err)
+	}
+	shares := []Share{{Slot: RootSlot, KeyURI: root.URI(), Wrapped: wrapped}}
+	return &bundle{scope: s, shares: shares, material: bytes.Clone(share)}, nil
+}
+
+// openBundle unwraps all shares of a record. What the record says is not believed before the keyset
+// has opened, so its shape is checked first: slots in strictly rising order, the root's among them.
+func openBundle(ctx context.Context, root RootKey, s scope, shares []Share) (*bundle, error) {
+	if err := checkSlots(shares); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, rootTimeout)
+	defer cancel()
+	b := &bundle{scope: s, shares: shares, material: make([]byte, 0, shareSize*len(shares))}
+	for i := range shares {
+		share := &shares[i]
+		if share.Slot != RootSlot || share.KeyURI != root.URI() {
+			return nil, fmt.Errorf("%w: it needs root key %q, and the one at hand is %s",
+				ErrRefused, share.KeyURI, root.URI())
+		}
+		opened, err := root.Unwrap(ctx, share.Wrapped, s.binding(share.Slot))
+		if err != nil {
+			return nil, rootError(root, err)
+		}
+		if opened.Len() != shareSize {
+			return nil, ErrTampered
+		}
+		b.material = append(b.material, opened.Reveal()...)
+	}
+	return b, nil
+}
+
+// forget wipes the material. What Tink and the runtime copied of it stays until it is collected.
+func (b *bundle) forget() { clear(b.material) }
+
+// checkSlots holds the slot order, which HKDF goes by: bytewise, no slot twice.
+func checkSlots(shares []Share) error {
+	if len(shares) == 0 || len(shares) > maxShares {
+		return ErrTampered
+	}
+	hasRoot := shares[0].Slot == RootSlot
+	for i := 1; i < len(shares); i++ {
+		if shares[i-1].Slot >= shares[i].Slot {
+			return ErrTampered
+		}
+		hasRoot = hasRoot || shares[i].Slot == RootSlot
+	}
+	if !hasRoot {
+		return ErrTampered
+	}
+	return nil
+}
+
+// key is the AEAD that all shares together make for one purpose. The shares are uniformly random, so
+// HKDF needs no salt; the info keeps purposes, places and sets of slots apart.
+func (b *bundle) key(p purpose) (tink.AEADWithContext, error) {
+	derived, err := hkdf.Key(sha256.New, b.material, nil, string(shareInfo(p, b.scope, b.shares)), shareSize)
+	if err != nil {
+		return nil, fmt.Errorf("derive keyset key: %w", err)
+	}
+	defer clear(derived)
+	key, err := newAEAD(derived)
+	if err != nil {
+		return nil, err
+	}
+	return localAEAD{key}, nil
+}
+
+// seal is the stored form of a keyset.
+func (b *bundle) seal(ctx context.Context, p purpose, h *keyset.Handle, a aad) ([]byte, error) {
+	key, err := b.key(p)
+	if err != nil {
+		return nil, err
+	}
+	var out sealedKeyset
+	if err := h.WriteWithContext(ctx, &out, key, a); err != nil {
+		return nil, fmt.Errorf("seal %s keyset: %w", p, err)
+	}
+	return out, nil
+}
+
+// open is the reverse. The error is [ErrTampered].
+func (b *bundle) open(ctx context.Context, p purpose, sealed []byte, a aad) (*keyset.Handle, error) {
+	key, err := b.key(p)
+	if err != nil {
+		return nil, err
+	}
+	in := sealedKeyset(sealed)
+	h, err := keyset.ReadWithContext(ctx, &in, key, a)
+	if err != nil {
+		return nil, ErrTampered
+	}
+	return h, nil
+}
+
+// localAEAD adapts a key in memory to the interface of keysets: nothing in it can block.
+type localAEAD struct{ tink.AEAD }
+
+func (l localAEAD) EncryptWithContext(_ context.Context, plaintext, associated []byte) ([]byte, error) {
+	return l.Encrypt(plaintext, associated)
+}
+
+func (l localAEAD) DecryptWithContext(_ context.Context, ciphertext, associated []byte) ([]byte, error) {
+	return l.Decrypt(ciphertext, associated)
+}
+
+// sealedKeyset is the bare ciphertext of a keyset, as keyset.Reader and keyset.Writer. Tink's own
+// containers put a description of the keys beside it, in clear and under no tag: a place that a writer
+// of etcd could edit without being noticed.
+type sealedKeyset []byte
+
+var (
+	_ keyset.Writer = (*sealedKeyset)(nil)
+	_ keyset.Reader = (*sealedKeyset)(nil)
+
+	errCleartext = errors.New("keys: a keyset is never stored in clear")
+)
+
+// WriteEncrypted implements [keyset.Writer].
+func (s *sealedKeyset) WriteEncrypted(k *tinkpb.EncryptedKeyset) error {
+	*s = k.GetEncryptedKeyset()
+	return nil
+}
+
+// ReadEncrypted implements [keyset.Reader].
+func (s *sealedKeyset) ReadEncrypted() (*tinkpb.EncryptedKeyset, error) {
+	return &tinkpb.EncryptedKeyset{EncryptedKeyset: *s}, nil
+}
+
+// Write implements [keyset.Writer] by refusing.
+func (s *sealedKeyset) Write(*tinkpb.Keyset) error { return errCleartext }
+
+// Read implements [keyset.Reader] by refusing.
+func (s *sealedKeyset) Read() (*tinkpb.Keyset, error) { return nil, errCleartext }
