@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"errors"
 	"slices"
 	"strconv"
 	"time"
@@ -93,6 +94,24 @@ func For(call access.Call, action access.Action) Record {
 		Action:        action,
 		Route:         call.Route,
 	}
+}
+
+// check refuses a record that would say nothing: a mistake of the program, not of its caller.
+func (r *Record) check() error {
+	switch r.Phase {
+	case Access, Intent, Outcome, Internal:
+	default:
+		return errors.New("audit: record without phase")
+	}
+	switch r.Result {
+	case Allowed, Denied, Failed:
+	default:
+		return errors.New("audit: record without result")
+	}
+	if r.Action == "" {
+		return errors.New("audit: record without action")
+	}
+	return nil
 }
 
 // timeLayout is RFC 3339 in UTC with exactly six fractional digits.
