@@ -1,0 +1,64 @@
+package server
+
+import (
+	"errors"
+	"strings"
+
+	"culvert/internal/access"
+)
+
+// Why a request was refused before it had an actor: labels of a metric, never part of an answer.
+const (
+	reasonMissing   = "missing"
+	reasonDuplicate = "duplicate"
+	reasonMalformed = "malformed"
+	reasonRejected  = "rejected"
+)
+
+// authenticate finds out who is calling, before anything of the body or the query is looked at. Which
+// of the reasons it was is one answer on purpose: the difference between an unknown and a revoked key
+// would tell a guesser that it has guessed.
+func (x *exchange) authenticate() error {
+	token, reason := bearer(x.r.Header["Authorization"])
+	if reason != "" {
+		return x.unauthenticated(reason)
+	}
+	key, err := access.ParseAPIKey(token)
+	if err != nil {
+		return x.unauthenticated(reasonMalformed)
+	}
+	actor, err := x.server.gate.Authenticate(x.r.Context(), key)
+	if errors.Is(err, access.ErrUnauthenticated) {
+		return x.unauthenticated(reasonRejected)
+	}
+	if err != nil {
+		return err
+	}
+	x.actor = actor
+	return nil
+}
+
+// bearer takes the credential out of the header's values. Two values are refused, whatever they are:
+// a proxy may have looked at the other one.
+func bearer(values []string) (token, reason string) {
+	switch len(values) {
+	case 0:
+		return "", reasonMissing
+	case 1:
+	default:
+		return "", reasonDuplicate
+	}
+	scheme, token, found := strings.Cut(values[0], " ")
+	if !found || !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return "", reasonMalformed
+	}
+	return token, ""
+}
+
+// unauthenticated counts the refusal and gives the one answer. The challenge is what RFC 9110 section
+// 11.6.1 asks of every 401.
+func (x *exchange) unauthenticated(reason string) error {
+	x.server.metrics.unauthenticated.WithLabelValues(reason).Inc()
+	x.w.Header()["Www-Authenticate"] = []string{"Bearer"}
+	return unauthorized()
+}

@@ -1,0 +1,66 @@
+package server
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// cors answers browsers. Without configured origins it does nothing, and browsers keep pages of other
+// origins from reading anything.
+type cors struct {
+	origins  map[string]bool
+	loopback bool
+}
+
+func newCORS(origins []string, loopback bool) (cors, error) {
+	c := cors{origins: make(map[string]bool, len(origins)), loopback: loopback}
+	for _, o := range origins {
+		u, err := url.Parse(o)
+		// "*" and "null" are no origins: the second is what every sandboxed page sends.
+		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.Scheme+"://"+u.Host != o {
+			return cors{}, errors.New("server: a CORS origin is scheme://host[:port] and nothing else")
+		}
+		c.origins[o] = true
+	}
+	return c, nil
+}
+
+// answer sets the headers for an allowed origin, and answers a preflight request; true if it did. An
+// origin that is not allowed gets no header, which is the refusal.
+func (c cors) answer(x *exchange) bool {
+	if len(c.origins) == 0 && !c.loopback {
+		return false
+	}
+	h := x.w.Header()
+	h.Add("Vary", "Origin")
+	origin := x.r.Header.Get("Origin")
+	if origin == "" || !c.allows(origin) {
+		return false
+	}
+	h.Set("Access-Control-Allow-Origin", origin)
+	h.Set("Access-Control-Expose-Headers", "X-Request-ID, Retry-After")
+	if x.r.Method != http.MethodOptions || x.r.Header.Get("Access-Control-Request-Method") == "" {
+		return false
+	}
+	h.Set("Access-Control-Allow-Methods", "GET, POST, PUT, DELETE")
+	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key")
+	h.Set("Access-Control-Max-Age", "600")
+	x.status = http.StatusNoContent
+	x.w.WriteHeader(x.status)
+	return true
+}
+
+func (c cors) allows(origin string) bool {
+	if c.origins[origin] {
+		return true
+	}
+	u, err := url.Parse(origin)
+	if !c.loopback || err != nil || u.Scheme+"://"+u.Host != origin {
+		return false
+	}
+	ip := net.ParseIP(u.Hostname())
+	return u.Hostname() == "localhost" || strings.HasSuffix(u.Hostname(), ".localhost") || ip != nil && ip.IsLoopback()
+}

@@ -1,0 +1,194 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"culvert/internal/access"
+	"culvert/internal/events"
+	"culvert/internal/outage"
+	"culvert/keys"
+	"culvert/vault"
+)
+
+// problem is an error as a client sees it. Its text is ours from the first letter: nothing of the
+// request, and nothing a library said about the request, is in it.
+type problem struct {
+	status int
+	code   string
+	text   string
+	// field is the refused part of the request, where there is one (422, and 400 in a query).
+	field string
+	// retry is when to come back; 0: no Retry-After.
+	retry time.Duration
+	// cause is for the log alone; nil where the client is at fault.
+	cause error
+}
+
+func (p *problem) Error() string { return p.code }
+
+// problem is the only mapping from errors to statuses.
+func (s *Server) problem(err error) *problem {
+	var p *problem
+	if errors.As(err, &p) {
+		return p
+	}
+	// An outage wraps its cause, often a deadline: it is asked for before the sentinels.
+	if o := outage.Of(err); o != nil {
+		return unavailable(o)
+	}
+	var invalid *vault.InvalidError
+	if errors.As(err, &invalid) {
+		return refused("invalid_value", invalid.Field, invalid.Rule)
+	}
+	var query *events.InvalidError
+	if errors.As(err, &query) {
+		if query.Malformed {
+			return malformedQuery(query.Field, query.Rule)
+		}
+		return refused(query.Code, query.Field, query.Rule)
+	}
+	for _, known := range s.sentinels {
+		if errors.Is(err, known.err) {
+			copied := known.problem
+			if copied.status >= http.StatusInternalServerError {
+				copied.cause = err
+			}
+			return &copied
+		}
+	}
+	return internalError(err)
+}
+
+// sentinel is an error value of another package and what it becomes.
+type sentinel struct {
+	err     error
+	problem problem
+}
+
+// sentinels is a list and not a switch so that its codes can be documented and tested one by one.
+func sentinels() []sentinel {
+	const integrity = "A stored record failed its integrity check and was not used."
+	return []sentinel{
+		{vault.ErrNotFound, problem{status: 404, code: "entity_not_found", text: "Object not found."}},
+		{access.ErrUnauthenticated, *unauthorized()},
+		{access.ErrDenied, problem{status: 403, code: "forbidden", text: "This API key is not allowed to do that."}},
+		// The text is the contract's, letter for letter.
+		{vault.ErrExists, problem{status: 409, code: "item_already_exists", text: "Item already exists"}},
+		{vault.ErrVersion, problem{status: 409, code: "version_conflict",
+			text: "version_check is not the current version; read the object again."}},
+		{vault.ErrIdempotency, problem{status: 409, code: "idempotency_error",
+			text: "This Idempotency-Key was used with another body."}},
+		{vault.ErrUnknownCursor, *unknownCursor()},
+		{events.ErrUnknownCursor, *unknownCursor()},
+		{vault.ErrSearchUnavailable, *refused("search_unavailable", "search",
+			"is not available above the size of the list index")},
+		// Retryable, and SDKs do so by themselves: nobody lost, too many wrote at once.
+		{vault.ErrConflict, *busy()},
+		{keys.ErrConflict, *busy()},
+		{keys.ErrShredded, problem{status: 403, code: "key_shredded",
+			text: "The key of this key context was destroyed; what was under it cannot be read again."}},
+		{keys.ErrRefused, problem{status: 403, code: "key_refused",
+			text: "A key that this key context needs is disabled or refuses its use."}},
+		{keys.ErrShredding, problem{status: 409, code: "shred_in_progress",
+			text: "A key context with one of these items is being shredded; try again later."}},
+		{keys.ErrCreateRate, problem{status: 429, code: "rate_limit_exceeded", retry: time.Second,
+			text: "Too many new key contexts; known ones go on working."}},
+		{keys.ErrNotOurs, *notOurs()},
+		{keys.ErrTampered, problem{status: 500, code: codeIntegrity, text: integrity}},
+		{keys.ErrKEKNotFound, problem{status: 500, code: codeIntegrity, text: integrity}},
+		// Nobody reads this answer; the status is for the access log.
+		{context.Canceled, problem{status: 499, code: "client_closed_request", text: "The client went away."}},
+		{context.DeadlineExceeded, problem{status: 503, code: "timeout", retry: time.Second,
+			text: "The request took too long."}},
+	}
+}
+
+const codeIntegrity = "integrity_failure"
+
+func unauthorized() *problem {
+	return &problem{status: http.StatusUnauthorized, code: "unauthorized", text: "Unauthorized"}
+}
+
+func busy() *problem {
+	return &problem{status: http.StatusServiceUnavailable, code: "concurrent_request", retry: time.Second,
+		text: "Too many concurrent changes of the same object; nothing was changed."}
+}
+
+func internalError(cause error) *problem {
+	return &problem{status: http.StatusInternalServerError, code: "internal_error",
+		text: "Internal error.", cause: cause}
+}
+
+// malformed is a request that cannot be understood (400).
+func malformed(code, text string) *problem {
+	return &problem{status: http.StatusBadRequest, code: code, text: text}
+}
+
+// malformedQuery is a query parameter that cannot be understood (400).
+func malformedQuery(field, rule string) *problem {
+	return &problem{status: http.StatusBadRequest, code: "invalid_query", text: field + " " + rule + ".", field: field}
+}
+
+// refused is a value that was understood and is not allowed (422). rule goes on after the field's name
+// and says what is allowed.
+func refused(code, field, rule string) *problem {
+	return &problem{status: http.StatusUnprocessableEntity, code: code, text: field + " " + rule + ".", field: field}
+}
+
+func unknownCursor() *problem {
+	return malformed("invalid_cursor", "The cursor is none that this list gave out.")
+}
+
+func notOurs() *problem {
+	return malformed("invalid_encrypted_keys", "This is not a data key of this environment.")
+}
+
+func noRoute() *problem {
+	return &problem{status: http.StatusNotFound, code: "route_not_found", text: "There is nothing at this path."}
+}
+
+func noMethod() *problem {
+	return &problem{status: http.StatusMethodNotAllowed, code: "method_not_allowed",
+		text: "This path does not have that method; the Allow header lists those it has."}
+}
+
+func pathTooLong(limit int) *problem {
+	return &problem{status: http.StatusRequestURITooLong, code: "path_too_long",
+		text: fmt.Sprintf("The path has at most %d bytes.", limit)}
+}
+
+func bodyTooLarge(limit int64) *problem {
+	return &problem{status: http.StatusRequestEntityTooLarge, code: "body_too_large",
+		text: fmt.Sprintf("The body has at most %d bytes.", limit)}
+}
+
+func wrongMediaType(text string) *problem {
+	return &problem{status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", text: text}
+}
+
+// unavailable names the dependency, never its own error text.
+func unavailable(o *outage.Error) *problem {
+	p := &problem{status: http.StatusServiceUnavailable, retry: max(o.RetryAfter, time.Second), cause: o}
+	switch {
+	case o.Kind == outage.Unknown:
+		p.code = "outcome_unknown"
+		p.text = "etcd did not answer in time; whether the change was made is not known."
+	case o.Kind == outage.Full:
+		p.code = "storage_full"
+		p.text = "etcd is nearly full: creates and updates wait, reads and deletes work. Nothing was changed."
+	case o.Dependency == outage.RootKey:
+		p.code = "root_key_unavailable"
+		p.text = "The root key is unavailable; nothing was changed."
+	case o.Dependency == outage.Audit:
+		p.code = "audit_unavailable"
+		p.text = "The audit log cannot be written, so nothing is answered."
+	default:
+		p.code = "storage_unavailable"
+		p.text = "etcd is unavailable; nothing was changed."
+	}
+	return p
+}

@@ -1,0 +1,124 @@
+package server
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"culvert/internal/events"
+)
+
+// eventTypes are the names that a caller may ask for: the contract's, whether this server writes them
+// or not, so that a consumer written against the contract starts.
+func eventTypes() map[events.Type]bool {
+	types := map[events.Type]bool{}
+	for _, t := range []events.Type{
+		events.DataCreated, events.DataUpdated, events.DataDeleted, events.KEKCreated,
+		"vault.data.read", "vault.metadata.read", "vault.names.listed", "vault.kek.deleted",
+		"vault.dek.read", "vault.dek.decrypted",
+		"vault.byok_key.verification_completed", "vault.byok_key.deleted",
+		"pipes.connected_account.connected", "pipes.connected_account.disconnected",
+		"pipes.connected_account.reauthorization_needed", "pipes.connected_account.connection_failed",
+	} {
+		types[t] = true
+	}
+	return types
+}
+
+// listEvents is GET /events.
+func (s *Server) listEvents() handler {
+	known := eventTypes()
+	return handle(endpoint[events.Query, events.Page]{
+		status: http.StatusOK,
+		decode: func(x *exchange) (events.Query, error) { return decodeEvents(x, known) },
+		call:   s.events.List,
+		encode: func(b []byte, p events.Page) ([]byte, error) {
+			w := &jsonWriter{b: b}
+			list(w, p.Data, p.Before, p.After, w.event)
+			return w.done()
+		},
+	})
+}
+
+func decodeEvents(x *exchange, known map[events.Type]bool) (events.Query, error) {
+	var q events.Query
+	parameters, err := x.query()
+	if err != nil {
+		return q, err
+	}
+	if q.Types, err = parameters.eventTypes(known); err != nil {
+		return q, err
+	}
+	if q.Limit, err = parameters.limit(); err != nil {
+		return q, err
+	}
+	order, err := parameters.order("normal", "normal", "asc", "desc")
+	if err != nil {
+		return q, err
+	}
+	q.Order = events.Order(order)
+	if q.Before, q.After, err = parameters.cursors(); err != nil {
+		return q, err
+	}
+	if err := parameters.between(&q); err != nil {
+		return q, err
+	}
+	q.OrganizationID, err = parameters.text("organization_id")
+	return q, err
+}
+
+// between reads the bounds in time. With a cursor the start is given twice, which the contract excludes.
+func (q query) between(to *events.Query) error {
+	for _, bound := range []struct {
+		name string
+		to   *time.Time
+	}{{"range_start", &to.RangeStart}, {"range_end", &to.RangeEnd}} {
+		text, err := q.text(bound.name)
+		if err != nil {
+			return err
+		}
+		if *bound.to, err = moment(bound.name, text); err != nil {
+			return err
+		}
+	}
+	if to.After != "" && !to.RangeStart.IsZero() {
+		return malformedQuery("after", "cannot be used together with range_start")
+	}
+	return nil
+}
+
+// eventTypes reads "events", which SDKs write as one list with commas, or repeat.
+func (q query) eventTypes(known map[events.Type]bool) ([]events.Type, error) {
+	var types []events.Type
+	seen := map[events.Type]bool{}
+	for _, value := range q.values["events"] {
+		for name := range strings.SplitSeq(value, ",") {
+			t := events.Type(name)
+			switch {
+			case name == "":
+			case !known[t]:
+				return nil, refused("unknown_event_type", "events", "may only name events of the contract")
+			case !seen[t]:
+				seen[t] = true
+				types = append(types, t)
+			}
+		}
+	}
+	if len(types) == 0 {
+		return nil, refused("required", "events", "is required")
+	}
+	return types, nil
+}
+
+// event appends one event. Its data was encoded in the transaction that committed it.
+func (w *jsonWriter) event(e events.Stored) {
+	w.raw(`{"object":"event","id":`)
+	w.text(e.ID)
+	w.raw(`,"event":`)
+	w.text(string(e.Type))
+	w.raw(`,"data":`)
+	w.b = append(w.b, e.Data...)
+	w.raw(`,"created_at":`)
+	w.time(e.At, generalTime)
+	w.raw(`}`)
+}

@@ -1,0 +1,207 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gin-gonic/gin"
+
+	"culvert/internal/access"
+	"culvert/internal/audit"
+	"culvert/internal/id"
+)
+
+// handler serves one matched request. What it returns instead of answering becomes the error body.
+type handler func(*exchange) error
+
+// endpoint is what differs between two rows of the table: its three steps.
+type endpoint[Q, A any] struct {
+	status int
+	// plaintext marks answers that carry a value or a key: no cache on the way may keep them.
+	plaintext bool
+	// decode reads the request; it runs after authentication.
+	decode func(*exchange) (Q, error)
+	// call is the one call into a use case, which authorizes and audits.
+	call func(context.Context, access.Call, Q) (A, error)
+	// encode appends the JSON of the answer.
+	encode func([]byte, A) ([]byte, error)
+}
+
+// handle is the one adapter that every route with a credential goes through.
+func handle[Q, A any](e endpoint[Q, A]) handler {
+	return func(x *exchange) error {
+		if err := x.authenticate(); err != nil {
+			return err
+		}
+		query, err := e.decode(x)
+		if err != nil {
+			return x.recordRefusal(err)
+		}
+		answer, err := e.call(x.r.Context(), x.call(), query)
+		if err != nil {
+			return err
+		}
+		return x.answer(e.status, e.plaintext, func(b []byte) ([]byte, error) { return e.encode(b, answer) })
+	}
+}
+
+// exchange is one request and its answer. It belongs to the request's goroutine. It is the
+// [http.ResponseWriter] that gin sees.
+type exchange struct {
+	server  *Server
+	w       http.ResponseWriter
+	r       *http.Request
+	route   *route
+	params  gin.Params
+	actor   access.Actor
+	id      string
+	started time.Time
+	// status is 0 until the answer is written.
+	status int
+}
+
+// ServeHTTP is the life of a request from its first byte to its access log line.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	started := s.now()
+	x := &exchange{server: s, w: w, r: r, route: s.unmatched, id: "req_" + id.ULID(started), started: started}
+	defer x.end()
+	w.Header()["X-Request-Id"] = []string{x.id}
+	if len(r.URL.EscapedPath()) > s.limits.PathBytes {
+		x.finish(pathTooLong(s.limits.PathBytes))
+		return
+	}
+	if s.cors.answer(x) {
+		return
+	}
+	keepEscapes(r.URL)
+	s.engine.ServeHTTP(x, r)
+}
+
+// end runs however the request went: also if a handler, or the router, panicked.
+func (x *exchange) end() {
+	if reason := recover(); reason != nil {
+		if reason == http.ErrAbortHandler {
+			panic(reason)
+		}
+		x.logPanic(reason)
+		err := error(internalError(nil))
+		if x.actor.ID() != "" {
+			err = x.recordRefusal(err)
+		}
+		x.finish(err)
+	}
+	if x.status == 0 {
+		x.finish(internalError(errors.New("no answer")))
+	}
+	x.route.requests.count(x.method(), x.status)
+	x.logAccess()
+}
+
+// keepEscapes makes EscapedPath return what the client sent. Where a client left characters unescaped
+// that RFC 3986 wants escaped (quotes, UTF-8), net/url would escape the decoded path anew, and a %2F
+// inside a name would become a separator.
+func keepEscapes(u *url.URL) {
+	if u.RawPath == "" || u.EscapedPath() == u.RawPath {
+		return
+	}
+	const hex = "0123456789ABCDEF"
+	escaped := make([]byte, 0, len(u.RawPath)+16)
+	for _, c := range []byte(u.RawPath) {
+		if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '/' || c == '%' ||
+			c == '-' || c == '_' || c == '.' || c == '~' {
+			escaped = append(escaped, c)
+			continue
+		}
+		escaped = append(escaped, '%', hex[c>>4], hex[c&15])
+	}
+	u.RawPath = string(escaped)
+}
+
+// call is what every use case takes first.
+func (x *exchange) call() access.Call {
+	return access.Call{Actor: x.actor, RequestID: x.id, Route: x.route.name}
+}
+
+// segment is a path parameter, unescaped once. Names are not looked at more closely here: one that the
+// vault refuses to store is simply not found.
+func (x *exchange) segment(name string) (string, error) {
+	value, err := url.PathUnescape(x.params.ByName(name))
+	if err != nil || !utf8.ValidString(value) {
+		return "", malformed("invalid_path", "The path must be percent-encoded UTF-8.")
+	}
+	if value == "" {
+		return "", noRoute()
+	}
+	return value, nil
+}
+
+// answer writes a body made by encode. The buffer is wiped before another request gets it.
+func (x *exchange) answer(status int, plaintext bool, encode func([]byte) ([]byte, error)) error {
+	buffer := x.server.buffers.Get().(*[]byte)
+	body, err := encode((*buffer)[:0])
+	defer func() {
+		clear(body)
+		if cap(body) <= maxPooled {
+			*buffer = body
+			x.server.buffers.Put(buffer)
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	if plaintext {
+		x.w.Header()["Cache-Control"] = []string{"no-store"}
+	}
+	x.write(status, body)
+	return nil
+}
+
+// finish turns an error into the answer, unless there is one already.
+func (x *exchange) finish(err error) {
+	if err == nil || x.status != 0 {
+		return
+	}
+	p := x.server.problem(err)
+	x.logProblem(p)
+	x.writeProblem(p)
+}
+
+// write sends the answer, whole and once. A write error means that the client is gone: there is nobody
+// to tell, and the audit trail says what was done.
+func (x *exchange) write(status int, body []byte) {
+	x.status = status
+	h := x.w.Header()
+	h["Content-Type"] = []string{"application/json"}
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	x.w.WriteHeader(status)
+	_, _ = x.w.Write(body)
+}
+
+// recordRefusal leaves the audit record of an authenticated call that reached no use case. If it cannot
+// be written, that is the answer instead.
+func (x *exchange) recordRefusal(err error) error {
+	p := x.server.problem(err)
+	// WithoutCancel: a caller who hangs up at once must not be able to probe without a trace. The audit
+	// log bounds its own waiting.
+	record := audit.For(x.call(), x.route.Action)
+	record.Phase, record.Result = audit.Access, audit.Failed
+	record.Code, record.Status = p.code, p.status
+	if _, failed := x.server.audit.Append(context.WithoutCancel(x.r.Context()), record); failed != nil {
+		return failed
+	}
+	return p
+}
+
+// Header implements [http.ResponseWriter] for gin, which puts Allow there.
+func (x *exchange) Header() http.Header { return x.w.Header() }
+
+// Write discards: what gin would write on its own is text/plain, and the answer is already there.
+func (x *exchange) Write(b []byte) (int, error) { return len(b), nil }
+
+// WriteHeader discards, as Write.
+func (x *exchange) WriteHeader(int) {}

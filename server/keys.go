@@ -1,0 +1,88 @@
+package server
+
+import (
+	"net/http"
+
+	"culvert/keys"
+	"culvert/vault"
+)
+
+// createDataKey is POST /vault/v1/keys/data-key. An Idempotency-Key is ignored here and on the other
+// key routes: keeping the answer would keep the key.
+func (s *Server) createDataKey() handler {
+	return handle(endpoint[keys.Context, vault.DataKey]{
+		status: http.StatusOK, plaintext: true,
+		decode: func(x *exchange) (keys.Context, error) {
+			var c keys.Context
+			err := x.object(member{"context", true, contextInto("context", &c)})
+			return c, err
+		},
+		call:   s.vault.CreateDataKey,
+		encode: encodeDataKey,
+	})
+}
+
+// decryptDataKey is POST /vault/v1/keys/decrypt.
+func (s *Server) decryptDataKey() handler {
+	return handle(endpoint[[]byte, vault.DataKey]{
+		status: http.StatusOK, plaintext: true,
+		decode: func(x *exchange) ([]byte, error) {
+			var blob []byte
+			err := x.object(member{"keys", true, blobInto("keys", &blob)})
+			return blob, err
+		},
+		call: s.vault.DecryptDataKey,
+		encode: func(b []byte, k vault.DataKey) ([]byte, error) {
+			w := &jsonWriter{b: b}
+			w.raw(`{"id":`)
+			w.text(k.ID)
+			w.raw(`,"data_key":`)
+			w.key(k.Key)
+			w.raw(`}`)
+			return w.done()
+		},
+	})
+}
+
+// rekeyDataKey is POST /vault/v1/keys/rekey: the same key under another context.
+func (s *Server) rekeyDataKey() handler {
+	return handle(endpoint[vault.RekeyRequest, vault.DataKey]{
+		status: http.StatusOK, plaintext: true,
+		decode: func(x *exchange) (vault.RekeyRequest, error) {
+			var q vault.RekeyRequest
+			err := x.object(
+				member{"context", true, contextInto("context", &q.Context)},
+				member{"encrypted_keys", true, blobInto("encrypted_keys", &q.Blob)},
+			)
+			return q, err
+		},
+		call:   s.vault.Rekey,
+		encode: encodeDataKey,
+	})
+}
+
+// object reads a request that is nothing but a body.
+func (x *exchange) object(members ...member) error {
+	if _, err := x.query(); err != nil {
+		return err
+	}
+	raw, err := x.body()
+	if err != nil {
+		return err
+	}
+	return decodeObject(raw, members...)
+}
+
+func encodeDataKey(b []byte, k vault.DataKey) ([]byte, error) {
+	w := &jsonWriter{b: b}
+	w.raw(`{"id":`)
+	w.text(k.ID)
+	w.raw(`,"data_key":`)
+	w.key(k.Key)
+	w.raw(`,"encrypted_keys":`)
+	w.base64(k.Blob)
+	w.raw(`,"context":`)
+	w.context(k.Context)
+	w.raw(`}`)
+	return w.done()
+}

@@ -1,0 +1,324 @@
+package server
+
+import (
+	"net/http"
+
+	"culvert/internal/secret"
+	"culvert/vault"
+)
+
+// createObject is POST /vault/v1/kv. The answer is the bare metadata: neither name nor value.
+func (s *Server) createObject() handler {
+	return handle(endpoint[vault.CreateRequest, vault.Metadata]{
+		status: http.StatusCreated,
+		decode: decodeCreate,
+		call:   s.vault.Create,
+		encode: func(b []byte, m vault.Metadata) ([]byte, error) {
+			w := &jsonWriter{b: b}
+			w.metadata(m)
+			return w.done()
+		},
+	})
+}
+
+func decodeCreate(x *exchange) (vault.CreateRequest, error) {
+	var q vault.CreateRequest
+	if _, err := x.query(); err != nil {
+		return q, err
+	}
+	key, err := idempotencyKey(x.r.Header)
+	if err != nil {
+		return q, err
+	}
+	raw, err := x.body()
+	if err != nil {
+		return q, err
+	}
+	err = decodeObject(raw,
+		member{"name", true, textInto("name", &q.Name)},
+		member{"value", true, secretInto("value", &q.Value)},
+		member{"key_context", true, contextInto("key_context", &q.Context)},
+	)
+	if err == nil && key != "" {
+		// The body as sent is what a retry must repeat; the vault keeps a keyed hash of it.
+		q.Idempotency = &vault.Idempotency{
+			Method: http.MethodPost, Path: x.route.Path, Key: key, Body: secret.New(raw),
+		}
+	}
+	return q, err
+}
+
+// idempotencyKey reads the header; "" if there is none. It is no secret, but what goes into keys of
+// the store and into logs of SDKs has to be harmless text.
+func idempotencyKey(h http.Header) (string, error) {
+	values := h["Idempotency-Key"]
+	if len(values) == 0 {
+		return "", nil
+	}
+	refusal := malformed("invalid_idempotency_key",
+		"Idempotency-Key must be given once, with 1 to 255 printable ASCII characters.")
+	if len(values) > 1 || values[0] == "" || len(values[0]) > maxIdempotencyKey {
+		return "", refusal
+	}
+	for _, c := range []byte(values[0]) {
+		if c < ' ' || c > '~' {
+			return "", refusal
+		}
+	}
+	return values[0], nil
+}
+
+// listObjects is GET /vault/v1/kv.
+func (s *Server) listObjects() handler {
+	return handle(endpoint[vault.Query, vault.Page]{
+		status: http.StatusOK,
+		decode: decodeList,
+		call:   s.vault.List,
+		encode: func(b []byte, p vault.Page) ([]byte, error) {
+			w := &jsonWriter{b: b}
+			list(w, p.Data, string(p.Before), string(p.After), w.summary)
+			return w.done()
+		},
+	})
+}
+
+func decodeList(x *exchange) (vault.Query, error) {
+	var q vault.Query
+	parameters, err := x.query()
+	if err != nil {
+		return q, err
+	}
+	if q.Limit, err = parameters.limit(); err != nil {
+		return q, err
+	}
+	order, err := parameters.order("desc", "asc", "desc")
+	if err != nil {
+		return q, err
+	}
+	q.Descending = order == "desc"
+	before, after, err := parameters.cursors()
+	if err != nil {
+		return q, err
+	}
+	q.Before, q.After = vault.ObjectID(before), vault.ObjectID(after)
+	if q.Search, err = parameters.text("search"); err != nil {
+		return q, err
+	}
+	updated, err := parameters.oneOf("updatedAfter", "updated_after")
+	if err != nil {
+		return q, err
+	}
+	q.UpdatedAfter, err = moment("updatedAfter", updated)
+	return q, err
+}
+
+// readObject is GET /vault/v1/kv/{id}.
+func (s *Server) readObject() handler {
+	return handle(endpoint[vault.ObjectID, vault.Object]{
+		status: http.StatusOK, plaintext: true,
+		decode: decodeID,
+		call:   s.vault.Get,
+		encode: encodeObject,
+	})
+}
+
+// readObjectByName is GET /vault/v1/kv/name/{name}.
+func (s *Server) readObjectByName() handler {
+	return handle(endpoint[string, vault.Object]{
+		status: http.StatusOK, plaintext: true,
+		decode: func(x *exchange) (string, error) {
+			if _, err := x.query(); err != nil {
+				return "", err
+			}
+			return x.segment("name")
+		},
+		call:   s.vault.GetByName,
+		encode: encodeObject,
+	})
+}
+
+// describeObject is GET /vault/v1/kv/{id}/metadata.
+func (s *Server) describeObject() handler {
+	return handle(endpoint[vault.ObjectID, vault.Object]{
+		status: http.StatusOK,
+		decode: decodeID,
+		call:   s.vault.Describe,
+		encode: encodeWithoutValue,
+	})
+}
+
+// listVersions is GET /vault/v1/kv/{id}/versions. There are few enough for one page.
+func (s *Server) listVersions() handler {
+	return handle(endpoint[vault.ObjectID, []vault.Version]{
+		status: http.StatusOK,
+		decode: decodeID,
+		call:   s.vault.Versions,
+		encode: func(b []byte, versions []vault.Version) ([]byte, error) {
+			w := &jsonWriter{b: b}
+			list(w, versions, "", "", w.version)
+			return w.done()
+		},
+	})
+}
+
+// updateObject is PUT /vault/v1/kv/{id}. 201 is the contract's status.
+func (s *Server) updateObject() handler {
+	return handle(endpoint[vault.UpdateRequest, vault.Object]{
+		status: http.StatusCreated,
+		decode: decodeUpdate,
+		call:   s.vault.Update,
+		encode: encodeWithoutValue,
+	})
+}
+
+func decodeUpdate(x *exchange) (vault.UpdateRequest, error) {
+	var q vault.UpdateRequest
+	var err error
+	if q.ID, err = decodeID(x); err != nil {
+		return q, err
+	}
+	raw, err := x.body()
+	if err != nil {
+		return q, err
+	}
+	var check *string
+	err = decodeObject(raw,
+		member{"value", true, secretInto("value", &q.Value)},
+		member{"version_check", false, func(r *jsonReader) error {
+			check = new(string)
+			return textInto("version_check", check)(r)
+		}},
+	)
+	if err == nil && check != nil {
+		q.IfVersion, err = versionCheck(*check)
+	}
+	return q, err
+}
+
+// deleteObject is DELETE /vault/v1/kv/{id}. A body is ignored, as the contract has none.
+func (s *Server) deleteObject() handler {
+	return handle(endpoint[vault.DeleteRequest, string]{
+		status: http.StatusOK,
+		decode: decodeDelete,
+		call:   s.vault.Delete,
+		encode: func(b []byte, name string) ([]byte, error) {
+			w := &jsonWriter{b: b}
+			w.raw(`{"name":`)
+			w.text(name)
+			w.raw(`,"success":true}`)
+			return w.done()
+		},
+	})
+}
+
+func decodeDelete(x *exchange) (vault.DeleteRequest, error) {
+	var q vault.DeleteRequest
+	var err error
+	if q.ID, err = decodeID(x); err != nil {
+		return q, err
+	}
+	parameters, err := x.query()
+	if err != nil {
+		return q, err
+	}
+	if _, given := parameters.values["version_check"]; !given {
+		return q, nil
+	}
+	check, err := parameters.text("version_check")
+	if err != nil {
+		return q, err
+	}
+	q.IfVersion, err = versionCheck(check)
+	return q, err
+}
+
+// versionCheck refuses the empty string: a client that lost its version id must not overwrite blindly.
+func versionCheck(text string) (*vault.VersionID, error) {
+	if text == "" {
+		return nil, refused("invalid_value", "version_check", "must be a version id, null or absent")
+	}
+	version := vault.VersionID(text)
+	return &version, nil
+}
+
+func decodeID(x *exchange) (vault.ObjectID, error) {
+	if _, err := x.query(); err != nil {
+		return "", err
+	}
+	text, err := x.segment("id")
+	return vault.ObjectID(text), err
+}
+
+func encodeObject(b []byte, o vault.Object) ([]byte, error) {
+	w := &jsonWriter{b: b}
+	w.head(o)
+	w.raw(`,"value":`)
+	w.value(o.Value)
+	w.raw(`}`)
+	return w.done()
+}
+
+func encodeWithoutValue(b []byte, o vault.Object) ([]byte, error) {
+	w := &jsonWriter{b: b}
+	w.head(o)
+	w.raw(`}`)
+	return w.done()
+}
+
+// head appends an object up to its value, without the closing brace.
+func (w *jsonWriter) head(o vault.Object) {
+	w.raw(`{"id":`)
+	w.text(string(o.ID))
+	w.raw(`,"name":`)
+	w.text(o.Name)
+	w.raw(`,"metadata":`)
+	w.metadata(o.Metadata)
+}
+
+func (w *jsonWriter) metadata(m vault.Metadata) {
+	w.raw(`{"id":`)
+	w.text(string(m.ID))
+	w.raw(`,"environment_id":`)
+	w.text(m.Environment.OnWire())
+	w.raw(`,"context":`)
+	w.context(m.Context)
+	w.raw(`,"key_id":`)
+	w.text(string(m.KeyID))
+	w.raw(`,"updated_at":`)
+	w.time(m.UpdatedAt, vaultTime)
+	w.raw(`,"updated_by":{"id":`)
+	w.text(m.UpdatedBy.ID)
+	w.raw(`,"name":`)
+	w.text(m.UpdatedBy.Name)
+	w.raw(`},"version_id":`)
+	w.textOrNull(string(m.VersionID))
+	w.raw(`}`)
+}
+
+func (w *jsonWriter) summary(s vault.Summary) {
+	w.raw(`{"id":`)
+	w.text(string(s.ID))
+	w.raw(`,"name":`)
+	w.text(s.Name)
+	w.raw(`,"updated_at":`)
+	w.time(s.UpdatedAt, vaultTime)
+	w.raw(`}`)
+}
+
+func (w *jsonWriter) version(v vault.Version) {
+	w.raw(`{"id":`)
+	w.text(string(v.ID))
+	w.raw(`,"created_at":`)
+	w.time(v.CreatedAt, vaultTime)
+	w.raw(`,"current_version":`)
+	if v.Current {
+		w.raw(`true`)
+	} else {
+		w.raw(`false`)
+	}
+	w.raw(`,"etag":`)
+	w.text(v.ETag)
+	w.raw(`,"size":`)
+	w.number(v.Size)
+	w.raw(`}`)
+}

@@ -1,0 +1,90 @@
+package server
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// unmatched is the route label of requests that have none: the path itself would be a label without
+// bound, and may hold anything.
+const unmatched = "unmatched"
+
+// Metrics are the counters of one process, in a registry of their own: libraries that fill the default
+// registry do not decide what is served. It is safe for concurrent use.
+type Metrics struct {
+	registry        *prometheus.Registry
+	requests        *prometheus.CounterVec
+	unauthenticated *prometheus.CounterVec
+	integrity       prometheus.Counter
+}
+
+// NewMetrics returns counters at zero.
+func NewMetrics() *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "culvert_http_requests_total",
+			Help: "Requests answered, by route template, method and status.",
+		}, []string{"route", "method", "status"}),
+		unauthenticated: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "culvert_unauthenticated_total",
+			Help: "Requests refused before they had an actor, by reason; they leave no audit record.",
+		}, []string{"reason"}),
+		integrity: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "culvert_integrity_failures_total",
+			Help: "Stored records that failed their integrity check. Anything but zero is an alarm.",
+		}),
+	}
+	m.registry.MustRegister(m.requests, m.unauthenticated, m.integrity,
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, reason := range []string{reasonMissing, reasonDuplicate, reasonMalformed, reasonRejected} {
+		m.unauthenticated.WithLabelValues(reason)
+	}
+	return m
+}
+
+// IntegrityFailure counts a stored record that is not what was put there.
+func (m *Metrics) IntegrityFailure() { m.integrity.Inc() }
+
+// Registry is where other packages' collectors go.
+func (m *Metrics) Registry() *prometheus.Registry { return m.registry }
+
+func (m *Metrics) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+	return mux
+}
+
+// requestCounter counts one route. The status of nearly every request is looked up once.
+type requestCounter struct {
+	vec   *prometheus.CounterVec
+	route string
+	// method is the row's; "" for requests without a route.
+	method      string
+	ok, created prometheus.Counter
+}
+
+func (m *Metrics) requestCounter(route, method string) requestCounter {
+	c := requestCounter{vec: m.requests, route: route, method: method}
+	if method != "" {
+		c.ok = m.requests.WithLabelValues(route, method, "200")
+		c.created = m.requests.WithLabelValues(route, method, "201")
+	}
+	return c
+}
+
+func (c *requestCounter) count(method string, status int) {
+	switch {
+	case c.ok != nil && status == http.StatusOK:
+		c.ok.Inc()
+	case c.created != nil && status == http.StatusCreated:
+		c.created.Inc()
+	default:
+		c.vec.WithLabelValues(c.route, method, strconv.Itoa(status)).Inc()
+	}
+}

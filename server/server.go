@@ -1,0 +1,127 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"culvert/internal/access"
+	"culvert/internal/audit"
+	"culvert/internal/events"
+	"culvert/vault"
+)
+
+// Config is what a [Server] is made of.
+type Config struct {
+	// Vault, Events, Gate and Audit are required.
+	Vault  *vault.Vault
+	Events *events.Log
+	Gate   *access.Gate
+	Audit  *audit.Log
+	// Health looks at every dependency; required. It is called at most once a second however often
+	// /readyz is, and must return within its context's deadline.
+	Health func(context.Context) []Check
+	// Logger takes the access log at level Info and failures at Warn and Error; required.
+	Logger *slog.Logger
+	// Metrics counts requests; default a new set. The part of the program that meets integrity failures
+	// outside a request shares it.
+	Metrics *Metrics
+	// CORSOrigins are the browser origins ("https://app.example.com") whose pages may call; default
+	// none. An API key does not belong into a browser.
+	CORSOrigins []string
+	// CORSLoopback adds every origin on this machine; for development only.
+	CORSLoopback bool
+	// Limits default field by field; see there.
+	Limits Limits
+	// Now is the clock of request ids and durations; default [time.Now].
+	Now func() time.Time
+}
+
+// Server is the HTTP door. It is immutable but for its caches and safe for concurrent use; it owns no
+// goroutine and needs no Close.
+type Server struct {
+	vault   *vault.Vault
+	events  *events.Log
+	gate    *access.Gate
+	audit   *audit.Log
+	logger  *slog.Logger
+	metrics *Metrics
+	health  *health
+	cors    cors
+	limits  Limits
+	now     func() time.Time
+	engine  *gin.Engine
+	routes  []*route
+	// unmatched stands in for the route of a request that has none.
+	unmatched *route
+	// sentinels is what errors of other packages become.
+	sentinels []sentinel
+	// buffers are for answers; they are wiped before they go back.
+	buffers sync.Pool
+}
+
+// New checks the configuration and returns a Server that is ready to answer.
+func New(c Config) (*Server, error) {
+	if c.Vault == nil || c.Events == nil || c.Gate == nil || c.Audit == nil || c.Health == nil || c.Logger == nil {
+		return nil, errors.New("server: incomplete configuration")
+	}
+	limits, err := c.Limits.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	origins, err := newCORS(c.CORSOrigins, c.CORSLoopback)
+	if err != nil {
+		return nil, err
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Metrics == nil {
+		c.Metrics = NewMetrics()
+	}
+	s := &Server{
+		vault:     c.Vault,
+		events:    c.Events,
+		gate:      c.Gate,
+		audit:     c.Audit,
+		logger:    c.Logger,
+		metrics:   c.Metrics,
+		health:    &health{look: c.Health, now: c.Now},
+		cors:      origins,
+		limits:    limits,
+		now:       c.Now,
+		sentinels: sentinels(),
+		buffers:   sync.Pool{New: func() any { return new([]byte) }},
+	}
+	s.route()
+	return s, nil
+}
+
+// Handler is the public door: [Server.HTTPServer] serves it.
+func (s *Server) Handler() http.Handler { return s }
+
+// AdminHandler serves /metrics. It asks for no credential, so it belongs on an address that only
+// operators reach.
+func (s *Server) AdminHandler() http.Handler { return s.metrics.handler() }
+
+// HTTPServer returns an [http.Server] without address for [Server.Handler]. Its time limits bound what
+// a slow or silent client can hold: a connection, never a request without end.
+func (s *Server) HTTPServer() *http.Server {
+	return &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		// "OPTIONS *" gets the same JSON and request id as everything else.
+		DisableGeneralOptionsHandler: true,
+		// net/http writes a line per broken handshake; a port scan must not fill the log.
+		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
+	}
+}

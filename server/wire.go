@@ -1,0 +1,152 @@
+package server
+
+import (
+	"encoding/base64"
+	"errors"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"culvert/internal/secret"
+	"culvert/keys"
+)
+
+// This file is the only one of the server in which plaintext becomes bytes of an answer: the import
+// rules allow Reveal here and nowhere else in the package.
+
+// Times on the wire: vault has microseconds, everything else milliseconds, always all digits, because
+// some SDKs refuse other widths (contract section 0, rule 3).
+const (
+	vaultTime   = "2006-01-02T15:04:05.000000Z"
+	generalTime = "2006-01-02T15:04:05.000Z"
+)
+
+// jsonWriter appends JSON by hand: an answer is a handful of known members, and reflection would cost
+// more than the decryption. The first failure sticks; callers check err once, at the end.
+type jsonWriter struct {
+	b   []byte
+	err error
+}
+
+// raw appends what is JSON already: punctuation and member names of ours.
+func (w *jsonWriter) raw(s string) { w.b = append(w.b, s...) }
+
+// text appends a string. It fails on invalid UTF-8, which nothing that was let in contains.
+func (w *jsonWriter) text(s string) { quote(w, s) }
+
+// textOrNull appends null for the empty string.
+func (w *jsonWriter) textOrNull(s string) {
+	if s == "" {
+		w.raw("null")
+		return
+	}
+	w.text(s)
+}
+
+func quote[T ~[]byte | ~string](w *jsonWriter, s T) {
+	b, err := jsontext.AppendQuote(w.b, s)
+	if err != nil {
+		// Its text repeats the input.
+		w.err = errors.New("server: text to be encoded is not UTF-8")
+		return
+	}
+	w.b = b
+}
+
+// value appends a secret value as a string, byte for byte what was stored.
+func (w *jsonWriter) value(s secret.Bytes) { quote(w, s.Reveal()) }
+
+// key appends a data key in standard base64.
+func (w *jsonWriter) key(s secret.Bytes) { w.base64(s.Reveal()) }
+
+// base64 appends bytes in standard padded base64, the one form SDKs accept.
+func (w *jsonWriter) base64(b []byte) {
+	w.raw(`"`)
+	w.b = base64.StdEncoding.AppendEncode(w.b, b)
+	w.raw(`"`)
+}
+
+func (w *jsonWriter) number(n int) { w.b = strconv.AppendInt(w.b, int64(n), 10) }
+
+func (w *jsonWriter) time(t time.Time, layout string) {
+	w.raw(`"`)
+	w.b = t.UTC().AppendFormat(w.b, layout)
+	w.raw(`"`)
+}
+
+// context appends a key context in the order of its canonical form, so that equal contexts look equal.
+func (w *jsonWriter) context(c keys.Context) {
+	items := c.Items()
+	separator := `{`
+	if len(items) == 0 {
+		w.raw(separator)
+	}
+	for _, name := range slices.Sorted(maps.Keys(items)) {
+		w.raw(separator)
+		w.text(name)
+		w.raw(`:`)
+		w.text(items[name])
+		separator = `,`
+	}
+	w.raw(`}`)
+}
+
+// list appends the envelope of every list around its entries.
+func list[T any](w *jsonWriter, data []T, before, after string, entry func(T)) {
+	w.raw(`{"object":"list","data":[`)
+	for i, d := range data {
+		if i > 0 {
+			w.raw(`,`)
+		}
+		entry(d)
+	}
+	w.raw(`],"list_metadata":{"before":`)
+	w.textOrNull(before)
+	w.raw(`,"after":`)
+	w.textOrNull(after)
+	w.raw(`}}`)
+}
+
+// done is what encoders return.
+func (w *jsonWriter) done() ([]byte, error) { return w.b, w.err }
+
+// writeProblem writes an error body. Vault routes say everything twice, in "error" and "message": SDKs
+// read one or the other (contract section 4). The array of errors is for refused values elsewhere.
+func (x *exchange) writeProblem(p *problem) {
+	w := &jsonWriter{b: make([]byte, 0, 256)}
+	code, text := p.code, p.text
+	validation := !x.vaultShaped() && p.status == 422
+	if validation {
+		code, text = "invalid_request_parameters", "Validation failed."
+	}
+	w.raw(`{`)
+	if x.vaultShaped() {
+		w.raw(`"error":`)
+		w.text(text)
+		w.raw(`,`)
+	}
+	w.raw(`"message":`)
+	w.text(text)
+	w.raw(`,"code":`)
+	w.text(code)
+	w.raw(`,"request_id":`)
+	w.text(x.id)
+	if validation {
+		w.raw(`,"errors":[{"code":`)
+		w.text(p.code)
+		w.raw(`,"field":`)
+		w.text(p.field)
+		w.raw(`,"message":`)
+		w.text(p.text)
+		w.raw(`}]`)
+	}
+	w.raw(`}`)
+	if p.retry > 0 {
+		seconds := int((p.retry + time.Second - 1) / time.Second)
+		x.w.Header()["Retry-After"] = []string{strconv.Itoa(seconds)}
+	}
+	x.write(p.status, w.b)
+}
