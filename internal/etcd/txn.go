@@ -68,8 +68,12 @@ func (s *Store) commit(ctx context.Context, c change) (outcome, error) {
 		if err != nil {
 			return outcome{}, err
 		}
-		if next == at {
+		if next == at && done.committed {
 			return done, nil
+		}
+		if next == at {
+			// Whoever is told of a conflict reads again: by then memory must show what it was with.
+			return done, s.Fence(ctx)
 		}
 		at = next
 	}
