@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"culvert/internal/access"
+	"culvert/internal/outage"
+)
+
+// apiKeyFile holds the root API key of a data directory: the first key there is, with every right in
+// its environment.
+const apiKeyFile = "root-api-key"
+
+// rootAPIKey returns the key in the directory's file, or makes one and writes the file. The file comes
+// before the record in the store, because only the file holds the key: the other order could leave,
+// after a crash, a record whose key nobody has.
+func (d *dataDir) rootAPIKey(env access.EnvironmentID, now time.Time) (access.APIKey, error) {
+	path := d.file(apiKeyFile)
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		key, err := access.GenerateAPIKey(env, now)
+		if err != nil {
+			return access.APIKey{}, err
+		}
+		// A newline at the end, as editors and shells expect; $(cat …) drops it.
+		line := slices.Concat(key.Text().Reveal(), []byte{'\n'})
+		return key, d.write(apiKeyFile, line)
+	}
+	if err != nil {
+		return access.APIKey{}, fmt.Errorf("API key: %w", err)
+	}
+	key, err := access.ParseAPIKey(strings.TrimSuffix(string(text), "\n"))
+	if err != nil {
+		return access.APIKey{}, hinted(fmt.Errorf("%s does not hold an API key", path),
+			"move it away to get a new one")
+	}
+	if key.Environment != env {
+		return access.APIKey{}, hinted(fmt.Errorf("the API key in %s is of another store", path),
+			"give each store a data directory of its own, or move the file away to get a new key")
+	}
+	return key, nil
+}
+
+// register makes sure that the store knows the key, and tells whether it is new there. A key whose
+// file is old can be new: the process died between file and record.
+func (f *floor) register(ctx context.Context, key access.APIKey, log *slog.Logger) (created bool, err error) {
+	switch _, _, err := f.store.APIKey(ctx, key.Environment, key.ID); {
+	case err == nil:
+		return false, nil
+	case outage.Of(err) != nil || ctx.Err() != nil:
+		return false, fmt.Errorf("look up the root API key: %w", err)
+	case !errors.Is(err, access.ErrNoKey):
+		// Somebody edited the record. Its key is worth nothing any more, but other keys are.
+		log.WarnContext(ctx, "the record of the root API key was tampered with, and the key is refused: move its file away to get a new one",
+			"key_id", key.ID)
+		return false, nil
+	}
+	hash, err := f.environments.Pepper(key.Environment, key.Text())
+	if err != nil {
+		return false, fmt.Errorf("hash the root API key: %w", err)
+	}
+	record := access.KeyRecord{
+		ID:          key.ID,
+		Environment: key.Environment,
+		Name:        "root",
+		Role:        access.RoleAdmin,
+		Hash:        hash,
+		CreatedAt:   f.ids.Now(),
+	}
+	if err := f.store.CreateAPIKey(ctx, record); err != nil {
+		return false, fmt.Errorf("store the root API key: %w", err)
+	}
+	return true, nil
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"time"
+)
+
+// Config is every setting there is. The comment of a field is its manual; the name in the YAML file
+// and after --set is the one in its tag, sections joined by dots: `--set vault.versions_kept=20`.
+//
+// A setting that is not here is an error, and so is a section that is not here: a misspelt name must
+// not quietly mean the default. Secrets are never values of settings, only files that settings name.
+type Config struct {
+	// Addr is where the API listens, host:port. Port 0 takes a free one. Default 127.0.0.1:8700. An
+	// address that is not loopback has to be given by --addr: the API speaks plain HTTP here.
+	Addr string `koanf:"addr"`
+	// AdminAddr is where /metrics listens, host:port, loopback only. Default: nowhere.
+	AdminAddr string `koanf:"admin_addr"`
+	// PublicURL is how clients reach the API if not by Addr, scheme://host[:port] without a path
+	// (official SDKs can express none). Default http://<addr>.
+	PublicURL string `koanf:"public_url"`
+	// DataDir holds what this process owns: its lock, its node id, the audit log, and without
+	// etcd.endpoints also the database. One process at a time may use it, and nothing in it can be
+	// recreated. Default ./.culvert.
+	DataDir string `koanf:"data_dir"`
+
+	RootKey RootKeyConfig `koanf:"root_key"`
+	Etcd    EtcdConfig    `koanf:"etcd"`
+	Vault   VaultConfig   `koanf:"vault"`
+	Keys    KeysConfig    `koanf:"keys"`
+	Audit   AuditConfig   `koanf:"audit"`
+
+	Limits LimitsConfig `koanf:"limits"`
+
+	// CORSOrigins are the origins whose browser scripts may read answers, scheme://host[:port] each.
+	// Origins on loopback addresses always may, because `culvert dev` is for a developer's machine.
+	CORSOrigins []string `koanf:"cors_origins"`
+}
+
+// RootKeyConfig is the section root_key: what wraps every KEK. Without it nothing can be read again.
+type RootKeyConfig struct {
+	// Provider is "local", a key file. Default local.
+	Provider string `koanf:"provider"`
+	// Path is the key file of provider local. It is made when the store is new, with mode 0600, and
+	// never afterwards. Processes that share a store share a copy of it. Default <data_dir>/root.key.
+	Path string `koanf:"path"`
+}
+
+// EtcdConfig is the section etcd: where records are kept.
+type EtcdConfig struct {
+	// Endpoints are the members of an external cluster, http(s)://host:port or host:port. Default:
+	// none, which means an embedded etcd in <data_dir>/etcd that nothing else can reach.
+	Endpoints []string `koanf:"endpoints"`
+	// Prefix is where in a shared cluster all of Culvert's keys are, beginning with a slash. Default
+	// /culvert.
+	Prefix string `koanf:"prefix"`
+	// CAFile has the certificates (PEM) that the cluster's are checked against. Default: the system's.
+	CAFile string `koanf:"ca_file"`
+	// CertFile and KeyFile are what this process shows to the cluster (PEM); both or neither.
+	CertFile string `koanf:"cert_file"`
+	KeyFile  string `koanf:"key_file"`
+}
+
+// VaultConfig is the section vault.
+type VaultConfig struct {
+	// MaxValueBytes is the longest value, in bytes of its UTF-8 form. 1 to 1048576, which is the default.
+	MaxValueBytes int `koanf:"max_value_bytes"`
+	// VersionsKept is how many versions an object keeps, the current one included. 1 to 100, default
+	// 10. A lower number prunes each object at its next update.
+	VersionsKept int `koanf:"versions_kept"`
+}
+
+// KeysConfig is the section keys.
+type KeysConfig struct {
+	// CacheTTL is how long an unwrapped KEK may be used before the root key is asked again: how long
+	// a KMS that takes its permission back is not noticed. 0 asks every time. Default 5m, at most 24h.
+	CacheTTL time.Duration `koanf:"cache_ttl"`
+}
+
+// AuditConfig is the section audit.
+type AuditConfig struct {
+	// Fsync is "interval" or "always". Either way a record is written before the answer leaves, so
+	// that a crash of the process loses none; "interval" syncs the disk every 200 ms, so that a loss
+	// of power may cost the records of that time, and "always" does it before each answer. Default
+	// interval.
+	Fsync string `koanf:"fsync"`
+}
+
+// LimitsConfig is the section limits: what the API lets in at all.
+type LimitsConfig struct {
+	// PathBytes is the longest path of a request in bytes, as escaped. 1024 to 65536, default 8192.
+	PathBytes int `koanf:"path_bytes"`
+	// BodyBytes is the longest body of a request. 65536 to 67108864, default 8388608, which leaves room
+	// for a value of the largest size with every character escaped.
+	BodyBytes int64 `koanf:"body_bytes"`
+}
+
+// defaults returns the settings that `culvert dev` has without a file and without flags.
+func defaults() Config {
+	return Config{
+		Addr:    "127.0.0.1:8700",
+		DataDir: ".culvert",
+		RootKey: RootKeyConfig{Provider: "local"},
+		Etcd:    EtcdConfig{Prefix: "/culvert"},
+		Vault:   VaultConfig{MaxValueBytes: 1 << 20, VersionsKept: 10},
+		Keys:    KeysConfig{CacheTTL: 5 * time.Minute},
+		Audit:   AuditConfig{Fsync: "interval"},
+		Limits:  LimitsConfig{PathBytes: 8 << 10, BodyBytes: 8 << 20},
+	}
+}

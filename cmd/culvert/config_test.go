@@ -1,0 +1,199 @@
+package main_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	main "culvert/cmd/culvert"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// MustWrite writes a settings file.
+func MustWrite(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "culvert.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestConfigDefaults(t *testing.T) {
+	for _, text := range []string{"", "# nothing\n", "etcd:\n", "etcd: {}\nvault:\n  # versions_kept: 3\n", "addr:\n"} {
+		got, err := main.LoadConfig(MustWrite(t, text), nil)
+		if err != nil {
+			t.Fatalf("%q: %v", text, err)
+		}
+		if diff := cmp.Diff(got, main.Defaults()); diff != "" {
+			t.Errorf("%q (-got +want):\n%s", text, diff)
+		}
+		if err := got.Validate(); err != nil {
+			t.Errorf("the defaults are refused: %v", err)
+		}
+	}
+}
+
+func TestConfigFileAndSet(t *testing.T) {
+	file := MustWrite(t, `
+addr: 127.0.0.1:1
+public_url: https://vault.example.com
+data_dir: /var/lib/culvert
+root_key: {provider: local, path: /keys/root}
+etcd:
+  endpoints: [http://a:2379, http://b:2379]
+  prefix: /one
+vault: {max_value_bytes: 65536, versions_kept: 3}
+keys: {cache_ttl: 30s}
+audit: {fsync: always}
+limits: {path_bytes: 4096, body_bytes: 1000000}
+cors_origins: [https://app.example.com]
+`)
+	got, err := main.LoadConfig(file, []string{
+		"etcd.endpoints=https://c:2379,https://d:2379", "vault.versions_kept=7", "vault.versions_kept=8",
+		"keys.cache_ttl=0", "admin_addr=127.0.0.1:9", "etcd.prefix=/a=b", "limits.body_bytes=70000",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := main.Config{
+		Addr: "127.0.0.1:1", AdminAddr: "127.0.0.1:9", PublicURL: "https://vault.example.com", DataDir: "/var/lib/culvert",
+		RootKey:     main.RootKeyConfig{Provider: "local", Path: "/keys/root"},
+		Etcd:        main.EtcdConfig{Endpoints: []string{"https://c:2379", "https://d:2379"}, Prefix: "/a=b"},
+		Vault:       main.VaultConfig{MaxValueBytes: 65536, VersionsKept: 8},
+		Audit:       main.AuditConfig{Fsync: "always"},
+		Limits:      main.LimitsConfig{PathBytes: 4096, BodyBytes: 70000},
+		CORSOrigins: []string{"https://app.example.com"},
+	}
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Errorf("(-got +want):\n%s", diff)
+	}
+	if err := got.Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestConfigSetAfterEmptySection is the order in which a null from the file could swallow a setting.
+func TestConfigSetAfterEmptySection(t *testing.T) {
+	got, err := main.LoadConfig(MustWrite(t, "vault:\n"), []string{"vault.versions_kept=7"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Vault.VersionsKept != 7 || got.Vault.MaxValueBytes != 1<<20 {
+		t.Errorf("got %+v", got.Vault)
+	}
+}
+
+// TestConfigRefused lists mistakes and what is said of them. Its twin are the tests above.
+func TestConfigRefused(t *testing.T) {
+	for _, tc := range []struct{ file, set, want string }{
+		{file: "adr: x", want: "culvert.yaml: unknown setting \"adr\"\nhint: did you mean addr?"},
+		{file: "etcd: {endpoint: [x]}", want: "culvert.yaml: unknown setting \"etcd.endpoint\"\nhint: did you mean etcd.endpoints?"},
+		{file: "etcd.prefix: /x", want: "culvert.yaml: unknown setting \"etcd.prefix\"\nhint: did you mean etcd.prefix?"},
+		{file: "pipes: {}", want: "culvert.yaml: unknown setting \"pipes\"\nhint: the settings are addr, admin_addr,"},
+		{file: "etcd: 7", want: "setting etcd is a section, not a value"},
+		{file: "addr: 8700", want: "setting addr: expected type 'string', got unconvertible type 'int'"},
+		{file: "vault: {versions_kept: true}", want: "setting vault.versions_kept: expected type 'int', got unconvertible type 'bool'"},
+		{file: "vault: {versions_kept: ten}", want: "setting vault.versions_kept: no whole number"},
+		{file: "keys: {cache_ttl: 5}", want: "setting keys.cache_ttl: a duration needs a unit, such as 30s or 5m"},
+		{file: "keys: {cache_ttl: soon}", want: "setting keys.cache_ttl: no duration; write it such as 30s or 5m"},
+		{file: "addr: a\naddr: b", want: `mapping key "addr" already defined`},
+		{file: "- list", want: "culvert.yaml"},
+		{set: "vault.versions_keep=7", want: "unknown setting \"vault.versions_keep\"\nhint: did you mean vault.versions_kept?"},
+		{set: "vault.versions_kept", want: "--set \"vault.versions_kept\" has no value\nhint: write it as key=value"},
+		{set: "vault=7", want: "unknown setting \"vault\""},
+		{set: "addr=localhost", want: "setting addr: \"localhost\" is not host:port"},
+		{set: "addr=localhost:http", want: "setting addr: \"http\" is not a port"},
+		{set: "addr=localhost:65536", want: "setting addr: \"65536\" is not a port"},
+		{set: "addr=localhost:+80", want: "setting addr: \"+80\" is not"},
+		{set: "admin_addr=0.0.0.0:9000", want: "setting admin_addr: 0.0.0.0:9000 is not a loopback address"},
+		{set: "public_url=https://x/", want: "setting public_url: \"https://x/\" is not an origin"},
+		{set: "public_url=ftp://x", want: "setting public_url: \"ftp://x\" is not an origin"},
+		{set: "public_url=https://u@x", want: "is not an origin"},
+		{set: "cors_origins=https://x,*", want: "setting cors_origins: \"*\" is not an origin"},
+		{set: "data_dir=", want: "setting data_dir: must not be empty"},
+		{set: "root_key.provider=aws", want: "setting root_key.provider: unknown provider \"aws\"\nhint: the providers are: local"},
+		{set: "etcd.prefix=culvert", want: "setting etcd.prefix: must be a slash and a name"},
+		{set: "etcd.prefix=/", want: "setting etcd.prefix: must be a slash and a name"},
+		{set: "etcd.endpoints=unix://x:1", want: "setting etcd.endpoints: \"unix://x:1\" is neither http nor https"},
+		{set: "etcd.endpoints=x", want: "setting etcd.endpoints: \"x\" has no host:port"},
+		{set: "etcd.cert_file=/x", want: "settings etcd.cert_file and etcd.key_file: give both or neither"},
+		{set: "etcd.ca_file=/x", want: "the embedded etcd has no use for them"},
+		{file: "etcd: {endpoints: [http://x:1], ca_file: /x}", want: "http://x:1 is plain http, but certificates are given"},
+		{set: "vault.max_value_bytes=1048577", want: "setting vault.max_value_bytes: must be from 1 to 1048576"},
+		{set: "vault.versions_kept=0", want: "setting vault.versions_kept: must be from 1 to 100"},
+		{set: "keys.cache_ttl=-1s", want: "setting keys.cache_ttl: must be from 0 to 24h"},
+		{set: "audit.fsync=never", want: "setting audit.fsync: must be interval or always"},
+		{set: "limits.path_bytes=1", want: "setting limits.path_bytes: must be from 1024 to 65536"},
+		{set: "limits.body_bytes=1", want: "setting limits.body_bytes: must be from 65536 to 67108864"},
+	} {
+		t.Run(tc.file+tc.set, func(t *testing.T) {
+			var settings []string
+			if tc.set != "" {
+				settings = []string{tc.set}
+			}
+			cfg, err := main.LoadConfig(MustWrite(t, tc.file), settings)
+			if err == nil {
+				err = cfg.Validate()
+			}
+			var out bytes.Buffer
+			if code := main.Report(&out, err); code == 0 {
+				t.Fatal("it was accepted")
+			}
+			if !strings.Contains(out.String(), tc.want) {
+				t.Errorf("got:\n%s\nwant in it:\n%s", &out, tc.want)
+			}
+		})
+	}
+}
+
+// TestConfigNames keeps the schema as the documentation has it: lower case, no field without a name.
+func TestConfigNames(t *testing.T) {
+	var walk func(reflect.Type)
+	walk = func(schema reflect.Type) {
+		for i := range schema.NumField() {
+			f := schema.Field(i)
+			if name := f.Tag.Get("koanf"); name == "" || name != strings.ToLower(name) || strings.Contains(name, ".") {
+				t.Errorf("field %s has the name %q", f.Name, name)
+			}
+			if f.Type.Kind() == reflect.Struct {
+				walk(f.Type)
+			}
+		}
+	}
+	walk(reflect.TypeFor[main.Config]())
+}
+
+func TestNearest(t *testing.T) {
+	known := []string{"addr", "data-dir", "config", "set"}
+	for word, want := range map[string]string{
+		"adr": "addr", "datadir": "data-dir", "confg": "config", "sett": "set", "addr": "addr", "x": "", "database": "", "": "",
+	} {
+		if got := main.Nearest(word, known); got != want {
+			t.Errorf("nearest(%q) is %q, want %q", word, got, want)
+		}
+	}
+}
+
+func TestIsLoopback(t *testing.T) {
+	for addr, want := range map[string]bool{
+		"127.0.0.1:1": true, "127.9.9.9:1": true, "[::1]:1": true, "localhost:1": true,
+		":1": false, "0.0.0.0:1": false, "[::]:1": false, "10.0.0.1:1": false, "localhost.example.com:1": false, "x": false,
+	} {
+		if got := main.IsLoopback(addr); got != want {
+			t.Errorf("%s: %v", addr, got)
+		}
+	}
+}
+
+// TestDrainTimeout: a request may wait five seconds for etcd, and must be able to.
+func TestDrainTimeout(t *testing.T) {
+	if main.DrainTimeout < 5*time.Second {
+		t.Errorf("requests in progress get %v", main.DrainTimeout)
+	}
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"culvert/internal/id"
+)
+
+// dataDir is the directory that this process owns. No second process may have it open: two audit logs
+// would write over each other, and a second embedded etcd on the same files hangs without a word.
+type dataDir struct {
+	path string
+	// lock is held from open to Close. The kernel lets go of it when the process dies, however it dies,
+	// so no stale lock is ever in the way.
+	lock *os.File
+}
+
+// openDataDir makes the directory (0700) if it is missing and locks it.
+func openDataDir(path string) (*dataDir, error) {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	lock, err := os.OpenFile(filepath.Join(path, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = lock.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, hinted(fmt.Errorf("another culvert process is using the data directory %s", path),
+				"stop it, or give this one a directory of its own with --data-dir")
+		}
+		return nil, fmt.Errorf("lock the data directory %s: %w", path, err)
+	}
+	return &dataDir{path: path, lock: lock}, nil
+}
+
+// Close lets another process have the directory.
+func (d *dataDir) Close() error { return d.lock.Close() }
+
+// file is a path inside the directory.
+func (d *dataDir) file(name string) string { return filepath.Join(d.path, name) }
+
+// nodeID returns the name of this replica, made on the first start. Audit records and events carry
+// it, so it stays with the audit log for ever.
+func (d *dataDir) nodeID(now time.Time) (string, error) {
+	text, err := os.ReadFile(d.file("node-id"))
+	if errors.Is(err, fs.ErrNotExist) {
+		node := "node_" + id.ULID(now)
+		return node, d.write("node-id", []byte(node+"\n"))
+	}
+	if err != nil {
+		return "", fmt.Errorf("node id: %w", err)
+	}
+	node := strings.TrimSuffix(string(text), "\n")
+	if bare, ok := strings.CutPrefix(node, "node_"); !ok || !id.IsULID(bare) {
+		return "", fmt.Errorf("%s does not hold a node id", d.file("node-id"))
+	}
+	return node, nil
+}
+
+// write puts a new file (0600) into the directory. After a crash or a loss of power the file is there
+// whole or not at all.
+func (d *dataDir) write(name string, content []byte) error {
+	if err := d.writeTemporary(name+".new", content); err != nil {
+		return fmt.Errorf("write %s: %w", d.file(name), err)
+	}
+	if err := os.Rename(d.file(name+".new"), d.file(name)); err != nil {
+		return fmt.Errorf("write %s: %w", d.file(name), err)
+	}
+	// The name itself is in the directory's own blocks.
+	dir, err := os.Open(d.path)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", d.file(name), err)
+	}
+	if err := errors.Join(dir.Sync(), dir.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", d.file(name), err)
+	}
+	return nil
+}
+
+func (d *dataDir) writeTemporary(name string, content []byte) error {
+	// One that a crash left behind is worth nothing, and its mode may be anything.
+	if err := os.Remove(d.file(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(d.file(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	return errors.Join(err, f.Sync(), f.Close())
+}

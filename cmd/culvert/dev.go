@@ -1,0 +1,123 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+const devLong = `Starts a server for development: an embedded etcd and a root key file in the data directory, listening
+on a loopback address without TLS, with real cryptography. The first start makes everything and
+prints where the API key is; later starts go on where the last one stopped.
+
+Settings come from the file named by --config (YAML), then from --set, then from the other flags. The
+comments of cmd/culvert/config.go are their manual.`
+
+func devCommand() *cobra.Command {
+	var (
+		file, addr, dataDir string
+		settings            []string
+	)
+	preset := defaults()
+	cmd := &cobra.Command{
+		Use:   "dev",
+		Short: "Start a server for development",
+		Long:  devLong,
+		Args:  noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := loadConfig(file, settings)
+			if err != nil {
+				return err
+			}
+			if cmd.Flags().Changed("data-dir") {
+				cfg.DataDir = dataDir
+			}
+			explicit := cmd.Flags().Changed("addr")
+			if explicit {
+				cfg.Addr = addr
+			}
+			if err := cfg.validate(); err != nil {
+				return err
+			}
+			if !explicit && !isLoopback(cfg.Addr) {
+				return hinted(usage("setting addr: %s is not a loopback address, and the API speaks plain HTTP", cfg.Addr),
+					"say so with --addr "+cfg.Addr+" if it is meant")
+			}
+			return dev(cmd, cfg)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&addr, "addr", preset.Addr, "where the API listens, `host:port`")
+	flags.StringVar(&dataDir, "data-dir", "./"+preset.DataDir, "`directory` of database, audit log and keys")
+	flags.StringVar(&file, "config", "", "`file` with settings (YAML)")
+	// An array, not a slice: commas belong to the value.
+	flags.StringArrayVar(&settings, "set", nil, "one setting as `key=value`; may be repeated")
+	return cmd
+}
+
+// dev runs a server until the command's context ends.
+func dev(cmd *cobra.Command, cfg Config) error {
+	if err := disableCoreDumps(); err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
+	g, err := build(cmd.Context(), cfg, log)
+	if err != nil {
+		return err
+	}
+	greet(cmd.OutOrStdout(), cfg, g)
+	return g.Run(cmd.Context())
+}
+
+// greet says where things are. It prints lines that work as pasted into a shell, and no secret: the
+// key is read from its file by the shell.
+func greet(w io.Writer, cfg Config, g *graph) {
+	base, key := cfg.baseURL(g.listener.Addr()), shellQuote(g.keyFile)
+	_, _ = fmt.Fprintf(w, "Culvert listens on %s\nAPI key in %s\n", base, g.keyFile)
+	if !g.firstStart {
+		return
+	}
+	auth := fmt.Sprintf(`-H "Authorization: Bearer $(cat %s)"`, key)
+	_, _ = fmt.Fprintf(w, `
+Store a value, read it by its name, list the names:
+
+  curl %[1]s -H 'Content-Type: application/json' %[2]s/vault/v1/kv \
+    -d '{"name":"greeting","value":"hello","key_context":{"organization_id":"org_1"}}'
+  curl %[1]s %[2]s/vault/v1/kv/name/greeting
+  curl %[1]s %[2]s/vault/v1/kv
+`, auth, base)
+}
+
+// shellQuote makes one word of a path for a POSIX shell, inside $(…) inside double quotes too.
+func shellQuote(path string) string {
+	plain := func(r rune) bool {
+		return strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+,=:@%", r)
+	}
+	if strings.IndexFunc(path, func(r rune) bool { return !plain(r) }) < 0 {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+}
+
+// baseURL is where clients reach the API that listens at addr.
+func (c *Config) baseURL(addr net.Addr) string {
+	if c.PublicURL != "" {
+		return c.PublicURL
+	}
+	// "All addresses" is nothing to connect to.
+	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		return fmt.Sprintf("http://127.0.0.1:%d", tcp.Port)
+	}
+	return "http://" + addr.String()
+}
+
+func flagNames(cmd *cobra.Command) []string {
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	return names
+}

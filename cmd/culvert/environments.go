@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"culvert/internal/access"
+	"culvert/internal/etcd"
+	"culvert/internal/id"
+	"culvert/internal/outage"
+	"culvert/internal/record"
+	"culvert/keys"
+	"culvert/keys/localkms"
+)
+
+// firstEnvironment is the name of the environment that a new store begins with.
+const firstEnvironment = "default"
+
+// opener opens the environments of a store, and the root key as soon as the first of them needs it.
+type opener struct {
+	client *etcd.Client
+	codec  *record.Codec
+	// path is the root key's file.
+	path string
+	now  time.Time
+
+	rootKey *localkms.Key
+	// refused is why the root key could not be opened. It is told as it is, not wrapped in the name of
+	// the environment that happened to be the first to need the key.
+	refused error
+	// first is the environment named [firstEnvironment].
+	first access.EnvironmentID
+}
+
+// open loads the environments, or makes the first one if the store is empty. Two processes may find
+// the same store empty: it is initialized by compare-and-swap, and who comes second takes what is
+// there. The one who was first reads it back all the same, so that there is one way to begin.
+func (o *opener) open(ctx context.Context) (*keys.Environments, error) {
+	all, err := o.client.Environments(ctx, o.codec, o.environment(ctx))
+	if !errors.Is(err, etcd.ErrUninitialized) {
+		return all, o.explain(err)
+	}
+	if o.rootKey, err = openRootKey(o.path, true); err != nil {
+		return nil, err
+	}
+	env, made, err := keys.NewEnvironment(ctx, o.rootKey, access.EnvironmentID(id.ULID(o.now)), firstEnvironment, o.now)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.client.Initialize(ctx, o.codec, env, made); err != nil && !errors.Is(err, etcd.ErrInitialized) {
+		return nil, err
+	}
+	all, err = o.client.Environments(ctx, o.codec, o.environment(ctx))
+	return all, o.explain(err)
+}
+
+// environment returns what [etcd.Client.Environments] calls for each record.
+func (o *opener) environment(ctx context.Context) func(keys.EnvironmentRecord) (*keys.Environment, error) {
+	return func(r keys.EnvironmentRecord) (*keys.Environment, error) {
+		if o.rootKey == nil {
+			if o.rootKey, o.refused = openRootKey(o.path, false); o.refused != nil {
+				return nil, o.refused
+			}
+		}
+		if r.Name == firstEnvironment {
+			o.first = r.ID
+		}
+		return keys.OpenEnvironment(ctx, o.rootKey, r)
+	}
+}
+
+// explain adds what an operator can do about the likeliest mistakes.
+func (o *opener) explain(err error) error {
+	switch {
+	case o.refused != nil:
+		return o.refused
+	case err == nil && o.first == "":
+		return fmt.Errorf("the store has no environment named %q", firstEnvironment)
+	case errors.Is(err, keys.ErrTampered), errors.Is(err, keys.ErrRefused):
+		return hinted(fmt.Errorf("the root key in %s does not open this store: %w", o.path, err),
+			"name the key file that the store was made with in root_key.path")
+	case errors.Is(err, etcd.ErrForeign):
+		return hinted(err, "name another one in etcd.prefix")
+	case outage.Of(err) != nil:
+		return hinted(err, "see that etcd runs and answers at etcd.endpoints")
+	}
+	return err
+}

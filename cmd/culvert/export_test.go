@@ -1,0 +1,22 @@
+package main
+
+import "time"
+
+// What the external tests of this package look at.
+var (
+	LoadConfig = loadConfig
+	Report     = report
+	Nearest    = nearest
+	Defaults   = defaults
+	ShellQuote = shellQuote
+	IsLoopback = isLoopback
+)
+
+// Main is the program, for tests that run it as a process of its own.
+var Main = main
+
+// Validate checks the form of the settings.
+func (c *Config) Validate() error { return c.validate() }
+
+// DrainTimeout is how long requests in progress may go on after a signal.
+const DrainTimeout time.Duration = drainTimeout

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"time"
+
+	"culvert/internal/access"
+	"culvert/internal/audit"
+	"culvert/internal/etcd"
+	"culvert/internal/id"
+	"culvert/internal/record"
+	"culvert/keys"
+)
+
+// floor is what the use cases stand on: the trail, storage and keys.
+type floor struct {
+	audit        *audit.Log
+	store        *etcd.Store
+	environments *keys.Environments
+	rootKey      keys.RootKey
+	codec        *record.Codec
+	ids          *id.Clock
+}
+
+// buildFloor opens the audit log, etcd, the root key and the environments, and makes on a first start
+// what is not there yet.
+func (g *graph) buildFloor(ctx context.Context, cfg Config, dir *dataDir) (*floor, error) {
+	f := &floor{ids: id.NewClock(time.Now)}
+	node, err := dir.nodeID(f.ids.Now())
+	if err != nil {
+		return nil, err
+	}
+	if f.codec, err = record.NewCodec(); err != nil {
+		return nil, err
+	}
+	f.audit, err = audit.Open(audit.Config{Dir: dir.file("audit"), Node: node, Fsync: cfg.Audit.Fsync, Logger: g.log})
+	if err != nil {
+		return nil, err
+	}
+	g.opened("audit log", f.audit.Close)
+	client, err := g.openEtcd(ctx, cfg, dir)
+	if err != nil {
+		return nil, err
+	}
+	o := &opener{client: client, codec: f.codec, path: cfg.RootKey.pathIn(dir), now: f.ids.Now()}
+	if f.environments, err = o.open(ctx); err != nil {
+		return nil, err
+	}
+	f.rootKey = o.rootKey
+	f.store, err = etcd.NewStore(ctx, etcd.StoreConfig{
+		Client: client, Environments: f.environments, Codec: f.codec, IDs: f.ids, Node: node, Logger: g.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	g.opened("store", func() error { f.store.Close(); return nil })
+	return f, g.admit(ctx, dir, f, o.first)
+}
+
+func (g *graph) openEtcd(ctx context.Context, cfg Config, dir *dataDir) (*etcd.Client, error) {
+	tlsConfig, err := cfg.Etcd.tlsConfig()
+	if err != nil {
+		return nil, err
+	}
+	client, err := etcd.Open(ctx, etcd.Config{
+		DataDir: dir.path, Endpoints: cfg.Etcd.Endpoints, Prefix: cfg.Etcd.Prefix, TLS: tlsConfig, Logger: g.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	g.opened("etcd", client.Close)
+	return client, nil
+}
+
+// admit makes sure that there is an API key to begin with.
+func (g *graph) admit(ctx context.Context, dir *dataDir, f *floor, env access.EnvironmentID) error {
+	key, err := dir.rootAPIKey(env, f.ids.Now())
+	if err != nil {
+		return err
+	}
+	g.keyFile = dir.file(apiKeyFile)
+	g.firstStart, err = f.register(ctx, key, g.log)
+	return err
+}
+
+// pathIn is the root key's file.
+func (c *RootKeyConfig) pathIn(dir *dataDir) string {
+	if c.Path != "" {
+		return c.Path
+	}
+	return dir.file(rootKeyFile)
+}
+
+// tlsConfig reads the certificates; nil without any, and without https endpoints.
+func (e *EtcdConfig) tlsConfig() (*tls.Config, error) {
+	if !e.secure() {
+		return nil, nil
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if e.CAFile != "" {
+		pem, err := os.ReadFile(e.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("etcd.ca_file: %w", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("etcd.ca_file: %s holds no certificate (PEM)", e.CAFile)
+		}
+	}
+	if e.CertFile != "" {
+		pair, err := tls.LoadX509KeyPair(e.CertFile, e.KeyFile)
+		if err != nil {
+			// The error of a broken key file would be free to quote it.
+			return nil, fmt.Errorf("etcd.cert_file and etcd.key_file: %s and %s are no pair of PEM files", e.CertFile, e.KeyFile)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
+}

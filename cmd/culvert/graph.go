@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+
+	"culvert/server"
+)
+
+// graph is the running program: every part made once, in the order of what stands on what, and closed
+// in reverse. It is the only place where packages meet that do not know each other.
+type graph struct {
+	log      *slog.Logger
+	listener net.Listener
+	// admin is nil without admin_addr.
+	admin  net.Listener
+	server *server.Server
+	// keyFile is where the API key is; firstStart tells that this start made it.
+	keyFile    string
+	firstStart bool
+	// closers are in the order of opening.
+	closers []closer
+}
+
+type closer struct {
+	name  string
+	close func() error
+}
+
+// opened notes what Close has to close.
+func (g *graph) opened(name string, close func() error) {
+	g.closers = append(g.closers, closer{name, close})
+}
+
+// Close closes everything that was opened, the newest first, also after a failed one.
+func (g *graph) Close() error {
+	var all error
+	for i := len(g.closers) - 1; i >= 0; i-- {
+		if err := g.closers[i].close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			all = errors.Join(all, fmt.Errorf("close %s: %w", g.closers[i].name, err))
+		}
+	}
+	g.closers = nil
+	return all
+}
+
+// build opens everything that cfg names. On an error nothing stays open.
+func build(ctx context.Context, cfg Config, log *slog.Logger) (_ *graph, err error) {
+	g := &graph{log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, g.Close())
+		}
+	}()
+	dir, err := openDataDir(cfg.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	g.opened("data directory", dir.Close)
+	// The addresses next: one that is taken must not leave a store behind that nobody asked for.
+	if err := g.listen(ctx, cfg); err != nil {
+		return nil, err
+	}
+	floor, err := g.buildFloor(ctx, cfg, dir)
+	if err != nil {
+		return nil, err
+	}
+	return g, g.buildHouse(cfg, floor)
+}
+
+// listen takes the addresses. Connections wait in the kernel until Run serves them.
+func (g *graph) listen(ctx context.Context, cfg Config) (err error) {
+	if g.listener, err = g.take(ctx, "API", cfg.Addr); err != nil {
+		return err
+	}
+	if cfg.AdminAddr != "" {
+		g.admin, err = g.take(ctx, "admin", cfg.AdminAddr)
+	}
+	return err
+}
+
+func (g *graph) take(ctx context.Context, name, addr string) (net.Listener, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, hinted(err, "another address can be given with --addr or --set admin_addr=…; port 0 takes a free one")
+	}
+	g.opened(name+" listener", l.Close)
+	return l, nil
+}

@@ -1,0 +1,101 @@
+// Command culvert is the whole program: one binary that wires the packages together and gives the
+// operator verbs. It holds no logic of its own beyond that.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the linker (see the Makefile); a plain `go build` leaves it as it is.
+var version = "unknown"
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// run is main without the process: it returns the exit code. 0 is success, 1 a failure, 2 a mistake in
+// the command line or the settings.
+func run(args []string, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// The first signal asks; from then on signals act as they do by default, so the second one ends the
+	// process at once.
+	context.AfterFunc(ctx, stop)
+
+	root := rootCommand()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	return report(stderr, root.ExecuteContext(ctx))
+}
+
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "culvert",
+		Short: "A self-hosted secrets vault that speaks the WorkOS wire contract",
+		Args:  cobra.ArbitraryArgs,
+		// Errors are printed once, by report.
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
+			return unknownCommand(cmd, args[0])
+		},
+	}
+	root.SetFlagErrorFunc(flagError)
+	root.AddCommand(devCommand(), versionCommand())
+	return root
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), "culvert", version)
+			return err
+		},
+	}
+}
+
+func unknownCommand(root *cobra.Command, name string) error {
+	var known []string
+	for _, c := range root.Commands() {
+		known = append(known, c.Name())
+	}
+	err := usage("unknown command %q", name)
+	if near := nearest(name, known); near != "" {
+		return hinted(err, "did you mean culvert "+near+"?")
+	}
+	return hinted(err, "culvert help lists the commands")
+}
+
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return hinted(usage("%s takes no arguments", cmd.CommandPath()), cmd.CommandPath()+" --help lists its flags")
+}
+
+// flagError turns what the flag parser says into this program's form of an error.
+func flagError(cmd *cobra.Command, err error) error {
+	wrong := usage("%v", err)
+	name, ok := strings.CutPrefix(err.Error(), "unknown flag: --")
+	if !ok {
+		return hinted(wrong, cmd.CommandPath()+" --help lists the flags")
+	}
+	if near := nearest(name, flagNames(cmd)); near != "" {
+		return hinted(wrong, "did you mean --"+near+"?")
+	}
+	return hinted(wrong, cmd.CommandPath()+" --help lists the flags")
+}

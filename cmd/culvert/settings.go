@@ -1,0 +1,181 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-viper/mapstructure/v2"
+	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/knadh/koanf/v2"
+)
+
+// loadConfig reads the defaults, then the file (if one is named), then the settings in their order:
+// the last word wins. The result is validated in form but nothing it names has been opened.
+func loadConfig(file string, settings []string) (Config, error) {
+	cfg := defaults()
+	k := koanf.New(".")
+	if file != "" {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return Config{}, fmt.Errorf("read the configuration: %w", err)
+		}
+		if err := k.Load(text2koanf(text), yaml.Parser()); err != nil {
+			return Config{}, fmt.Errorf("%s: %w", file, err)
+		}
+		if err := checkKeys(k.Raw(), reflect.TypeFor[Config](), ""); err != nil {
+			return Config{}, fmt.Errorf("%s: %w", file, err)
+		}
+	}
+	for _, setting := range settings {
+		if err := set(k, setting); err != nil {
+			return Config{}, err
+		}
+	}
+	if err := decode(k, &cfg); err != nil {
+		return Config{}, err
+	}
+	return cfg, nil
+}
+
+// text2koanf is a [koanf.Provider] of bytes that are in memory already. koanf's own file provider
+// would bring a file watcher into the program.
+type text2koanf []byte
+
+func (t text2koanf) ReadBytes() ([]byte, error) { return t, nil }
+
+func (t text2koanf) Read() (map[string]any, error) {
+	return nil, errors.New("culvert: configuration text needs a parser")
+}
+
+// set applies one `key=value` of --set.
+func set(k *koanf.Koanf, setting string) error {
+	key, value, ok := strings.Cut(setting, "=")
+	if !ok {
+		return hinted(usage("--set %q has no value", setting), "write it as key=value")
+	}
+	if !slices.Contains(keysOf(reflect.TypeFor[Config](), ""), key) {
+		return unknownKey(key)
+	}
+	// An earlier `etcd:` without a value leaves a null where a section has to be.
+	if section, _, ok := strings.Cut(key, "."); ok && k.Get(section) == nil {
+		k.Delete(section)
+	}
+	if err := k.Set(key, value); err != nil {
+		return fmt.Errorf("--set %s: %w", key, err)
+	}
+	return nil
+}
+
+// checkKeys refuses names that the schema does not have, at any depth.
+func checkKeys(raw map[string]any, schema reflect.Type, prefix string) error {
+	fields := map[string]reflect.Type{}
+	for i := range schema.NumField() {
+		f := schema.Field(i)
+		fields[f.Tag.Get("koanf")] = f.Type
+	}
+	for name, value := range raw {
+		field, ok := fields[name]
+		if !ok {
+			return unknownKey(prefix + name)
+		}
+		if field.Kind() != reflect.Struct || value == nil {
+			continue
+		}
+		section, ok := value.(map[string]any)
+		if !ok {
+			return usage("setting %s is a section, not a value", prefix+name)
+		}
+		if err := checkKeys(section, field, prefix+name+"."); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func unknownKey(key string) error {
+	known := keysOf(reflect.TypeFor[Config](), "")
+	err := usage("unknown setting %q", key)
+	if near := nearest(key, known); near != "" {
+		return hinted(err, "did you mean "+near+"?")
+	}
+	return hinted(err, "the settings are "+strings.Join(known, ", "))
+}
+
+// keysOf lists the full names of all settings, in the order of the schema.
+func keysOf(schema reflect.Type, prefix string) []string {
+	var names []string
+	for i := range schema.NumField() {
+		f := schema.Field(i)
+		name := prefix + f.Tag.Get("koanf")
+		if f.Type.Kind() == reflect.Struct {
+			names = append(names, keysOf(f.Type, name+".")...)
+			continue
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
+// decode puts what was read over the defaults. Types are strict, because YAML would otherwise turn
+// `addr: 8700` or `versions_kept: yes` into something; text becomes a number, a duration or a list,
+// because that is all --set can say.
+func decode(k *koanf.Koanf, cfg *Config) error {
+	// Null means "not given": a section whose lines are all commented out stays the default.
+	for key, value := range k.All() {
+		if value == nil {
+			k.Delete(key)
+		}
+	}
+	err := k.UnmarshalWithConf("", cfg, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
+		TagName:     "koanf",
+		ErrorUnused: true,
+		// A list replaces the default list instead of overwriting its first elements.
+		ZeroFields: true,
+		DecodeHook: fromText,
+	}})
+	var wrong *mapstructure.DecodeError
+	if errors.As(err, &wrong) {
+		return usage("setting %s: %v", wrong.Name(), wrong.Unwrap())
+	}
+	if err != nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
+	return nil
+}
+
+// fromText is the [mapstructure.DecodeHookFuncType] of decode.
+func fromText(_, to reflect.Type, value any) (any, error) {
+	text, isText := value.(string)
+	switch {
+	case to == reflect.TypeFor[time.Duration]():
+		if number, ok := value.(int); ok && number == 0 {
+			return time.Duration(0), nil
+		}
+		if !isText {
+			return nil, errors.New("a duration needs a unit, such as 30s or 5m")
+		}
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			return nil, errors.New("no duration; write it such as 30s or 5m")
+		}
+		return d, nil
+	case isText && (to.Kind() == reflect.Int || to.Kind() == reflect.Int64):
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return nil, errors.New("no whole number")
+		}
+		return n, nil
+	case isText && to.Kind() == reflect.Slice:
+		if text == "" {
+			return []string{}, nil
+		}
+		return strings.Split(text, ","), nil
+	}
+	return value, nil
+}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// validate checks the form of every setting before anything is opened, so that a typing mistake never
+// leaves half of a data directory behind. It does not look at files or at the network.
+func (c *Config) validate() error {
+	for _, check := range []func() error{
+		c.validateAddresses, c.validateRootKey, c.validateEtcd, c.validateLimits,
+	} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Config) validateAddresses() error {
+	if err := checkHostPort("addr", c.Addr); err != nil {
+		return err
+	}
+	if c.AdminAddr != "" {
+		if err := checkHostPort("admin_addr", c.AdminAddr); err != nil {
+			return err
+		}
+		if !isLoopback(c.AdminAddr) {
+			return usage("setting admin_addr: %s is not a loopback address", c.AdminAddr)
+		}
+	}
+	if c.PublicURL != "" {
+		if err := checkOrigin("public_url", c.PublicURL); err != nil {
+			return err
+		}
+	}
+	for _, origin := range c.CORSOrigins {
+		if err := checkOrigin("cors_origins", origin); err != nil {
+			return err
+		}
+	}
+	if c.DataDir == "" {
+		return usage("setting data_dir: must not be empty")
+	}
+	return nil
+}
+
+func (c *Config) validateRootKey() error {
+	if c.RootKey.Provider != "local" {
+		return hinted(usage("setting root_key.provider: unknown provider %q", c.RootKey.Provider), "the providers are: local")
+	}
+	return nil
+}
+
+func (c *Config) validateEtcd() error {
+	e := &c.Etcd
+	if !strings.HasPrefix(e.Prefix, "/") || strings.Trim(e.Prefix, "/") == "" {
+		return usage("setting etcd.prefix: must be a slash and a name, such as /culvert")
+	}
+	for _, endpoint := range e.Endpoints {
+		if err := checkEndpoint(endpoint); err != nil {
+			return err
+		}
+	}
+	if (e.CertFile == "") != (e.KeyFile == "") {
+		return usage("settings etcd.cert_file and etcd.key_file: give both or neither")
+	}
+	if e.tls() && len(e.Endpoints) == 0 {
+		return hinted(usage("settings etcd.ca_file, cert_file and key_file: the embedded etcd has no use for them"),
+			"name the cluster in etcd.endpoints")
+	}
+	for _, endpoint := range e.Endpoints {
+		// A certificate for a plain connection would be silently unused.
+		if e.tls() && strings.HasPrefix(endpoint, "http://") {
+			return usage("setting etcd.endpoints: %s is plain http, but certificates are given", endpoint)
+		}
+	}
+	return nil
+}
+
+func (c *Config) validateLimits() error {
+	if n := c.Vault.MaxValueBytes; n < 1 || n > 1<<20 {
+		return usage("setting vault.max_value_bytes: must be from 1 to %d", 1<<20)
+	}
+	if n := c.Vault.VersionsKept; n < 1 || n > 100 {
+		return usage("setting vault.versions_kept: must be from 1 to 100")
+	}
+	if d := c.Keys.CacheTTL; d < 0 || d > 24*time.Hour {
+		return usage("setting keys.cache_ttl: must be from 0 to 24h")
+	}
+	if f := c.Audit.Fsync; f != "interval" && f != "always" {
+		return usage("setting audit.fsync: must be interval or always")
+	}
+	if n := c.Limits.PathBytes; n < 1<<10 || n > 64<<10 {
+		return usage("setting limits.path_bytes: must be from %d to %d", 1<<10, 64<<10)
+	}
+	if n := c.Limits.BodyBytes; n < 64<<10 || n > 64<<20 {
+		return usage("setting limits.body_bytes: must be from %d to %d", 64<<10, 64<<20)
+	}
+	return nil
+}
+
+// tls reports whether any certificate is configured.
+func (e *EtcdConfig) tls() bool { return e.CAFile != "" || e.CertFile != "" }
+
+// secure reports whether connections to the cluster are encrypted: by certificates of ours, or by an
+// https endpoint checked against the system's certificates.
+func (e *EtcdConfig) secure() bool {
+	if e.tls() {
+		return true
+	}
+	for _, endpoint := range e.Endpoints {
+		if strings.HasPrefix(endpoint, "https://") {
+			return true
+		}
+	}
+	return false
+}
+
+func checkHostPort(setting, addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return hinted(usage("setting %s: %q is not host:port", setting, addr), "write it such as 127.0.0.1:8700")
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return usage("setting %s: %q is not a port from 0 to 65535", setting, port)
+	} else if strconv.FormatUint(n, 10) != port {
+		return usage("setting %s: %q is not a plain number", setting, port)
+	}
+	return nil
+}
+
+// checkOrigin accepts scheme://host[:port] and nothing more, so that comparing texts is enough later.
+func checkOrigin(setting, origin string) error {
+	u, err := url.Parse(origin)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" ||
+		origin != u.Scheme+"://"+u.Host || origin != strings.ToLower(origin) {
+		return hinted(usage("setting %s: %q is not an origin", setting, origin),
+			"write it in lower case as scheme://host or scheme://host:port, without a slash at the end")
+	}
+	return nil
+}
+
+func checkEndpoint(endpoint string) error {
+	hostport := endpoint
+	if scheme, rest, ok := strings.Cut(endpoint, "://"); ok {
+		if scheme != "http" && scheme != "https" {
+			return usage("setting etcd.endpoints: %q is neither http nor https", endpoint)
+		}
+		hostport = rest
+	}
+	if host, _, err := net.SplitHostPort(hostport); err != nil || host == "" {
+		return usage("setting etcd.endpoints: %q has no host:port", endpoint)
+	}
+	return checkHostPort("etcd.endpoints", hostport)
+}
+
+// isLoopback reports whether nobody but this machine can reach host:port. A name other than localhost
+// is not looked up: what it resolves to is somebody else's decision.
+func isLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	return host == "localhost" || net.ParseIP(host).IsLoopback()
+}
