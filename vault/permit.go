@@ -92,7 +92,7 @@ func (o *operation) intend(ctx context.Context) error {
 	}
 	intent := o.trail
 	intent.Phase, intent.Result = audit.Intent, audit.Allowed
-	index, err := o.append(ctx, intent)
+	index, err := o.vault.audit.Append(ctx, intent)
 	if err != nil {
 		return err
 	}
@@ -101,30 +101,24 @@ func (o *operation) intend(ctx context.Context) error {
 }
 
 // conclude writes the last record of the call: the outcome of an intent, or the access. The error is
-// the audit log's own.
+// the audit log's own. The log waits for a bounded time and whatever the context says: who hangs up
+// would otherwise probe without a trace, or leave a commit without its outcome.
 func (o *operation) conclude(ctx context.Context, err error) error {
-	last := o.trail
-	result, code := verdict(err)
-	last.Result = result
+	last, v := o.trail, judge(o.trail.Action, err)
+	last.Result, last.Status = v.result, v.status
 	if err != nil {
-		last.Code = code
+		last.Code = v.code
 	}
 	last.Phase = audit.Access
 	if o.intended {
 		last.Phase, last.Intent = audit.Outcome, o.intent
 	}
-	_, failed := o.append(ctx, last)
+	_, failed := o.vault.audit.Append(ctx, last)
 	return failed
 }
 
-// append does not end with the caller's patience: who hangs up at once would otherwise probe without a
-// trace, or leave a commit without its outcome. The audit log bounds its own waiting.
-func (o *operation) append(ctx context.Context, r audit.Record) (uint64, error) {
-	return o.vault.audit.Append(context.WithoutCancel(ctx), r)
-}
-
-// record writes the last record of a call that ends with err (or nil), and returns what the caller is told: no answer
-// leaves without its record.
+// record writes the last record of a call that ends with err (or nil), and returns what the caller is
+// told: no answer leaves without its record.
 func (o *operation) record(ctx context.Context, err error) error {
 	if failed := o.conclude(ctx, err); failed != nil {
 		return failed

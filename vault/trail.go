@@ -14,54 +14,58 @@ import (
 	"culvert/keys"
 )
 
-// verdict is what an audit record says of how a call ended. The codes are those of the error bodies and
-// a closed list, so that no error's text ever enters the trail.
-func verdict(err error) (result audit.Result, code string) {
-	switch {
-	case err == nil:
-		return audit.Allowed, ""
-	case errors.Is(err, access.ErrDenied):
-		return audit.Denied, "forbidden"
-	case errors.Is(err, access.ErrUnauthenticated):
-		return audit.Denied, "unauthorized"
-	}
-	return audit.Failed, failure(err)
+// verdict is what an audit record says of how a call ended: the code and status of the answer. The codes
+// are a closed list, so that no error's text ever enters the trail.
+type verdict struct {
+	result audit.Result
+	code   string
+	status int
 }
 
-func failure(err error) string {
+// judge knows the statuses only to record them: answers are made in server/errors.go, which this list
+// follows.
+func judge(action access.Action, err error) verdict {
+	if err == nil {
+		if action == access.DataCreate || action == access.DataUpdate {
+			return verdict{audit.Allowed, "", createdStatus}
+		}
+		return verdict{audit.Allowed, "", 200}
+	}
 	// An outage wraps its cause, often a deadline: it is asked for first.
 	if o := outage.Of(err); o != nil {
-		return outageCode(o)
+		return verdict{audit.Failed, outageCode(o), 503}
 	}
 	var invalid *InvalidError
 	if errors.As(err, &invalid) {
-		return "invalid_value"
+		return verdict{audit.Failed, "invalid_value", 422}
 	}
 	for _, known := range []struct {
-		err  error
-		code string
+		err error
+		verdict
 	}{
-		{ErrNotFound, "entity_not_found"},
-		{ErrExists, "item_already_exists"},
-		{ErrVersion, "version_conflict"},
-		{ErrConflict, "concurrent_request"},
-		{ErrIdempotency, "idempotency_error"},
-		{ErrUnknownCursor, "invalid_cursor"},
-		{ErrSearchUnavailable, "search_unavailable"},
-		{keys.ErrTampered, "integrity_failure"},
-		{keys.ErrShredded, "key_shredded"},
-		{keys.ErrShredding, "shred_in_progress"},
-		{keys.ErrRefused, "root_key_refused"},
-		{keys.ErrCreateRate, "rate_limit_exceeded"},
-		{keys.ErrNotOurs, "invalid_encrypted_keys"},
-		{context.Canceled, "client_closed_request"},
-		{context.DeadlineExceeded, "timeout"},
+		{access.ErrDenied, verdict{audit.Denied, "forbidden", 403}},
+		{access.ErrUnauthenticated, verdict{audit.Denied, "unauthorized", 401}},
+		{ErrNotFound, verdict{audit.Failed, "entity_not_found", 404}},
+		{ErrExists, verdict{audit.Failed, "item_already_exists", 409}},
+		{ErrVersion, verdict{audit.Failed, "version_conflict", 409}},
+		{ErrConflict, verdict{audit.Failed, "concurrent_request", 503}},
+		{ErrIdempotency, verdict{audit.Failed, "idempotency_error", 409}},
+		{ErrUnknownCursor, verdict{audit.Failed, "invalid_cursor", 400}},
+		{ErrSearchUnavailable, verdict{audit.Failed, "search_unavailable", 422}},
+		{keys.ErrTampered, verdict{audit.Failed, "integrity_failure", 500}},
+		{keys.ErrShredded, verdict{audit.Failed, "key_shredded", 403}},
+		{keys.ErrShredding, verdict{audit.Failed, "shred_in_progress", 409}},
+		{keys.ErrRefused, verdict{audit.Failed, "root_key_refused", 403}},
+		{keys.ErrCreateRate, verdict{audit.Failed, "rate_limit_exceeded", 429}},
+		{keys.ErrNotOurs, verdict{audit.Failed, "invalid_encrypted_keys", 400}},
+		{context.Canceled, verdict{audit.Failed, "client_closed_request", 499}},
+		{context.DeadlineExceeded, verdict{audit.Failed, "timeout", 503}},
 	} {
 		if errors.Is(err, known.err) {
-			return known.code
+			return known.verdict
 		}
 	}
-	return "internal_error"
+	return verdict{audit.Failed, "internal_error", 500}
 }
 
 func outageCode(o *outage.Error) string {

@@ -1,0 +1,204 @@
+// Package vaulttest builds the whole real stack under a vault for tests: embedded etcd, its store, real
+// keys under a local root key, gate, audit log and an administrator's API key. Nothing in it is a fake.
+package vaulttest
+
+import (
+	"context"
+	"log/slog"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"culvert/internal/access"
+	"culvert/internal/audit"
+	"culvert/internal/etcd"
+	"culvert/internal/etcd/etcdtest"
+	"culvert/internal/id"
+	"culvert/internal/record"
+	"culvert/keys"
+	"culvert/keys/localkms"
+	"culvert/vault"
+)
+
+// Config changes a [Stack] for tests of a special case. The zero Config is that of [New].
+type Config struct {
+	// Limits are the vault's.
+	Limits vault.Limits
+	// Now is the clock of ids, keys, gate and audit; default [time.Now].
+	Now func() time.Time
+	// AuditWait bounds an audit append; default one second, to keep tests of its failure short.
+	AuditWait time.Duration
+	// Wrap, if set, stands between the vault and its real store, to fail or delay single calls; WrapKeys
+	// stands between the keys and the same store.
+	Wrap     func(vault.Store) vault.Store
+	WrapKeys func(keys.Store) keys.Store
+}
+
+// Stack is everything a vault stands on. All of it is closed when the test ends.
+type Stack struct {
+	// DataDir holds the embedded etcd's files.
+	DataDir string
+	Client  *etcd.Client
+	Store   *etcd.Store
+	Root    *localkms.Key
+	// Environment is the one environment, Record its record, Environments all that are open.
+	Environment  *keys.Environment
+	Record       keys.EnvironmentRecord
+	Environments *keys.Environments
+	Codec        *record.Codec
+	Keys         *keys.Keys
+	Gate         *access.Gate
+	Audit        *audit.Log
+	// AuditDir holds the audit log's segments.
+	AuditDir string
+	IDs      *id.Clock
+	Vault    *vault.Vault
+	// APIKey is an administrator's; its record is stored.
+	APIKey access.APIKey
+
+	config Config
+	admin  access.Actor
+}
+
+// New builds a stack on an etcd of its own.
+func New(t testing.TB) *Stack {
+	t.Helper()
+	return WithConfig(t, Config{})
+}
+
+// WithConfig is [New] for special cases.
+func WithConfig(t testing.TB, c Config) *Stack {
+	t.Helper()
+	c = c.withDefaults()
+	ctx := t.Context()
+	s := &Stack{DataDir: t.TempDir(), config: c}
+	s.Client = etcdtest.MustOpen(t, etcd.Config{DataDir: s.DataDir})
+	s.Root = mustRoot(t)
+	var err error
+	s.Codec, err = record.NewCodec()
+	must(t, "codec", err)
+	s.Record, s.Environment, err = keys.NewEnvironment(ctx, s.Root, access.EnvironmentID(id.ULID(c.Now())), "default", c.Now())
+	must(t, "new environment", err)
+	must(t, "initialize", s.Client.Initialize(ctx, s.Codec, s.Record, s.Environment))
+	s.open(t, "node-1")
+	s.APIKey = s.MustAPIKey(t, access.RoleAdmin)
+	s.admin = s.MustActor(t, s.APIKey)
+	return s
+}
+
+func (c Config) withDefaults() Config {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.AuditWait == 0 {
+		c.AuditWait = time.Second
+	}
+	return c
+}
+
+// Replica is another process on the same keyspace: its own store, caches, locks, clock and audit log.
+func (s *Stack) Replica(t testing.TB) *Stack {
+	t.Helper()
+	r := &Stack{Client: s.Client, Codec: s.Codec, DataDir: s.DataDir, Root: s.Root, Record: s.Record, APIKey: s.APIKey, config: s.config}
+	var err error
+	r.Environment, err = keys.OpenEnvironment(t.Context(), s.Root, s.Record)
+	must(t, "open environment", err)
+	r.open(t, "node-"+id.ULID(time.Now()))
+	r.admin = r.MustActor(t, r.APIKey)
+	return r
+}
+
+// open builds everything above the client.
+func (s *Stack) open(t testing.TB, node string) {
+	t.Helper()
+	c, logger := s.config, slog.New(slog.DiscardHandler)
+	var err error
+	s.Environments = keys.NewEnvironments(s.Environment)
+	s.IDs = id.NewClock(c.Now)
+	s.Store, err = etcd.NewStore(t.Context(), etcd.StoreConfig{
+		Client: s.Client, Environments: s.Environments, Codec: s.Codec, IDs: s.IDs, Logger: logger, Node: node,
+	})
+	must(t, "store", err)
+	t.Cleanup(s.Store.Close)
+	s.Keys, err = keys.New(keys.Config{
+		Store: s.keysStore(), Environments: s.Environments, Root: s.Root, Codec: s.Codec, NewID: s.IDs.UUID, Now: c.Now,
+	})
+	must(t, "keys", err)
+	s.Gate, err = access.NewGate(access.GateConfig{
+		Keys: s.Store, Peppers: s.Environments, Now: c.Now,
+		Report: func(_ context.Context, keyID string, err error) { t.Errorf("API key %s: %v", keyID, err) },
+	})
+	must(t, "gate", err)
+	s.AuditDir = filepath.Join(t.TempDir(), "audit")
+	s.Audit, err = audit.Open(audit.Config{Dir: s.AuditDir, Node: node, Wait: c.AuditWait, Now: c.Now, Logger: logger})
+	must(t, "audit", err)
+	t.Cleanup(func() { _ = s.Audit.Close() })
+	s.Vault, err = vault.New(vault.Config{
+		Store: s.vaultStore(), Keys: s.Keys, Environments: s.Environments, Gate: s.Gate, Audit: s.Audit,
+		IDs: s.IDs, Limits: c.Limits,
+	})
+	must(t, "vault", err)
+}
+
+func (s *Stack) vaultStore() vault.Store {
+	if s.config.Wrap == nil {
+		return s.Store
+	}
+	return s.config.Wrap(s.Store)
+}
+
+func (s *Stack) keysStore() keys.Store {
+	if s.config.WrapKeys == nil {
+		return s.Store
+	}
+	return s.config.WrapKeys(s.Store)
+}
+
+// Call is a request of the administrator.
+func (s *Stack) Call() access.Call {
+	return access.Call{Actor: s.admin, RequestID: "req_" + id.ULID(time.Now())}
+}
+
+// MustCallAs is a request of a new API key with this role.
+func (s *Stack) MustCallAs(t testing.TB, role access.Role) access.Call {
+	t.Helper()
+	return access.Call{Actor: s.MustActor(t, s.MustAPIKey(t, role)), RequestID: "req_" + id.ULID(time.Now())}
+}
+
+// MustActor authenticates an API key.
+func (s *Stack) MustActor(t testing.TB, key access.APIKey) access.Actor {
+	t.Helper()
+	actor, err := s.Gate.Authenticate(t.Context(), key)
+	must(t, "authenticate", err)
+	return actor
+}
+
+// MustAPIKey makes a new API key with this role and stores its record.
+func (s *Stack) MustAPIKey(t testing.TB, role access.Role) access.APIKey {
+	t.Helper()
+	now := s.config.Now()
+	key, err := access.GenerateAPIKey(s.Environment.ID(), now)
+	must(t, "generate API key", err)
+	hash, err := s.Environments.Pepper(key.Environment, key.Text())
+	must(t, "pepper", err)
+	must(t, "store API key", s.Store.CreateAPIKey(t.Context(), access.KeyRecord{
+		ID: key.ID, Environment: key.Environment, Name: "test " + string(role), Role: role, Hash: hash, CreatedAt: now.UTC(),
+	}))
+	return key
+}
+
+func mustRoot(t testing.TB) *localkms.Key {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "root-key")
+	must(t, "create root key", localkms.Create(path))
+	root, err := localkms.Open(path)
+	must(t, "open root key", err)
+	return root
+}
+
+func must(t testing.TB, what string, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+}
