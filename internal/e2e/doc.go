@@ -1,0 +1,15 @@
+// Package e2e drives the built binary with the official WorkOS SDKs, unmodified but for their base URL.
+//
+//	go test -tags e2e -count=1 ./internal/e2e/...
+//
+// needs Go, Node 20 or newer and npm, and a network or filled caches on the first run. It builds
+// cmd/culvert (or takes the binary that CULVERT_BIN names), starts it on free loopback ports with data
+// directories of its own, and runs two suites against it:
+//
+//	node    @workos-inc/node 11, with `npm ci` and `node --test`
+//	gosdk   workos-go v9 and v6, a Go module of its own, so that no SDK is a dependency of Culvert;
+//	        its package interop exchanges data between all three
+//
+// Afterwards it looks into the data directories and the servers' output: no value that a suite stored
+// may stand there in clear. Only processes that the tests started are ended.
+package e2e

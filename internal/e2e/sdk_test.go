@@ -1,0 +1,103 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// suiteTimeout bounds each command of the suites; together they take less than a minute.
+const suiteTimeout = 5 * time.Minute
+
+func TestOfficialSDKs(t *testing.T) {
+	bin := binary(t)
+	ours, other := startServer(t, bin), startServer(t, bin)
+	env := append(os.Environ(),
+		"CULVERT_BASE_URL="+ours.baseURL,
+		"CULVERT_API_KEY_FILE="+ours.apiKeyFile(),
+		"CULVERT_OTHER_BASE_URL="+other.baseURL,
+		"CULVERT_OTHER_API_KEY_FILE="+other.apiKeyFile(),
+		// What a developer may have set for real use must not reach an SDK.
+		"WORKOS_API_KEY=", "WORKOS_CLIENT_ID=",
+	)
+
+	t.Run("node", func(t *testing.T) {
+		run(t, "node", env, "npm", "ci")
+		run(t, "node", env, "node", "--test", "--test-reporter=spec")
+	})
+	t.Run("go", func(t *testing.T) {
+		run(t, "gosdk", env, "go", "test", "-count=1", "./...")
+	})
+	for _, s := range []*server{ours, other} {
+		s.stop(t)
+	}
+	t.Run("nothing in clear", func(t *testing.T) {
+		nothingInClear(t, ours)
+		nothingInClear(t, other)
+	})
+}
+
+// run requires that a command succeeds, and shows all it said if it does not.
+func run(t *testing.T, dir string, env []string, name string, args ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), suiteTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir, cmd.Env = dir, env
+	// A child that keeps the pipe open must not keep the test waiting.
+	cmd.WaitDelay = 10 * time.Second
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s %v in %s: %v\n%s", name, args, dir, err, out)
+	}
+}
+
+// Marks that the suites put at the beginning of names and values.
+var (
+	nameMark  = []byte("e2e-name-")
+	valueMark = []byte("e2e-plaintext-")
+)
+
+// nothingInClear requires that no value and no API key stands in what the server left behind. That the
+// names are found, which are stored in clear, shows that the search can find something.
+func nothingInClear(t *testing.T, s *server) {
+	t.Helper()
+	key, err := os.ReadFile(s.apiKeyFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	key = bytes.TrimSpace(key)
+	names := 0
+	look := func(where string, content []byte) {
+		names += bytes.Count(content, nameMark)
+		if bytes.Contains(content, valueMark) {
+			t.Errorf("a value stands in clear in %s", where)
+		}
+		if where != s.apiKeyFile() && bytes.Contains(content, key) {
+			t.Errorf("the API key stands in clear in %s", where)
+		}
+	}
+	look("the server's output", s.output.bytes())
+	err = filepath.WalkDir(s.dataDir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		if err == nil {
+			look(path, content)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if names == 0 {
+		t.Errorf("no name was found under %s: the search finds nothing", s.dataDir)
+	}
+}
