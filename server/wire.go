@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"maps"
+	"net/http"
 	"slices"
 	"strconv"
 	"time"
@@ -113,17 +114,27 @@ func list[T any](w *jsonWriter, data []T, before, after string, entry func(T)) {
 // done is what encoders return.
 func (w *jsonWriter) done() ([]byte, error) { return w.b, w.err }
 
-// writeProblem writes an error body. Vault routes say everything twice, in "error" and "message": SDKs
-// read one or the other (contract section 4). The array of errors is for refused values elsewhere.
+// writeProblem answers with an error.
 func (x *exchange) writeProblem(p *problem) {
-	w := &jsonWriter{b: make([]byte, 0, 256)}
+	if p.retry > 0 {
+		seconds := int((p.retry + time.Second - 1) / time.Second)
+		x.w.Header()["Retry-After"] = []string{strconv.Itoa(seconds)}
+	}
+	x.write(p.status, appendProblem(make([]byte, 0, 256), p, x.id, x.vaultShaped()))
+}
+
+// appendProblem appends an error body. Vault routes say everything twice, in "error" and "message": SDKs
+// read one or the other (contract section 4). The array of errors is for refused values elsewhere. It
+// cannot fail: every text is ours.
+func appendProblem(b []byte, p *problem, requestID string, vault bool) []byte {
+	w := &jsonWriter{b: b}
 	code, text := p.code, p.text
-	validation := !x.vaultShaped() && p.status == 422
+	validation := !vault && p.status == http.StatusUnprocessableEntity
 	if validation {
 		code, text = "invalid_request_parameters", "Validation failed."
 	}
 	w.raw(`{`)
-	if x.vaultShaped() {
+	if vault {
 		w.raw(`"error":`)
 		w.text(text)
 		w.raw(`,`)
@@ -133,7 +144,7 @@ func (x *exchange) writeProblem(p *problem) {
 	w.raw(`,"code":`)
 	w.text(code)
 	w.raw(`,"request_id":`)
-	w.text(x.id)
+	w.text(requestID)
 	if validation {
 		w.raw(`,"errors":[{"code":`)
 		w.text(p.code)
@@ -144,9 +155,5 @@ func (x *exchange) writeProblem(p *problem) {
 		w.raw(`}]`)
 	}
 	w.raw(`}`)
-	if p.retry > 0 {
-		seconds := int((p.retry + time.Second - 1) / time.Second)
-		x.w.Header()["Retry-After"] = []string{strconv.Itoa(seconds)}
-	}
-	x.write(p.status, w.b)
+	return w.b
 }

@@ -1,0 +1,249 @@
+package server_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"culvert/internal/events"
+	"culvert/keys"
+	"culvert/server"
+	"culvert/vault/vaulttest"
+)
+
+// door is a server on a loopback listener over the real stack.
+type door struct {
+	stack  *vaulttest.Stack
+	server *server.Server
+	// addr is host:port, for tests that write HTTP by hand.
+	addr string
+	// log is everything the server wrote to its logger.
+	log *logBuffer
+}
+
+// logBuffer is a log that is read while it is written.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func newDoor(t *testing.T) *door {
+	t.Helper()
+	return newDoorWith(t, vaulttest.Config{}, nil)
+}
+
+// newDoorWith builds a door over a special stack; change, if any, edits the server's configuration.
+func newDoorWith(t *testing.T, stack vaulttest.Config, change func(*server.Config)) *door {
+	t.Helper()
+	d := &door{stack: vaulttest.WithConfig(t, stack), log: &logBuffer{}}
+	log, err := events.New(events.Config{Store: d.stack.Store, Gate: d.stack.Gate, Audit: d.stack.Audit})
+	must(t, err)
+	config := server.Config{
+		Vault: d.stack.Vault, Events: log, Gate: d.stack.Gate, Audit: d.stack.Audit,
+		Health: func(context.Context) []server.Check {
+			return []server.Check{{Name: "etcd", State: server.Ready}}
+		},
+		Logger: slog.New(slog.NewJSONHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+	if change != nil {
+		change(&config)
+	}
+	d.server, err = server.New(config)
+	must(t, err)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	d.addr = listener.Addr().String()
+	h := d.server.HTTPServer()
+	served := make(chan error, 1)
+	go func() { served <- h.Serve(d.server.Listener(listener)) }()
+	t.Cleanup(func() {
+		must(t, h.Close())
+		<-served
+	})
+	return d
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// key is the administrator's API key as clients send it.
+func (d *door) key() string { return string(d.stack.APIKey.Text().Reveal()) }
+
+// request is what a test sends. Its zero fields are those of a well-behaved client.
+type request struct {
+	method, path string
+	// body is sent as it is.
+	body string
+	// header replaces the default headers of the same name; a nil value leaves one out.
+	header map[string][]string
+}
+
+// answer is what came back.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// do sends a request with the administrator's key.
+func (d *door) do(t testing.TB, q request) answer {
+	t.Helper()
+	a, err := d.try(t.Context(), q)
+	must(t, err)
+	return a
+}
+
+func (d *door) try(ctx context.Context, q request) (answer, error) {
+	r, err := http.NewRequestWithContext(ctx, q.method, "http://"+d.addr, strings.NewReader(q.body))
+	if err != nil {
+		return answer{}, err
+	}
+	// Opaque goes onto the wire as it is: net/url would tidy up what the test wants to send.
+	path, query, _ := strings.Cut(q.path, "?")
+	r.URL.Opaque, r.URL.RawQuery = "//"+d.addr+path, query
+	r.Header["Authorization"] = []string{"Bearer " + d.key()}
+	if q.body != "" {
+		r.Header["Content-Type"] = []string{"application/json"}
+	}
+	for name, values := range q.header {
+		r.Header[name] = values
+		if values == nil {
+			delete(r.Header, name)
+		}
+	}
+	response, err := client.Do(r)
+	if err != nil {
+		return answer{}, err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	return answer{response.StatusCode, response.Header, string(body)}, err
+}
+
+// client neither follows redirects nor waits for ever.
+var client = &http.Client{
+	Timeout:       20 * time.Second,
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
+
+// raw sends bytes and reads one answer, for what net/http's client refuses to send.
+func (d *door) raw(t testing.TB, text string) answer {
+	t.Helper()
+	conn, err := net.Dial("tcp", d.addr)
+	must(t, err)
+	defer conn.Close()
+	must(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+	_, err = io.WriteString(conn, text)
+	must(t, err)
+	return readAnswer(t, conn)
+}
+
+// object is the JSON object in a body.
+func (a answer) object(t testing.TB) map[string]any {
+	t.Helper()
+	var o map[string]any
+	if err := json.Unmarshal([]byte(a.body), &o); err != nil {
+		t.Fatalf("status %d, body is no JSON object: %v\n%.300s", a.status, err, a.body)
+	}
+	return o
+}
+
+// code is the error code of a body.
+func (a answer) code(t testing.TB) string {
+	t.Helper()
+	code, _ := a.object(t)["code"].(string)
+	return code
+}
+
+// want fails unless the answer has this status.
+func (a answer) want(t testing.TB, status int) answer {
+	t.Helper()
+	if a.status != status {
+		t.Fatalf("status %d, want %d\n%.500s", a.status, status, a.body)
+	}
+	return a
+}
+
+// createBody is the body of a create.
+func createBody(name, value string, pairs ...string) string {
+	items := map[string]string{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		items[pairs[i]] = pairs[i+1]
+	}
+	b, err := json.Marshal(map[string]any{"name": name, "value": value, "key_context": items})
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
+}
+
+// mustCreate stores a value over HTTP and returns the metadata.
+func (d *door) mustCreate(t testing.TB, name, value string) map[string]any {
+	t.Helper()
+	return d.do(t, request{method: "POST", path: "/vault/v1/kv", body: createBody(name, value, "org", "o1")}).
+		want(t, 201).object(t)
+}
+
+// dump is everything a caller can see of the store: names, ids, versions and values, and the events.
+func (d *door) dump(t testing.TB) string {
+	t.Helper()
+	var b strings.Builder
+	for after := ""; ; {
+		path := "/vault/v1/kv?limit=100&order=asc"
+		if after != "" {
+			path += "&after=" + after
+		}
+		page := d.do(t, request{method: "GET", path: path}).want(t, 200)
+		b.WriteString(page.body)
+		o := page.object(t)
+		for _, entry := range o["data"].([]any) {
+			id := entry.(map[string]any)["id"].(string)
+			b.WriteString(d.do(t, request{method: "GET", path: "/vault/v1/kv/" + id}).want(t, 200).body)
+			b.WriteString(d.do(t, request{method: "GET", path: "/vault/v1/kv/" + id + "/versions"}).want(t, 200).body)
+		}
+		var more bool
+		if after, more = o["list_metadata"].(map[string]any)["after"].(string); !more {
+			break
+		}
+	}
+	b.WriteString(d.do(t, request{method: "GET", path: allEvents + "&limit=100&order=desc"}).want(t, 200).body)
+	return b.String()
+}
+
+const allEvents = "/events?events=vault.data.created,vault.data.updated,vault.data.deleted,vault.kek.created"
+
+// mustContext parses a key context for calls past the door.
+func mustContext(t testing.TB, items map[string]string) keys.Context {
+	t.Helper()
+	c, err := keys.ParseContext(items)
+	must(t, err)
+	return c
+}
+
+// unique gives every case a name of its own.
+func unique(prefix string) string { return fmt.Sprintf("%s-%d", prefix, time.Now().UnixNano()) }
