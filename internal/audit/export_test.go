@@ -1,6 +1,24 @@
 package audit
 
+// MaxLine is the bound of a line.
+const MaxLine = maxLine
+
+// File and OpenFile are where tests put faults.
+type (
+	File     = file
+	OpenFile = openFile
+)
+
+// OSOpen opens without faults.
+func OSOpen() OpenFile { return osOpen }
+
+// OpenWith is Open with a disk that can be made to fail.
+func OpenWith(c Config, open OpenFile) (*Log, error) { return openLog(c, open) }
+
 // Line returns a whole line as the writer composes it from head and tail.
 func Line(dst []byte, index uint64, at, node string, r *Record) []byte {
 	return appendTail(appendHead(dst, index, []byte(at), []byte(node)), r)
 }
+
+// Parse is the strict reading of one line.
+func Parse(line []byte) (Record, error) { return parse(line) }

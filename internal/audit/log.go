@@ -109,9 +109,9 @@ type fault struct {
 
 // Open continues the log in c.Dir, or begins one. It fails if the directory cannot be written, holds
 // something else under a segment's name, or has a last segment that is not a log.
-func Open(c Config) (*Log, error) { return open(c, osOpen) }
+func Open(c Config) (*Log, error) { return openLog(c, osOpen) }
 
-func open(c Config, openFile openFile) (*Log, error) {
+func openLog(c Config, open openFile) (*Log, error) {
 	c, err := c.checked()
 	if err != nil {
 		return nil, err
@@ -121,7 +121,7 @@ func open(c Config, openFile openFile) (*Log, error) {
 		wake: make(chan struct{}, 1), quit: make(chan struct{}),
 		entries: sync.Pool{New: func() any { return newEntry() }},
 	}
-	l.writer = writer{open: openFile, node: appendQuote(nil, c.Node)}
+	l.writer = writer{open: open, node: appendQuote(nil, c.Node)}
 	if err := l.resume(); err != nil {
 		return nil, fmt.Errorf("open audit log: %w", err)
 	}

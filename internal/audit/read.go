@@ -34,7 +34,7 @@ func (e *GapError) Error() string {
 // the file system. What is wrong before from is passed over, so reading can go on behind a fault.
 // Records before the log's oldest segment are not a gap.
 func Read(dir string, from uint64, fn func(r Record, line []byte) error) error {
-	first, err := segments(dir)
+	first, _, err := segments(dir)
 	if err != nil {
 		return err
 	}
@@ -125,6 +125,9 @@ func parse(line []byte) (Record, error) {
 	}
 	if r.V != Version {
 		return Record{}, fmt.Errorf("%w: version %d", ErrCorrupt, r.V)
+	}
+	if r.check() != nil || r.Node == "" || r.Time.IsZero() {
+		return Record{}, fmt.Errorf("%w: members missing", ErrCorrupt)
 	}
 	return r, nil
 }

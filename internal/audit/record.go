@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -44,7 +45,7 @@ const (
 //
 // The line is a JSON object with the members in the order of these fields, without white space.
 // Members are left out if their field is zero, except v, index, time, node, action, phase and result;
-// intent stands exactly in outcomes, and key_context wherever it is not nil.
+// key_context stands wherever it is not nil, because an empty one is legal.
 // The line without its newline is what a Merkle tree hashes.
 type Record struct {
 	// V, Index, Time and Node are filled in by [Log.Append], whatever the caller put there. Indices
@@ -62,7 +63,8 @@ type Record struct {
 	ActorSource string        `json:"actor_source"`
 	Action      access.Action `json:"action"`
 	Phase       Phase         `json:"phase"`
-	// Intent is the index of the intent that an outcome belongs to.
+	// Intent is the index of the intent that an outcome belongs to; 0, which is no intent's, in the
+	// outcome of a write that was refused before it got so far.
 	Intent uint64 `json:"intent"`
 	Result Result `json:"result"`
 	// Code is the machine-readable error code, as in the answer's body; Status its HTTP status.
@@ -72,7 +74,8 @@ type Record struct {
 	ObjectName string `json:"object_name"`
 	VersionID  string `json:"version_id"`
 	KeyID      string `json:"key_id"`
-	// KeyContext is written with its names in byte order. It is only read during Append.
+	// KeyContext is written with its names in byte order; names that are not UTF-8, which no legal
+	// context has, are left out. The map is only read during Append.
 	KeyContext map[string]string `json:"key_context"`
 	// Revision is the store's, of what was read or written.
 	Revision int64 `json:"revision"`
@@ -138,7 +141,7 @@ func appendTail(dst []byte, r *Record) []byte {
 	dst = appendText(dst, `,"actor_source":`, r.ActorSource)
 	dst = appendText(dst, `,"action":`, string(r.Action))
 	dst = appendText(dst, `,"phase":`, string(r.Phase))
-	if r.Phase == Outcome {
+	if r.Intent != 0 {
 		dst = append(dst, `,"intent":`...)
 		dst = strconv.AppendUint(dst, r.Intent, 10)
 	}
@@ -179,7 +182,10 @@ func appendContext(dst []byte, items map[string]string) []byte {
 	var space [10]string
 	names := space[:0]
 	for name := range items {
-		names = append(names, name)
+		// Replaced like values, two of them could become one name twice, which no reader accepts.
+		if utf8.ValidString(name) {
+			names = append(names, name)
+		}
 	}
 	slices.Sort(names)
 	for i, name := range names {

@@ -198,25 +198,25 @@ const segmentSuffix = ".jsonl"
 
 func segmentName(index uint64) string { return fmt.Sprintf("%020d%s", index, segmentSuffix) }
 
-// segments lists the first indices of a directory's segments in order. A missing directory has none;
-// files of other names are not ours to judge.
-func segments(dir string) ([]uint64, error) {
+// segments lists the first indices of a directory's segments in order, and those of names under which
+// something stands that is no file. A missing directory has none; other names are not ours to judge.
+func segments(dir string) (first, odd []uint64, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
+		return nil, nil, err
 	}
-	var first []uint64
 	for _, entry := range entries {
 		digits, ok := strings.CutSuffix(entry.Name(), segmentSuffix)
 		index, err := strconv.ParseUint(digits, 10, 64)
-		if !ok || err != nil || entry.Name() != segmentName(index) {
-			continue
+		switch {
+		case !ok || err != nil || entry.Name() != segmentName(index):
+		case entry.Type().IsRegular():
+			first = append(first, index)
+		default:
+			odd = append(odd, index)
 		}
-		if !entry.Type().IsRegular() {
-			return nil, fmt.Errorf("%s: not a regular file", filepath.Join(dir, entry.Name()))
-		}
-		first = append(first, index)
 	}
 	slices.Sort(first)
-	return first, nil
+	slices.Sort(odd)
+	return first, odd, nil
 }

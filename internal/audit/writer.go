@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -79,13 +81,15 @@ const (
 // resume opens the last segment and leaves the log ready to write.
 func (l *Log) resume() error {
 	w := &l.writer
-	first, err := segments(l.config.Dir)
+	first, odd, err := segments(l.config.Dir)
 	if err != nil {
 		return err
 	}
-	if len(first) == 0 {
-		w.own = append(w.own, Record{Action: actionBegun, Phase: Internal, Result: Allowed})
-	} else {
+	if n := len(odd); n > 0 && (len(first) == 0 || first[len(first)-1] < odd[n-1]) {
+		// Which index comes next cannot be known; beginning below it would give indices twice.
+		return fmt.Errorf("%s: not a regular file", filepath.Join(l.config.Dir, segmentName(odd[n-1])))
+	}
+	if len(first) > 0 {
 		s, t, err := reopenSegment(w.open, l.config.Dir, first[len(first)-1])
 		if err != nil {
 			return err
@@ -94,9 +98,10 @@ func (l *Log) resume() error {
 		w.next = t.next
 		if t.cut > 0 {
 			w.own = append(w.own, Record{Action: actionCut, Phase: Internal, Result: Failed, Code: codeTornTail, Cut: t.cut})
-		} else if t.next == 0 {
-			w.own = append(w.own, Record{Action: actionBegun, Phase: Internal, Result: Allowed})
 		}
+	}
+	if w.next == 0 {
+		w.own = slices.Insert(w.own, 0, Record{Action: actionBegun, Phase: Internal, Result: Allowed})
 	}
 	if err := l.commit(); err != nil {
 		if s := l.segment.Load(); s != nil {

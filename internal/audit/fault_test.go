@@ -1,0 +1,354 @@
+package audit_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"culvert/internal/audit"
+	"culvert/internal/outage"
+)
+
+func contextOf(t *testing.T) (context.Context, context.CancelFunc) {
+	return context.WithCancel(t.Context())
+}
+
+// disk is a disk with faults. All fields are under mu.
+type disk struct {
+	mu sync.Mutex
+	// write, truncate, sync and create are the errors to return; write lets half of the bytes through
+	// first, as a disk does that becomes full.
+	write, truncate, sync, create error
+	// hang blocks writes while it is not nil, until it is closed.
+	hang chan struct{}
+}
+
+func (d *disk) set(change func(d *disk)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	change(d)
+}
+
+func (d *disk) open(path string, flag int, mode os.FileMode) (audit.File, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.create != nil && flag&os.O_CREATE != 0 {
+		return nil, &os.PathError{Op: "open", Path: path, Err: d.create}
+	}
+	f, err := audit.OSOpen()(path, flag, mode)
+	if err != nil {
+		return nil, err
+	}
+	return &faultyFile{File: f, disk: d}, nil
+}
+
+type faultyFile struct {
+	audit.File
+	disk *disk
+}
+
+func (f *faultyFile) Write(b []byte) (int, error) {
+	f.disk.mu.Lock()
+	err, hang := f.disk.write, f.disk.hang
+	f.disk.mu.Unlock()
+	if hang != nil {
+		<-hang
+	}
+	if err == nil {
+		return f.File.Write(b)
+	}
+	n, _ := f.File.Write(b[:len(b)/2])
+	return n, &os.PathError{Op: "write", Path: "log", Err: err}
+}
+
+func (f *faultyFile) Truncate(size int64) error {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	if f.disk.truncate != nil {
+		return f.disk.truncate
+	}
+	return f.File.Truncate(size)
+}
+
+func (f *faultyFile) Sync() error {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	if f.disk.sync != nil {
+		return f.disk.sync
+	}
+	return f.File.Sync()
+}
+
+const (
+	// wait is short so that tests of outages are, and long beside a write.
+	wait = 150 * time.Millisecond
+	tick = 10 * time.Millisecond
+)
+
+func MustOpenOn(t *testing.T, d *disk, c audit.Config) *audit.Log {
+	t.Helper()
+	c = withNode(c)
+	c.Wait, c.FsyncEvery = wait, tick
+	l, err := audit.OpenWith(c, d.open)
+	if err != nil {
+		t.Fatalf("open log: %v", err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+// mustFail wants an outage of the audit log in bounded time, and returns its text.
+func mustFail(t *testing.T, l *audit.Log, request string) string {
+	t.Helper()
+	began := time.Now()
+	_, err := l.Append(t.Context(), named(request))
+	if o := outage.Of(err); o == nil || o.Dependency != outage.Audit {
+		t.Fatalf("append of %s: got %v, want an outage of the audit log", request, err)
+	}
+	if took := time.Since(began); took > 5*wait {
+		t.Errorf("append of %s took %v, the wait is %v", request, took, wait)
+	}
+	return err.Error()
+}
+
+func mustBecomeHealthy(t *testing.T, l *audit.Log) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); l.Health() != nil; time.Sleep(tick) {
+		if time.Now().After(deadline) {
+			t.Fatalf("did not recover: %v", l.Health())
+		}
+	}
+}
+
+func TestFullDisk(t *testing.T) {
+	for name, truncate := range map[string]error{"torn batch cut": nil, "torn batch left": syscall.EIO} {
+		t.Run(name, func(t *testing.T) {
+			d, dir := &disk{}, t.TempDir()
+			l := MustOpenOn(t, d, audit.Config{Dir: dir})
+			MustAppend(t, l, named("before"))
+			d.set(func(d *disk) { d.write, d.truncate = syscall.ENOSPC, truncate })
+
+			// Case 1: the caller is told which sink failed and why, in bounded time, and so is health.
+			if text := mustFail(t, l, "lost"); !strings.Contains(text, "audit") || !strings.Contains(text, "no space left") {
+				t.Errorf("error: %q names neither sink nor cause", text)
+			}
+			if err := l.Health(); outage.Of(err) == nil || !strings.Contains(err.Error(), "no space left") {
+				t.Errorf("health: got %v", err)
+			}
+
+			// Case 2: once it has been failing for longer than the wait, callers are refused at once.
+			time.Sleep(wait)
+			began := time.Now()
+			mustFail(t, l, "refused")
+			if took := time.Since(began); took > wait/2 {
+				t.Errorf("a caller of a log known to fail waited %v", took)
+			}
+
+			// Case 3: it recovers with nobody calling, and what was refused does not stand in it.
+			d.set(func(d *disk) { d.write, d.truncate = nil, nil })
+			mustBecomeHealthy(t, l)
+			MustAppend(t, l, named("after"))
+			MustClose(t, l)
+			want := []string{"audit.log.begun", "before", "audit.log.resumed disk_full", "after"}
+			if diff := cmp.Diff(want, requests(MustRead(t, dir, 0))); diff != "" {
+				t.Errorf("records (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestCallersWaitForADiskThatRecovers(t *testing.T) {
+	d, dir := &disk{}, t.TempDir()
+	l := MustOpenOn(t, d, audit.Config{Dir: dir})
+	d.set(func(d *disk) { d.write = syscall.ENOSPC })
+	go func() {
+		time.Sleep(wait / 3)
+		d.set(func(d *disk) { d.write = nil })
+	}()
+	var group sync.WaitGroup
+	for range 64 {
+		group.Go(func() {
+			if _, err := l.Append(t.Context(), named("patient")); err != nil {
+				t.Errorf("append: %v", err)
+			}
+		})
+	}
+	group.Wait()
+	if got := len(MustRead(t, dir, 0)); got != 66 {
+		t.Errorf("records: got %d, want 64 and two of the log's own", got)
+	}
+}
+
+func TestReadOnlyDirectory(t *testing.T) {
+	d, dir := &disk{}, t.TempDir()
+	l := MustOpenOn(t, d, audit.Config{Dir: dir, SegmentBytes: 200})
+	MustAppend(t, l, named("before"))
+	d.set(func(d *disk) { d.create = syscall.EROFS })
+	if text := mustFail(t, l, "lost"); !strings.Contains(text, "read-only") {
+		t.Errorf("error: got %q", text)
+	}
+	d.set(func(d *disk) { d.create = nil })
+	mustBecomeHealthy(t, l)
+	MustAppend(t, l, named("after"))
+	want := []string{"audit.log.begun", "before", "audit.log.resumed read_only", "after"}
+	if diff := cmp.Diff(want, requests(MustRead(t, dir, 0))); diff != "" {
+		t.Errorf("records (-want +got):\n%s", diff)
+	}
+	d.set(func(d *disk) { d.create = syscall.EROFS })
+	if _, err := audit.OpenWith(audit.Config{Dir: t.TempDir(), Node: "node-a"}, d.open); err == nil {
+		t.Error("a log began in a read-only directory")
+	}
+}
+
+func TestHangingDisk(t *testing.T) {
+	d, dir := &disk{}, t.TempDir()
+	l := MustOpenOn(t, d, audit.Config{Dir: dir})
+	release := make(chan struct{})
+	d.set(func(d *disk) { d.hang = release })
+	mustFail(t, l, "in flight")
+	began := time.Now()
+	if text := mustFail(t, l, "refused"); !strings.Contains(text, "hangs") || !strings.Contains(text, dir) {
+		t.Errorf("error: got %q", text)
+	}
+	if took := time.Since(began); took > wait/2 {
+		t.Errorf("a caller of a log known to hang waited %v", took)
+	}
+	if l.Health() == nil {
+		t.Error("a log that hangs calls itself healthy")
+	}
+	d.set(func(d *disk) { d.hang = nil })
+	close(release)
+	mustBecomeHealthy(t, l)
+	MustAppend(t, l, named("after"))
+	// The record that was in flight may stand there: it was handed to the kernel.
+	got := requests(MustRead(t, dir, 0))
+	if slices.Contains(got, "refused") || !slices.Contains(got, "after") {
+		t.Errorf("records: got %v", got)
+	}
+}
+
+func TestFailedFsyncGivesTheSegmentUp(t *testing.T) {
+	for _, fsync := range []string{audit.FsyncInterval, audit.FsyncAlways} {
+		t.Run(fsync, func(t *testing.T) {
+			d, dir := &disk{}, t.TempDir()
+			l := MustOpenOn(t, d, audit.Config{Dir: dir, Fsync: fsync})
+			MustAppend(t, l, named("before"))
+			d.set(func(d *disk) { d.sync = syscall.EIO })
+			if fsync == audit.FsyncAlways {
+				mustFail(t, l, "lost")
+			} else {
+				MustAppend(t, l, named("during"))
+				for len(MustList(t, dir)) == 1 {
+					time.Sleep(tick)
+				}
+			}
+			d.set(func(d *disk) { d.sync = nil })
+			mustBecomeHealthy(t, l)
+			MustAppend(t, l, named("after"))
+			MustClose(t, l)
+			got := requests(MustRead(t, dir, 0))
+			if !slices.Contains(got, "audit.log.resumed sync_failed") || got[1] != "before" || got[len(got)-1] != "after" {
+				t.Errorf("records: got %v", got)
+			}
+			if slices.Contains(got, "lost") {
+				t.Errorf("a refused record stands in the log: %v", got)
+			}
+		})
+	}
+}
+
+// onlySegment is the path of the one segment.
+func onlySegment(t *testing.T, dir string) string {
+	t.Helper()
+	names := MustList(t, dir)
+	if len(names) != 1 {
+		t.Fatalf("segments: got %v, want one", names)
+	}
+	return filepath.Join(dir, names[0])
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFileTakenAway(t *testing.T) {
+	for name, test := range map[string]struct {
+		take func(t *testing.T, path string)
+		code string
+	}{
+		"removed":            {func(t *testing.T, path string) { must(t, os.Remove(path)) }, "segment_removed"},
+		"renamed":            {func(t *testing.T, path string) { must(t, os.Rename(path, path+".1")) }, "segment_moved"},
+		"cut":                {func(t *testing.T, path string) { must(t, os.Truncate(path, 0)) }, "segment_changed"},
+		"appended to":        {func(t *testing.T, path string) { appendTo(t, path, "{}\n") }, "segment_changed"},
+		"directory":          {func(t *testing.T, path string) { must(t, os.RemoveAll(filepath.Dir(path))) }, "segment_removed"},
+		"replaced by FIFO":   {replace(func(path string) error { return syscall.Mkfifo(path, 0o600) }), "segment_removed"},
+		"replaced by folder": {replace(func(path string) error { return os.Mkdir(path, 0o700) }), "segment_removed"},
+		"replaced by link":   {replace(func(path string) error { return os.Symlink("/dev/null", path) }), "segment_removed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "audit")
+			l := MustOpenOn(t, &disk{}, audit.Config{Dir: dir})
+			MustAppend(t, l, named("before"))
+			test.take(t, onlySegment(t, dir))
+			for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(tick) {
+				index := MustAppend(t, l, named("after"))
+				got := requests(from(t, dir, index))
+				if !slices.Equal(got, []string{"after"}) && test.code != "segment_moved" {
+					t.Fatalf("records from %d, acknowledged: got %v", index, got)
+				}
+				if slices.Contains(requests(from(t, dir, 2)), "audit.log.resumed "+test.code) {
+					break
+				}
+				if time.Now().After(deadline) {
+					t.Fatalf("went on unaware: %v", requests(from(t, dir, 2)))
+				}
+			}
+			mustBecomeHealthy(t, l)
+			MustClose(t, l)
+			MustAppend(t, MustOpen(t, audit.Config{Dir: dir}), named("restarted"))
+		})
+	}
+}
+
+// from reads past the gap that the test made.
+func from(t *testing.T, dir string, index uint64) []audit.Record {
+	t.Helper()
+	var all []audit.Record
+	err := audit.Read(dir, index, func(r audit.Record, _ []byte) error {
+		all = append(all, r)
+		return nil
+	})
+	if gap := new(audit.GapError); err != nil && !errors.As(err, &gap) {
+		t.Fatalf("read from %d: %v", index, err)
+	}
+	return all
+}
+
+func replace(with func(path string) error) func(t *testing.T, path string) {
+	return func(t *testing.T, path string) {
+		must(t, os.Remove(path))
+		must(t, with(path))
+	}
+}
+
+func appendTo(t *testing.T, path, text string) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	must(t, err)
+	_, err = io.WriteString(f, text)
+	must(t, err)
+	must(t, f.Close())
+}
