@@ -1,0 +1,137 @@
+package main_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Process is a culvert in a process of its own.
+type Process struct {
+	Base string
+	cmd  *exec.Cmd
+	logs *lockedBuffer
+}
+
+// MustStartDev starts `culvert dev` and waits until it is ready. It is killed after the test, at the latest.
+func MustStartDev(t *testing.T, dir, addr string, flags ...string) *Process {
+	t.Helper()
+	p := &Process{Base: "http://" + addr, logs: &lockedBuffer{}}
+	p.cmd = exec.Command("culvert", append([]string{"dev", "--addr", addr, "--data-dir", dir}, flags...)...)
+	p.cmd.Stdout, p.cmd.Stderr = p.logs, p.logs
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		_ = p.cmd.Wait()
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := awaitReady(ctx, p.Base); err != nil {
+		t.Fatalf("%v\n%s", err, p.logs)
+	}
+	return p
+}
+
+// Kill is kill -9, and waits until the kernel has taken everything away.
+func (p *Process) Kill() {
+	_ = p.cmd.Process.Kill()
+	_ = p.cmd.Wait()
+}
+
+// MustStop ends the process in order and checks that it did so with code 0.
+func (p *Process) MustStop(t *testing.T) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Wait(); err != nil {
+		t.Fatalf("after SIGTERM: %v\n%s", err, p.logs)
+	}
+}
+
+// lockedBuffer holds what a process printed; the process writes while the test reads.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// API is a client with the root API key of a data directory.
+type API struct {
+	base, key string
+	http      *http.Client
+}
+
+// MustAPI reads the key.
+func MustAPI(t *testing.T, base, dir string) *API {
+	t.Helper()
+	key, err := os.ReadFile(filepath.Join(dir, "root-api-key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{MaxIdleConnsPerHost: 128}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &API{base: base, key: strings.TrimSpace(string(key)), http: &http.Client{Transport: transport, Timeout: 20 * time.Second}}
+}
+
+// Call sends one request and decodes the answer. The error is that of the connection; an answer that is
+// no JSON is one too, since it was cut off.
+func (a *API) Call(method, path string, header map[string]string, in, out any) (status int, err error) {
+	var body io.Reader
+	if in != nil {
+		text, err := json.Marshal(in)
+		if err != nil {
+			return 0, err
+		}
+		body = bytes.NewReader(text)
+	}
+	req, err := http.NewRequest(method, a.base+path, body)
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("Authorization", "Bearer "+a.key)
+	req.Header.Set("Content-Type", "application/json")
+	for name, value := range header {
+		req.Header.Set(name, value)
+	}
+	resp, err := a.http.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, err
+	}
+	if resp.StatusCode >= 400 {
+		return resp.StatusCode, nil
+	}
+	if err := json.Unmarshal(text, out); err != nil {
+		return 0, fmt.Errorf("%s %s: %w", method, path, err)
+	}
+	return resp.StatusCode, nil
+}
