@@ -179,6 +179,13 @@ func requestIndex(method, path, key string) aad {
 		text(method).text(path).text(key)
 }
 
+// ownerIndex places the connections of one owner at one provider. An organization's accounts and those of
+// a user within it are two owners, told apart by the kind.
+func ownerIndex(kind, user, organization, slug string) aad {
+	return begin("culvert/index/owner/v1", roomFor(4, len(kind)+len(user)+len(organization)+len(slug))).
+		text(kind).text(user).text(organization).text(slug)
+}
+
 // bodyIndex takes the body's SHA-256 rather than the body: bodies hold secrets of up to megabytes, and
 // this is one copy less.
 func bodyIndex(digest [sha256.Size]byte) aad {

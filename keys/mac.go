@@ -57,6 +57,11 @@ func (e *Environment) RequestIndex(method, path, key string) string {
 	return e.place(requestIndex(method, path, key))
 }
 
+// OwnerIndex is the place of the connections of one owner at one provider.
+func (e *Environment) OwnerIndex(kind, user, organization, slug string) string {
+	return e.place(ownerIndex(kind, user, organization, slug))
+}
+
 // BodyMAC is a keyed hash of a request's body, 32 bytes: enough to tell whether a request came again,
 // and nothing that a guess of the secret in it could be tested against.
 func (e *Environment) BodyMAC(body secret.Bytes) []byte {

@@ -1,12 +1,14 @@
 package etcd
 
 import (
+	"encoding/base64"
 	"fmt"
 	"strings"
 	"time"
 
 	"culvert/internal/access"
 	"culvert/keys"
+	"culvert/pipes"
 	"culvert/vault"
 )
 
@@ -29,6 +31,13 @@ import (
 //	name/{env}/{H(name)}                 name index: which object has the name
 //	event/{env}/{epoch}/{id}             event
 //	req/{env}/{day}/{H(method,path,key)} request record of an Idempotency-Key
+//	integration/{env}/{slug}/{ownership} integration
+//	account/{env}/{id}                   connected account
+//	owner/{env}/{H(owner,slug)}          the connections of one owner at one provider
+//	member/{env}/{integration}/{account} which accounts an integration has
+//	grant/{env}/{id}                     grant: its tokens, sealed
+//	token/{env}/{MAC of refresh token}   which grant has this refresh token
+//	flow/{env}/{id}                      pending authorization
 //
 // Headers and values have prefixes of their own so that a range over headers loads no values; a header
 // and its newest value are still one round trip. H is a keyed hash (keys.Environment), one per purpose.
@@ -50,6 +59,14 @@ const (
 	kindName    = "name"
 	kindEvent   = "event"
 	kindRequest = "req"
+
+	kindIntegration = "integration"
+	kindAccount     = "account"
+	kindOwner       = "owner"
+	kindMember      = "member"
+	kindGrant       = "grant"
+	kindToken       = "token"
+	kindFlow        = "flow"
 )
 
 // formatMarker is the value at the format key. A root with another one belongs to another program or
@@ -103,6 +120,32 @@ func prefixRequests(env access.EnvironmentID, day time.Time) string {
 	return kindRequest + "/" + string(env) + "/" + day.UTC().Format("2006-01-02") + "/"
 }
 
+func keyIntegration(env access.EnvironmentID, slug string, o pipes.Ownership) string {
+	return kindIntegration + "/" + string(env) + "/" + slug + "/" + string(o)
+}
+func keyAccount(env access.EnvironmentID, id pipes.AccountID) string {
+	return kindAccount + "/" + string(env) + "/" + string(id)
+}
+func keyOwner(env access.EnvironmentID, owner string) string {
+	return kindOwner + "/" + string(env) + "/" + owner
+}
+
+// prefixMembers covers the accounts of one integration.
+func prefixMembers(env access.EnvironmentID, id pipes.IntegrationID) string {
+	return kindMember + "/" + string(env) + "/" + string(id) + "/"
+}
+func keyGrant(env access.EnvironmentID, id pipes.GrantID) string {
+	return kindGrant + "/" + string(env) + "/" + string(id)
+}
+func keyToken(env access.EnvironmentID, mac []byte) string {
+	return kindToken + "/" + string(env) + "/" + base64.RawURLEncoding.EncodeToString(mac)
+}
+
+// keyFlow is in order of creation, because a flow's id is a ULID.
+func keyFlow(env access.EnvironmentID, id pipes.FlowID) string {
+	return kindFlow + "/" + string(env) + "/" + string(id)
+}
+
 // kindOf is the first field of a relative key.
 func kindOf(key string) string {
 	kind, _, _ := strings.Cut(key, "/")
@@ -119,10 +162,14 @@ func envOf(key string) access.EnvironmentID {
 // lastOf is the last field of a relative key.
 func lastOf(key string) string { return key[strings.LastIndexByte(key, '/')+1:] }
 
-// mirrored kinds are few and steer everything, so every replica holds all of them in memory.
+// mirroredKinds are few records each and steer everything, so every replica holds all of them in memory.
+func mirroredKinds() []string {
+	return []string{kindEnv, kindAPIKey, kindCMKMap, kindShred, kindEpoch, kindNode, kindIntegration}
+}
+
 func mirrored(kind string) bool {
 	switch kind {
-	case kindEnv, kindAPIKey, kindCMKMap, kindShred, kindEpoch, kindNode:
+	case kindEnv, kindAPIKey, kindCMKMap, kindShred, kindEpoch, kindNode, kindIntegration:
 		return true
 	}
 	return false
@@ -131,7 +178,7 @@ func mirrored(kind string) bool {
 // cached kinds are read on request paths one key at a time.
 func cached(kind string) bool {
 	switch kind {
-	case kindKEK, kindKEKOf, kindObject, kindVersion, kindName:
+	case kindKEK, kindKEKOf, kindObject, kindVersion, kindName, kindAccount, kindOwner, kindGrant, kindFlow:
 		return true
 	}
 	return false

@@ -185,7 +185,7 @@ func (s *Store) fetch(ctx context.Context, key string) (*item, error) {
 func (s *Store) load(ctx context.Context) (int64, error) {
 	items := map[string]*item{}
 	var revision int64
-	for _, kind := range []string{kindEnv, kindAPIKey, kindCMKMap, kindShred, kindEpoch, kindNode} {
+	for _, kind := range mirroredKinds() {
 		options := []clientv3.OpOption{clientv3.WithPrefix()}
 		if revision > 0 {
 			options = append(options, clientv3.WithRev(revision))

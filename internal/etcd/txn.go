@@ -153,6 +153,11 @@ func (s *Store) resolve(ctx context.Context, c change, at epoch, witness string,
 			return outcome{}, at, &outage.Error{Dependency: outage.Etcd, Kind: outage.Unknown, Cause: cause}
 		}
 	}
+	if witness == "" {
+		// A change that carries its progress in its own record: its caller reads that again. What counts
+		// is that the transaction cannot commit after that.
+		return outcome{}, at, nil
+	}
 	it, err := s.fetch(ctx, witness)
 	switch {
 	case err != nil:

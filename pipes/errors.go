@@ -1,0 +1,45 @@
+package pipes
+
+import "errors"
+
+// Sentinels of this package; server/errors.go maps them to statuses.
+var (
+	// ErrNotFound means that no such record exists; use cases return the ones below instead.
+	ErrNotFound = errors.New("pipes: not found")
+	// ErrConflict means that a record changed between read and write; internal to retry loops, and the
+	// answer (503 concurrent_request) when their bound is reached.
+	ErrConflict = errors.New("pipes: record changed meanwhile")
+	// ErrNoIntegration means that the environment has no integration with this slug (404).
+	ErrNoIntegration = errors.New("pipes: integration not found")
+	// ErrIntegrationExists means that the slug has an integration of this ownership already (409).
+	ErrIntegrationExists = errors.New("pipes: integration exists")
+	// ErrDisabled means that the integration is not enabled (400 integration_disabled).
+	ErrDisabled = errors.New("pipes: integration disabled")
+	// ErrNoAccount means that the owner has no such connected account (404).
+	ErrNoAccount = errors.New("pipes: connected account not found")
+	// ErrAccountExists means that the owner is connected already (409).
+	ErrAccountExists = errors.New("pipes: connected account exists")
+	// ErrAuthMethod means that the account was connected by another method than the endpoint vends (422).
+	ErrAuthMethod = errors.New("pipes: auth method mismatch")
+	// ErrEndpointChanged means that the token endpoint is not the one a grant or client secret is bound
+	// to: nothing is sent there before an administrator has confirmed it (409 endpoint_changed).
+	ErrEndpointChanged = errors.New("pipes: token endpoint changed")
+	// ErrProvider means that the provider did not give a token now; the account is as it was (503).
+	ErrProvider = errors.New("pipes: provider unavailable")
+	// ErrClientRejected means that the provider refuses the integration's client credentials (503): no
+	// account is to blame, and none is touched.
+	ErrClientRejected = errors.New("pipes: provider rejects the client credentials")
+	// ErrTicket means that a ticket or flow state is unknown, forged, used up or expired: a readable
+	// page, the same for all.
+	ErrTicket = errors.New("pipes: ticket or flow state not usable")
+	// ErrOtherBrowser means that a callback came in a browser that did not start the flow.
+	ErrOtherBrowser = errors.New("pipes: not the browser that started the flow")
+	// ErrReturnTo means that return_to is on no allowed origin (422).
+	ErrReturnTo = errors.New("pipes: return_to not allowed")
+)
+
+// InvalidError is a refused value. Field is the wire's; Code is machine-readable; Rule says what is
+// allowed and never repeats what was sent.
+type InvalidError struct{ Field, Code, Rule string }
+
+func (e *InvalidError) Error() string { return "pipes: " + e.Field + " " + e.Rule }

@@ -1,0 +1,66 @@
+package pipes
+
+import (
+	"time"
+
+	"culvert/internal/access"
+)
+
+// FlowID is a bare ULID: tickets and flow states name it, so that both lead to the record without an
+// index.
+type FlowID string
+
+// Flow is a pending authorization, from the ticket that a backend asked for to the callback that used
+// it up, as stored. The store adds a MAC. Secrets of it stand as keyed hashes, the PKCE verifiers sealed.
+type Flow struct {
+	ID          FlowID               `cbor:"1,keyasint"`
+	Environment access.EnvironmentID `cbor:"2,keyasint"`
+	Integration IntegrationID        `cbor:"3,keyasint"`
+	Slug        string               `cbor:"4,keyasint"`
+	Owner       Owner                `cbor:"5,keyasint"`
+	// ActingUser is who connects; for an organization's account it is not the owner.
+	ActingUser string `cbor:"6,keyasint"`
+	// UserLabel is what the confirmation page calls the user: an opaque id tells a victim nothing.
+	UserLabel string            `cbor:"7,keyasint,omitempty"`
+	ReturnTo  string            `cbor:"8,keyasint,omitempty"`
+	Config    map[string]string `cbor:"9,keyasint,omitempty"`
+	// TicketHash is a keyed hash of the ticket's secret.
+	TicketHash []byte    `cbor:"10,keyasint"`
+	CreatedAt  time.Time `cbor:"11,keyasint"`
+	ExpiresAt  time.Time `cbor:"12,keyasint"`
+	// OpenedAt is when the confirmation page was first shown; link scanners open it too.
+	OpenedAt time.Time `cbor:"13,keyasint,omitzero"`
+	// Departures are the times a browser was sent to the provider: at most [MaxDepartures].
+	Departures []Departure `cbor:"14,keyasint,omitempty"`
+	// Exchange marks the departure whose code is being exchanged, so that a code is sent once.
+	Exchange  string    `cbor:"15,keyasint,omitempty"`
+	Outcome   *Outcome  `cbor:"16,keyasint,omitempty"`
+	SettledAt time.Time `cbor:"17,keyasint,omitzero"`
+}
+
+// MaxDepartures bounds how many flow states one ticket mints.
+const MaxDepartures = 5
+
+// Departure is one trip of one browser to the provider.
+type Departure struct {
+	// ID is short and public within the flow; StateHash and BindingHash are keyed hashes of the flow
+	// state and of the browser's cookie.
+	ID          string        `cbor:"1,keyasint"`
+	StateHash   []byte        `cbor:"2,keyasint"`
+	BindingHash []byte        `cbor:"3,keyasint"`
+	Verifier    *SealedSecret `cbor:"4,keyasint,omitempty"`
+	RedirectURI string        `cbor:"5,keyasint"`
+	Scopes      []string      `cbor:"6,keyasint,omitempty"`
+	At          time.Time     `cbor:"7,keyasint"`
+}
+
+// Outcome is how a flow ended: what every later callback is answered with.
+type Outcome struct {
+	// Account is set on success.
+	Account AccountID `cbor:"1,keyasint,omitempty"`
+	// Code is the typed error otherwise: "access_denied", "authorization_code_exchange_error", …
+	Code          string `cbor:"2,keyasint,omitempty"`
+	ProviderError string `cbor:"3,keyasint,omitempty"`
+	// Departure is the trip that ended it; empty if none did (expired).
+	Departure string `cbor:"4,keyasint,omitempty"`
+}

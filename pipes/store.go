@@ -1,0 +1,76 @@
+package pipes
+
+import (
+	"context"
+	"time"
+
+	"culvert/internal/access"
+	"culvert/internal/events"
+	"culvert/keys"
+)
+
+// Store keeps integrations, accounts, grants and flows. internal/etcd implements it; it sees only
+// sealed bytes.
+//
+// Every read reflects at least what was acknowledged anywhere before the last Fence of the same
+// request. Returned records are shared and must not be changed. Reads return [ErrNotFound] for a record
+// that does not exist and keys.ErrTampered for one whose MAC does not verify. All methods are safe for
+// concurrent use, block for at most five seconds, and may return an outage.Error.
+type Store interface {
+	Fence(ctx context.Context) error
+	Reader
+	// Apply carries out a change as one transaction: all of it is durable when it returns nil, or none
+	// of it happened, except for an outage of kind Unknown. [ErrConflict] means that a record was not
+	// at its revision, or that a change without events may or may not have been applied and can not be
+	// applied any more: read again. keys.ErrConflict means that a KEK changed: seal again.
+	Apply(ctx context.Context, c Change) error
+}
+
+// Reader is the reading half of [Store].
+type Reader interface {
+	Integration(ctx context.Context, env access.EnvironmentID, slug string, o Ownership) (At[Integration], error)
+	// Integrations are all of an environment, in order of their ids. They are few.
+	Integrations(ctx context.Context, env access.EnvironmentID) ([]At[Integration], error)
+	Account(ctx context.Context, env access.EnvironmentID, id AccountID) (At[Account], error)
+	Connections(ctx context.Context, env access.EnvironmentID, o Owner, slug string) (At[Connections], error)
+	Grant(ctx context.Context, env access.EnvironmentID, id GrantID) (At[Grant], error)
+	// GrantOf finds the grant that has this refresh token, by its keyed hash.
+	GrantOf(ctx context.Context, env access.EnvironmentID, tokenMAC []byte) (GrantID, error)
+	Flow(ctx context.Context, env access.EnvironmentID, id FlowID) (At[Flow], error)
+	// Flows are those created in [from, to), in order of creation; the caller bounds the span.
+	Flows(ctx context.Context, env access.EnvironmentID, from, to time.Time) ([]At[Flow], error)
+	// AccountsOf are up to limit accounts of an integration with ids behind after, for its removal.
+	AccountsOf(ctx context.Context, env access.EnvironmentID, id IntegrationID, after AccountID, limit int) ([]At[Account], error)
+}
+
+// At is a record with the revision it was read at. The record is shared and must not be changed.
+type At[T any] struct {
+	Record   *T
+	Revision int64
+}
+
+// Put is a record on its way into the store: it is stored if the one there is still at Revision, where 0
+// means that there must be none.
+type Put[T any] struct {
+	Record   T
+	Revision int64
+	// Remove takes the record out instead. Record is then the one that was read.
+	Remove bool
+}
+
+// Change is one transaction. Nil parts are left alone. Indexes (accounts of an integration, grants by
+// refresh token) follow from the records and are kept by the store.
+type Change struct {
+	Environment access.EnvironmentID
+	Integration *Put[Integration]
+	Account     *Put[Account]
+	Connections *Put[Connections]
+	// Grant's Previous is the TokenMAC of the record that is replaced, so that its index entry goes.
+	Grant    *Put[Grant]
+	Previous []byte
+	Flow     *Put[Flow]
+	// Conditions are those of every seal in the records.
+	Conditions []keys.Conditions
+	// Events may be empty only for flows, which carry their own progress.
+	Events []events.Event
+}
