@@ -2,10 +2,10 @@ package etcd
 
 import (
 	"fmt"
+	"sync/atomic"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"sync/atomic"
 
 	"culvert/internal/access"
 	"culvert/keys"
@@ -65,17 +65,24 @@ func (s *Store) authenticate(env access.EnvironmentID, key string, value []byte,
 }
 
 func verify(c codec, e *keys.Environment, key string, value []byte, record any) error {
-	if len(value) < 1 || len(value) < 1+int(value[0]) {
-		return keys.ErrTampered
-	}
-	tag, body := value[1:1+value[0]], value[1+value[0]:]
-	if err := e.VerifyMAC(key, body, tag); err != nil {
+	tag, body, ok := split(value)
+	if !ok || e.VerifyMAC(key, body, tag) != nil {
 		return keys.ErrTampered
 	}
 	if err := c.Decode(body, record); err != nil {
 		return keys.ErrTampered
 	}
 	return nil
+}
+
+// split parts tag length ‖ tag ‖ body. The length is whatever a writer of etcd put there: as a byte, 255
+// and one more is zero.
+func split(value []byte) (tag, body []byte, ok bool) {
+	if len(value) < 1 || len(value) < 1+int(value[0]) {
+		return nil, nil, false
+	}
+	end := 1 + int(value[0])
+	return value[1:end], value[end:], true
 }
 
 // codec is what this package needs of record.Codec.

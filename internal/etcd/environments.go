@@ -84,11 +84,12 @@ func (c *Client) Environments(ctx context.Context, codec codec, open func(keys.E
 // openEnvironment decodes before it verifies, because the MAC's key is inside: what it decodes is
 // believed only where its seals, whose AAD holds every field, open.
 func openEnvironment(codec codec, key string, value []byte, open func(keys.EnvironmentRecord) (*keys.Environment, error)) (*keys.Environment, error) {
-	if len(value) < 1 || len(value) < 1+int(value[0]) {
+	_, body, ok := split(value)
+	if !ok {
 		return nil, keys.ErrTampered
 	}
 	var record keys.EnvironmentRecord
-	if err := codec.Decode(value[1+value[0]:], &record); err != nil || keyEnv(record.ID) != key {
+	if err := codec.Decode(body, &record); err != nil || keyEnv(record.ID) != key {
 		return nil, keys.ErrTampered
 	}
 	env, err := open(record)
