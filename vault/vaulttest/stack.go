@@ -32,6 +32,10 @@ type Config struct {
 	// stands between the keys and the same store.
 	Wrap     func(vault.Store) vault.Store
 	WrapKeys func(keys.Store) keys.Store
+	// Endpoints are of an etcd that others can reach too; default one embedded in the stack alone.
+	Endpoints []string
+	// Report is the gate's; default fails the test.
+	Report func(ctx context.Context, keyID string, err error)
 }
 
 // Stack is everything a vault stands on. All of it is closed when the test ends.
@@ -69,10 +73,10 @@ func New(t testing.TB) *Stack {
 // WithConfig is [New] for special cases.
 func WithConfig(t testing.TB, c Config) *Stack {
 	t.Helper()
-	c = c.withDefaults()
+	c = c.withDefaults(t)
 	ctx := t.Context()
 	s := &Stack{DataDir: t.TempDir(), config: c}
-	s.Client = etcdtest.MustOpen(t, etcd.Config{DataDir: s.DataDir})
+	s.Client = etcdtest.MustOpen(t, etcd.Config{DataDir: s.DataDir, Endpoints: c.Endpoints})
 	s.Root = mustRoot(t)
 	var err error
 	s.Codec, err = record.NewCodec()
@@ -80,13 +84,17 @@ func WithConfig(t testing.TB, c Config) *Stack {
 	s.Record, s.Environment, err = keys.NewEnvironment(ctx, s.Root, access.EnvironmentID(id.ULID(c.Now())), "default", c.Now())
 	must(t, "new environment", err)
 	must(t, "initialize", s.Client.Initialize(ctx, s.Codec, s.Record, s.Environment))
+	s.Environments = keys.NewEnvironments(s.Environment)
 	s.open(t, "node-1")
 	s.APIKey = s.MustAPIKey(t, access.RoleAdmin)
 	s.admin = s.MustActor(t, s.APIKey)
 	return s
 }
 
-func (c Config) withDefaults() Config {
+func (c Config) withDefaults(t testing.TB) Config {
+	if c.Report == nil {
+		c.Report = func(_ context.Context, keyID string, err error) { t.Errorf("API key %s: %v", keyID, err) }
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -96,12 +104,17 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Replica is another process on the same keyspace: its own store, caches, locks, clock and audit log.
+// Replica is another process on the same keyspace: its own store, caches, locks, clock and audit log. It
+// opens every environment of the keyspace, as a start does.
 func (s *Stack) Replica(t testing.TB) *Stack {
 	t.Helper()
 	r := &Stack{Client: s.Client, Codec: s.Codec, DataDir: s.DataDir, Root: s.Root, Record: s.Record, APIKey: s.APIKey, config: s.config}
 	var err error
-	r.Environment, err = keys.OpenEnvironment(t.Context(), s.Root, s.Record)
+	r.Environments, err = s.Client.Environments(t.Context(), s.Codec, func(record keys.EnvironmentRecord) (*keys.Environment, error) {
+		return keys.OpenEnvironment(t.Context(), s.Root, record)
+	})
+	must(t, "open environments", err)
+	r.Environment, err = r.Environments.Environment(s.Record.ID)
 	must(t, "open environment", err)
 	r.open(t, "node-"+id.ULID(time.Now()))
 	r.admin = r.MustActor(t, r.APIKey)
@@ -113,7 +126,6 @@ func (s *Stack) open(t testing.TB, node string) {
 	t.Helper()
 	c, logger := s.config, slog.New(slog.DiscardHandler)
 	var err error
-	s.Environments = keys.NewEnvironments(s.Environment)
 	s.IDs = id.NewClock(c.Now)
 	s.Store, err = etcd.NewStore(t.Context(), etcd.StoreConfig{
 		Client: s.Client, Environments: s.Environments, Codec: s.Codec, IDs: s.IDs, Logger: logger, Node: node,
@@ -125,8 +137,7 @@ func (s *Stack) open(t testing.TB, node string) {
 	})
 	must(t, "keys", err)
 	s.Gate, err = access.NewGate(access.GateConfig{
-		Keys: s.Store, Peppers: s.Environments, Now: c.Now,
-		Report: func(_ context.Context, keyID string, err error) { t.Errorf("API key %s: %v", keyID, err) },
+		Keys: s.Store, Peppers: s.Environments, Now: c.Now, Report: c.Report,
 	})
 	must(t, "gate", err)
 	s.AuditDir = filepath.Join(t.TempDir(), "audit")
