@@ -45,10 +45,9 @@ type feed struct {
 	mu sync.Mutex
 	// restart ends the current watch. Guarded by mu.
 	restart context.CancelFunc
-	// cluster and newest are what etcd's headers said so far; replaced is set for good once they
-	// contradict. Guarded by mu.
+	// cluster is the id in etcd's first header; replaced is set for good once a later header
+	// contradicts an earlier one. Guarded by mu.
 	cluster  uint64
-	newest   int64
 	replaced bool
 }
 
@@ -63,6 +62,10 @@ type sinks interface {
 
 // current reports whether lookups may believe memory.
 func (f *feed) current() bool { return f.ready.Load() && f.applied.Load() >= f.floor.Load() }
+
+// known is the newest revision that etcd has shown: a linearizable read that begins afterwards shows
+// no older one.
+func (f *feed) known() int64 { return max(f.applied.Load(), f.floor.Load()) }
 
 // run watches until the context ends. Its owner waits for it.
 func (f *feed) run() {
@@ -98,8 +101,9 @@ func (f *feed) once() error {
 		return fmt.Errorf("load: %w", err)
 	}
 	// Without a leader a member would go on serving an idle watch for ever.
+	// Fragments, which the client joins again: a burst of large values is more than one message holds.
 	responses := f.client.kv.Watch(clientv3.WithRequireLeader(ctx), f.client.root,
-		clientv3.WithPrefix(), clientv3.WithRev(revision+1), clientv3.WithProgressNotify())
+		clientv3.WithPrefix(), clientv3.WithRev(revision+1), clientv3.WithProgressNotify(), clientv3.WithFragment())
 	f.applied.Store(revision)
 	f.ready.Store(true)
 	for resp := range responses {
@@ -116,9 +120,8 @@ func (f *feed) once() error {
 
 // take applies one response and lets the fence see how far it got.
 func (f *feed) take(resp clientv3.WatchResponse) {
-	if resp.Header != nil {
-		f.inspect(resp.Header)
-	}
+	// A watch may move to a member that lags behind: only linearizable reads never go back.
+	f.inspect(resp.Header, 0)
 	if resp.IsProgressNotify() {
 		f.advance(resp.Header.Revision)
 		return
@@ -161,10 +164,7 @@ func (f *feed) reach(ctx context.Context, revision int64) error {
 		select {
 		case <-f.advanced:
 		case <-lag.C:
-			// Writes outside the root advance etcd's revision without an event for this watch.
-			if err := f.client.kv.RequestProgress(clientv3.WithRequireLeader(ctx)); err != nil {
-				f.log.Debug("request watch progress", "error", err)
-			}
+			f.askProgress(ctx)
 			lag.Reset(10 * lagBeforeProgress)
 		case <-giveUp.C:
 			f.stop()
@@ -172,10 +172,21 @@ func (f *feed) reach(ctx context.Context, revision int64) error {
 			return down(ctx.Err())
 		}
 	}
-	if !f.ready.Load() {
+	// Whether the watch is ready says nothing now: it may have started anew since, from before revision.
+	if f.applied.Load() < revision {
 		f.floor.Store(max(f.floor.Load(), revision))
 	}
 	return nil
+}
+
+// askProgress makes etcd say how far the watch is: writes outside the root advance etcd's revision
+// without an event for it. While the client reconnects the request blocks, hence its own deadline.
+func (f *feed) askProgress(ctx context.Context) {
+	ctx, cancel := bounded(clientv3.WithRequireLeader(ctx), 10*lagBeforeProgress)
+	defer cancel()
+	if err := f.client.kv.RequestProgress(ctx); err != nil {
+		f.log.Debug("request watch progress", "error", err)
+	}
 }
 
 // stop ends the current watch and marks memory as not to be believed, in this order for readers: a
@@ -189,41 +200,29 @@ func (f *feed) stop() {
 	}
 }
 
-// inspect compares a response header with those before. etcd answers linearizable reads and watches
-// with revisions that never go back; another cluster has another id.
-func (f *feed) inspect(h *etcdserverpb.ResponseHeader) {
+// inspect compares a response header with those before: another cluster has another id, and one that
+// was restored from a backup a revision below the one that was known before the request was sent. Then
+// all of memory is given up.
+func (f *feed) inspect(h *etcdserverpb.ResponseHeader, known int64) {
 	if h == nil {
 		return
 	}
 	f.mu.Lock()
-	first := f.cluster == 0
-	if first {
+	if f.cluster == 0 {
 		f.cluster = h.ClusterId
 	}
-	changed := h.ClusterId != f.cluster && !f.replaced
-	if changed {
+	first := !f.replaced && (h.ClusterId != f.cluster || h.Revision < known)
+	if first {
 		f.replaced = true
 	}
 	f.mu.Unlock()
-	if changed {
-		f.log.Error("etcd was replaced", "error", errReplaced)
+	if first {
+		f.log.Error("etcd went back in time or is another one", "error", errReplaced)
 		f.stop()
 	}
 }
 
-// rolledBack is called by load with the revision it read at: one below the position of an earlier
-// watch means that the cluster lost history.
-func (f *feed) rolledBack(revision int64) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if revision < f.newest {
-		f.replaced = true
-	}
-	f.newest = max(f.newest, revision, f.applied.Load())
-	return f.replaced
-}
-
-// health says why memory is not current, or that etcd is another one.
+// health says that etcd is another one, or an older one, than it was.
 func (f *feed) health() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

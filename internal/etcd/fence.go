@@ -21,7 +21,7 @@ const (
 // caller arrived says nothing about a write acknowledged in between.
 type fence struct {
 	feed *feed
-	// timeout bounds a round.
+	// timeout bounds what a caller waits: for the round under way, and for its own.
 	timeout time.Duration
 
 	mu sync.Mutex
@@ -38,6 +38,9 @@ type fence struct {
 type round struct {
 	done chan struct{}
 	err  error
+	// deadline counts from the arrival of the round's first caller, when the round before may have
+	// begun already but not have passed its own.
+	deadline time.Time
 }
 
 // wait returns nil once everything that was acknowledged anywhere before the call is visible to
@@ -62,7 +65,7 @@ func (f *fence) join() *round {
 		return nil
 	}
 	if f.next == nil {
-		f.next = &round{done: make(chan struct{})}
+		f.next = &round{done: make(chan struct{}), deadline: time.Now().Add(f.timeout)}
 	}
 	if !f.running {
 		f.running = true
@@ -85,24 +88,25 @@ func (f *fence) run() {
 			return
 		}
 		f.mu.Unlock()
-		r.err = f.pass()
+		r.err = f.pass(r.deadline)
 		close(r.done)
 	}
 }
 
 // pass is one round.
-func (f *fence) pass() error {
-	ctx, cancel := context.WithTimeout(f.feed.ctx, f.timeout)
+func (f *fence) pass(deadline time.Time) error {
+	ctx, cancel := context.WithDeadline(f.feed.ctx, deadline)
 	defer cancel()
+	known := f.feed.known()
 	resp, err := f.feed.client.kv.Get(ctx, f.feed.client.abs(keyFence), clientv3.WithCountOnly())
 	if err != nil {
 		return down(err)
 	}
-	f.feed.inspect(resp.Header)
+	f.feed.inspect(resp.Header, known)
 	return f.feed.reach(ctx, resp.Header.Revision)
 }
 
-// close waits for the last round.
+// close refuses new rounds. The feed's context has ended, so those under way end too.
 func (f *fence) close() {
 	f.mu.Lock()
 	f.closed = true

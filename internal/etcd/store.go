@@ -122,8 +122,8 @@ func (s *Store) await(ctx context.Context) error {
 
 // Close stops following and waits for what runs. The Client stays open.
 func (s *Store) Close() {
-	s.fence.close()
 	s.stop()
+	s.fence.close()
 	s.work.Wait()
 	s.indexes.wait()
 }
@@ -183,7 +183,7 @@ func (s *Store) fetch(ctx context.Context, key string) (*item, error) {
 
 // load implements sinks: the steering records at one revision, and nothing else believed.
 func (s *Store) load(ctx context.Context) (int64, error) {
-	items := map[string]*item{}
+	items, known := map[string]*item{}, s.feed.known()
 	var revision int64
 	for _, kind := range mirroredKinds() {
 		options := []clientv3.OpOption{clientv3.WithPrefix()}
@@ -198,14 +198,12 @@ func (s *Store) load(ctx context.Context) (int64, error) {
 		}
 		if revision == 0 {
 			revision = resp.Header.Revision
+			s.feed.inspect(resp.Header, known)
 		}
 		for _, kv := range resp.Kvs {
 			key := s.client.rel(kv.Key)
 			items[key] = newItem(key, kv)
 		}
-	}
-	if s.feed.rolledBack(revision) {
-		s.log.Error("etcd went back in time", "error", errReplaced)
 	}
 	s.mirror.replace(items)
 	s.cache.clear()
