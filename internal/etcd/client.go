@@ -22,6 +22,7 @@ const (
 	readTimeout    = 5 * time.Second
 	writeTimeout   = 3500 * time.Millisecond
 	resolveTimeout = 1500 * time.Millisecond
+	resolveAttempt = 400 * time.Millisecond
 )
 
 // Config says which etcd to use.

@@ -57,12 +57,13 @@ type eventRecord struct {
 // The caller's cancellation is not passed on: a client that hangs up must not turn a write whose
 // answer is on its way into one nobody knows about.
 func (s *Store) commit(ctx context.Context, c change) (outcome, error) {
-	ctx = context.WithoutCancel(ctx)
+	deadline := time.Now().Add(writeTimeout)
+	ctx, cancel := bounded(context.WithoutCancel(ctx), writeTimeout+resolveTimeout)
+	defer cancel()
 	at, err := s.epochs.current(ctx, c.env)
 	if err != nil {
 		return outcome{}, err
 	}
-	deadline := time.Now().Add(writeTimeout)
 	for range commitRounds {
 		done, next, err := s.send(ctx, c, at, deadline)
 		if err != nil {
@@ -134,41 +135,61 @@ func (s *Store) withEvents(c change, at epoch) (then []clientv3.Op, witness stri
 // refused. After any other it may have been applied, or be applied later: so the epoch is ended, after
 // which a late commit fails its compare, and then the witness is read.
 func (s *Store) resolve(ctx context.Context, c change, at epoch, witness string, cause error) (outcome, epoch, error) {
-	if refused(cause) {
-		if errors.Is(cause, rpctypes.ErrNoSpace) {
-			return outcome{}, at, &outage.Error{Dependency: outage.Etcd, Kind: outage.Full, Cause: cause}
-		}
+	noSpace := errors.Is(cause, rpctypes.ErrNoSpace)
+	if !noSpace && refused(cause) {
 		return outcome{}, at, down(cause)
 	}
+	unknown := &outage.Error{Dependency: outage.Etcd, Kind: outage.Unknown, Cause: cause}
 	ctx, cancel := bounded(ctx, resolveTimeout)
 	defer cancel()
-	for {
+	// The transaction that takes the last of the quota is applied and answered with "no space" (etcd
+	// 3.7.3, the quota's applier). By the answer it is over, and no epoch could be ended either.
+	if !noSpace && !insist(ctx, func(ctx context.Context) error {
 		_, err := s.epochs.advance(ctx, c.env, at)
-		if err == nil {
-			break
-		}
-		select {
-		case <-time.After(20 * time.Millisecond):
-		case <-ctx.Done():
-			return outcome{}, at, &outage.Error{Dependency: outage.Etcd, Kind: outage.Unknown, Cause: cause}
-		}
+		return err
+	}) {
+		return outcome{}, at, unknown
 	}
 	if witness == "" {
 		// A change that carries its progress in its own record: its caller reads that again. What counts
 		// is that the transaction cannot commit after that.
 		return outcome{}, at, nil
 	}
-	it, err := s.fetch(ctx, witness)
+	var it *item
+	if !insist(ctx, func(ctx context.Context) (err error) {
+		it, err = s.fetch(ctx, witness)
+		return err
+	}) {
+		return outcome{}, at, unknown
+	}
 	switch {
-	case err != nil:
-		return outcome{}, at, &outage.Error{Dependency: outage.Etcd, Kind: outage.Unknown, Cause: cause}
 	case it.exists():
 		return outcome{committed: true, revision: it.revision}, at, nil
+	case noSpace:
+		return outcome{}, at, full(cause)
 	}
 	return outcome{}, at, down(cause)
 }
 
-// refused reports errors that etcd gives before it proposes anything.
+// insist repeats a call until it succeeds or the context ends. An attempt is short, because the next one
+// goes to another member: one that was stopped answers nothing and must not use up all the time.
+func insist(ctx context.Context, call func(context.Context) error) bool {
+	for {
+		attempt, cancel := bounded(ctx, resolveAttempt)
+		err := call(attempt)
+		cancel()
+		if err == nil {
+			return true
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// refused reports errors that etcd gives before it proposes anything; ErrNoSpace is not always one.
 func refused(err error) bool {
 	switch codeOf(err) {
 	case codes.InvalidArgument, codes.ResourceExhausted, codes.PermissionDenied, codes.Unauthenticated, codes.OutOfRange:
