@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"culvert/internal/access"
@@ -17,11 +18,13 @@ import (
 const (
 	// epochsAtOnce bounds how many epochs one range reads; it grows from one while they hold little.
 	epochsAtOnce = 256
-	// batchEvents is how many events a range may hold before the next one reads fewer epochs.
-	batchEvents = 2000
-	// skewEpochs is how many epochs an event's time may be off the order of epochs: replicas whose
-	// clocks are two seconds apart, and an epoch a second.
-	skewEpochs = 5
+	// batchEvents is how many events a range of several epochs may hold. One epoch is always read
+	// whole: that is what its length is bounded for.
+	batchEvents = 4 * epochEvents
+	// disorder is how far the times of events may be off the order of the log: a replica's clock may be
+	// 2 s off, and between the time an event bears and its commit lie an audit record, perhaps a call
+	// of a KMS, and the deadlines of a transaction.
+	disorder = 15 * time.Second
 )
 
 // logged is an event with its place in the order of the log: (epoch, revision, ordinal).
@@ -37,7 +40,7 @@ type logged struct {
 func (s *Store) Page(ctx context.Context, env access.EnvironmentID, q events.Query) (events.Page, error) {
 	ctx, cancel := bounded(ctx, readTimeout)
 	defer cancel()
-	at, err := s.epochs.current(ctx, env)
+	at, err := s.lastEpoch(ctx, env)
 	if err != nil {
 		return events.Page{}, err
 	}
@@ -88,24 +91,22 @@ type eventWalk struct {
 
 // collect returns up to n events that the query keeps, strictly behind the cursor.
 func (w *eventWalk) collect(ctx context.Context, cursor string, n int) ([]logged, error) {
-	var found []logged
-	next, err := w.start(ctx)
+	found, next, err := w.begin(ctx, cursor)
 	if err != nil {
 		return nil, err
-	}
-	if cursor != "" {
-		if found, next, err = w.behind(ctx, cursor); err != nil {
-			return nil, err
-		}
 	}
 	for width := uint64(1); len(found) < n && next >= 1 && next <= w.last; {
 		from, to := next, min(next+width-1, w.last)
 		if w.descending {
 			from, to = max(next, width)-width+1, next
 		}
-		batch, err := w.store.readEpochs(ctx, w.env, from, to)
+		batch, more, err := w.store.readEpochs(ctx, w.env, from, to)
 		if err != nil {
 			return nil, err
+		}
+		if more {
+			width = max(width/16, 1)
+			continue
 		}
 		if w.past(batch) {
 			break
@@ -114,11 +115,18 @@ func (w *eventWalk) collect(ctx context.Context, cursor string, n int) ([]logged
 		if next = to + 1; w.descending {
 			next = from - 1
 		}
-		if width = min(2*width, epochsAtOnce); len(batch) > batchEvents {
-			width = 1
-		}
+		width = min(2*width, epochsAtOnce)
 	}
 	return found[:min(n, len(found))], nil
+}
+
+// begin is where a walk starts: behind the cursor, or where the range of times begins.
+func (w *eventWalk) begin(ctx context.Context, cursor string) ([]logged, uint64, error) {
+	if cursor != "" {
+		return w.behind(ctx, cursor)
+	}
+	next, err := w.start(ctx)
+	return nil, next, err
 }
 
 // behind reads the cursor's own epoch: what follows the cursor in it, and the epoch to go on with.
@@ -127,7 +135,7 @@ func (w *eventWalk) behind(ctx context.Context, cursor string) ([]logged, uint64
 	if !ok || epoch < 1 || epoch > w.last {
 		return nil, 0, events.ErrUnknownCursor
 	}
-	all, err := w.store.readEpochs(ctx, w.env, epoch, epoch)
+	all, _, err := w.store.readEpochs(ctx, w.env, epoch, epoch)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -171,75 +179,119 @@ func (w *eventWalk) ofOrganization(data json.RawMessage) bool {
 		(d.OrganizationID == w.q.OrganizationID || d.KeyContext["organization_id"] == w.q.OrganizationID)
 }
 
-// past reports that a batch lies wholly behind the range of times in the walk's direction, by more than
-// clocks may differ.
+// past reports that a batch lies wholly behind the range of times in the walk's direction.
 func (w *eventWalk) past(batch []logged) bool {
 	if len(batch) == 0 {
 		return false
 	}
-	margin := skewEpochs * epochLength
 	if w.descending {
-		return !w.q.RangeStart.IsZero() && batch[len(batch)-1].At.Before(w.q.RangeStart.Add(-margin))
+		return !w.q.RangeStart.IsZero() && batch[len(batch)-1].At.Before(w.q.RangeStart.Add(-disorder))
 	}
-	return !w.q.RangeEnd.IsZero() && batch[0].At.After(w.q.RangeEnd.Add(margin))
+	return !w.q.RangeEnd.IsZero() && batch[0].At.After(w.q.RangeEnd.Add(disorder))
 }
 
 // start is the epoch a walk without a cursor begins with, found by halving where a time bounds it.
 func (w *eventWalk) start(ctx context.Context) (uint64, error) {
-	bound := w.q.RangeStart
-	if w.descending {
-		bound = w.q.RangeEnd
-	}
-	if bound.IsZero() {
-		if w.descending {
-			return w.last, nil
-		}
+	switch {
+	case w.descending && w.q.RangeEnd.IsZero():
+		return w.last, nil
+	case w.descending:
+		_, behind, err := w.split(ctx, w.q.RangeEnd.Add(disorder))
+		return min(behind, w.last), err
+	case w.q.RangeStart.IsZero():
 		return 1, nil
 	}
-	low, high := uint64(1), w.last
-	for low < high {
-		middle := low + (high-low)/2
-		upTo := min(middle+skewEpochs, high)
-		batch, err := w.store.readEpochs(ctx, w.env, middle, upTo)
-		if err != nil {
-			return 0, err
-		}
-		if len(batch) == 0 || batch[0].At.Before(bound) {
-			low = upTo
-			if upTo == middle || middle+1 > low {
-				low = middle + 1
-			}
-		} else {
-			high = middle
-		}
-	}
-	if w.descending {
-		return min(low+2*skewEpochs, w.last), nil
-	}
-	return max(low, 2*skewEpochs+1) - 2*skewEpochs, nil
+	before, _, err := w.split(ctx, w.q.RangeStart.Add(-disorder))
+	return before, err
 }
 
-// readEpochs reads whole epochs in the order of the log.
-func (s *Store) readEpochs(ctx context.Context, env access.EnvironmentID, from, to uint64) ([]logged, error) {
-	resp, err := s.client.kv.Get(ctx, s.client.abs(prefixEpoch(env, from)), clientv3.WithRange(s.client.abs(prefixEpoch(env, to+1))))
-	if err != nil {
-		return nil, down(err)
-	}
-	all := make([]logged, 0, len(resp.Kvs))
-	for _, kv := range resp.Kvs {
-		it := newItem(s.client.rel(kv.Key), kv)
-		record, err := open[eventRecord](s, env, it)
-		if err != nil {
-			return nil, err
+// split finds a place in the log where the times pass a bound: no event of an epoch before the first
+// result is of that bound plus the disorder or later, and none from the second on is older than the
+// bound less the disorder. What a single epoch holds may span hours, if nothing happened in between, so
+// an epoch is judged by its first event alone, and only what lies outside it is concluded from that.
+func (w *eventWalk) split(ctx context.Context, bound time.Time) (before, behind uint64, err error) {
+	before, behind = 1, w.last+1
+	for behind-before > 1 {
+		middle := before + (behind-before)/2
+		first, err := w.store.firstEvent(ctx, w.env, middle, behind)
+		switch {
+		case err != nil:
+			return 0, 0, err
+		case first == nil || !first.At.Before(bound):
+			behind = middle
+		default:
+			before = first.epoch
 		}
-		e := logged{revision: it.revision, ordinal: record.Ordinal, Stored: events.Stored{ID: lastOf(it.key), Event: events.Event{
-			Type: record.Type, Data: record.Data, At: record.At.UTC(), Node: record.Node, Index: record.Index,
-		}}}
-		e.epoch, _ = id.EventEpoch(e.ID)
+	}
+	return before, behind, nil
+}
+
+// lastEpoch is the epoch that events go to now: as current as the caller's fence, unlike epochs.current.
+func (s *Store) lastEpoch(ctx context.Context, env access.EnvironmentID) (epoch, error) {
+	it, err := s.lookup(ctx, keyEpoch(env))
+	if err != nil {
+		return epoch{}, err
+	}
+	return s.epochs.learn(env, it)
+}
+
+// firstEvent is the first one, in order of keys, of the epochs from one up to another (exclusive), or
+// nil. Few epochs are empty; it looks at more at a time because a range costs what it spans, whatever
+// its limit.
+func (s *Store) firstEvent(ctx context.Context, env access.EnvironmentID, from, to uint64) (*logged, error) {
+	for width := uint64(1); from < to; width *= 16 {
+		end := min(from+width, to)
+		resp, err := s.client.kv.Get(ctx, s.client.abs(prefixEpoch(env, from)),
+			clientv3.WithRange(s.client.abs(prefixEpoch(env, end))), clientv3.WithLimit(1))
+		if err != nil {
+			return nil, down(err)
+		}
+		if len(resp.Kvs) > 0 {
+			e, err := s.logged(env, resp.Kvs[0])
+			return &e, err
+		}
+		from = end
+	}
+	return nil, nil
+}
+
+// readEpochs reads whole epochs in the order of the log. Of several that hold more than batchEvents it
+// reads nothing and says so.
+func (s *Store) readEpochs(ctx context.Context, env access.EnvironmentID, from, to uint64) (all []logged, more bool, err error) {
+	options := []clientv3.OpOption{clientv3.WithRange(s.client.abs(prefixEpoch(env, to+1)))}
+	if from < to {
+		options = append(options, clientv3.WithLimit(batchEvents))
+	}
+	resp, err := s.client.kv.Get(ctx, s.client.abs(prefixEpoch(env, from)), options...)
+	if err != nil {
+		return nil, false, down(err)
+	}
+	if resp.More {
+		return nil, true, nil
+	}
+	all = make([]logged, 0, len(resp.Kvs))
+	for _, kv := range resp.Kvs {
+		e, err := s.logged(env, kv)
+		if err != nil {
+			return nil, false, err
+		}
 		all = append(all, e)
 	}
 	slices.SortFunc(all, func(a, b logged) int {
 		return cmp.Or(cmp.Compare(a.epoch, b.epoch), cmp.Compare(a.revision, b.revision), cmp.Compare(a.ordinal, b.ordinal))
 	})
-	return all, nil
+	return all, false, nil
+}
+
+func (s *Store) logged(env access.EnvironmentID, kv *mvccpb.KeyValue) (logged, error) {
+	it := newItem(s.client.rel(kv.Key), kv)
+	record, err := open[eventRecord](s, env, it)
+	if err != nil {
+		return logged{}, err
+	}
+	e := logged{revision: it.revision, ordinal: record.Ordinal, Stored: events.Stored{ID: lastOf(it.key), Event: events.Event{
+		Type: record.Type, Data: record.Data, At: record.At.UTC(), Node: record.Node, Index: record.Index,
+	}}}
+	e.epoch, _ = id.EventEpoch(e.ID)
+	return e, nil
 }
