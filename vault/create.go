@@ -67,14 +67,14 @@ func (o *operation) create(ctx context.Context, r CreateRequest) (Metadata, erro
 	if err := o.intend(ctx); err != nil {
 		return Metadata{}, err
 	}
-	return o.store(ctx, h, r, request)
+	return o.store(ctx, h, r.Value, request)
 }
 
 // store seals and commits. Only the KEK can be in the way of a new object (another caller made it
 // first, or it was rotated), and each round sees the newer KEK: sealAttempts is the bound.
-func (o *operation) store(ctx context.Context, h Header, r CreateRequest, request *IdempotencyRecord) (Metadata, error) {
+func (o *operation) store(ctx context.Context, h Header, value secret.Bytes, request *IdempotencyRecord) (Metadata, error) {
 	for range sealAttempts {
-		w, err := o.seal(ctx, h, r.Context, r.Value, events.DataCreated)
+		w, err := o.seal(ctx, h, value, events.DataCreated)
 		if err != nil {
 			return Metadata{}, err
 		}
@@ -91,10 +91,10 @@ func (o *operation) store(ctx context.Context, h Header, r CreateRequest, reques
 		case err != nil:
 			return Metadata{}, err
 		case first != nil:
-			return o.replay(first, request, r.Context)
+			return o.replay(first, request)
 		}
 		o.trail.KeyID = string(w.Header.KeyID)
-		return w.Header.metadata(r.Context), nil
+		return w.Header.metadata(o.context), nil
 	}
 	return Metadata{}, ErrConflict
 }
@@ -134,7 +134,7 @@ func (o *operation) request(i *Idempotency, h *Header) (*IdempotencyRecord, erro
 
 // replay gives the first answer again. The body is the same under a keyed hash, so the first request
 // had this one's context, which the record does not repeat.
-func (o *operation) replay(first *Request, request *IdempotencyRecord, c keys.Context) (Metadata, error) {
+func (o *operation) replay(first *Request, request *IdempotencyRecord) (Metadata, error) {
 	if !hmac.Equal(first.BodyMAC, request.Request.BodyMAC) {
 		return Metadata{}, ErrIdempotency
 	}
@@ -144,7 +144,7 @@ func (o *operation) replay(first *Request, request *IdempotencyRecord, c keys.Co
 	return Metadata{
 		ID:          first.ObjectID,
 		Environment: o.environment(),
-		Context:     c,
+		Context:     o.context,
 		KeyID:       first.KeyID,
 		UpdatedAt:   first.At,
 		UpdatedBy:   first.Author,

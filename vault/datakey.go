@@ -115,7 +115,7 @@ func (o *operation) completeForBlob(ctx context.Context, blob []byte) (keys.Cont
 	if err != nil {
 		return keys.Context{}, access.Permit{}, err
 	}
-	o.trail.KeyID = string(header.KeyID)
+	o.trail.ObjectID, o.trail.KeyID = header.DataKeyID, string(header.KeyID)
 	err = o.completeWith("", c, c.Items())
 	return c, o.permit, err
 }
@@ -139,7 +139,12 @@ func (o *operation) wrap(
 		if err != nil {
 			return DataKey{}, err
 		}
-		o.trail.ObjectID = key.ID
+		// Which KEK it was stands in the blob alone.
+		header, err := o.vault.keys.ParseDataKey(key.Blob)
+		if err != nil {
+			return DataKey{}, err
+		}
+		o.trail.ObjectID, o.trail.KeyID = key.ID, string(header.KeyID)
 		return DataKey{ID: key.ID, Key: key.Key, Blob: key.Blob, Context: c}, nil
 	}
 	return DataKey{}, ErrConflict

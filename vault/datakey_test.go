@@ -5,7 +5,10 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"culvert/internal/access"
+	"culvert/internal/audit"
 	"culvert/internal/id"
 	"culvert/keys"
 	"culvert/vault"
@@ -81,5 +84,40 @@ func TestRekey(t *testing.T) {
 	// An object sealed under the new context has the KEK that the moved key is under.
 	if _, err := s.Vault.Rekey(t.Context(), s.MustCallAs(t, "guest"), vault.RekeyRequest{Context: to, Blob: made.Blob}); !errors.Is(err, access.ErrDenied) {
 		t.Errorf("without permission: got %v, want ErrDenied", err)
+	}
+}
+
+// The trail of a data key: which key, under which KEK and context; a rekey tells both sides of the move.
+func TestDataKeyTrail(t *testing.T) {
+	s := vaulttest.New(t)
+	from, to := vaulttest.MustContext(t, "organization_id", "org_1"), vaulttest.MustContext(t, "organization_id", "org_2")
+	call := s.Call()
+	made, err := s.Vault.CreateDataKey(t.Context(), call, from)
+	must(t, err)
+	must(t, errOf(s.Vault.DecryptDataKey(t.Context(), call, made.Blob)))
+	moved, err := s.Vault.Rekey(t.Context(), call, vault.RekeyRequest{Context: to, Blob: made.Blob})
+	must(t, err)
+	old, err := s.Keys.ParseDataKey(made.Blob)
+	must(t, err)
+	fresh, err := s.Keys.ParseDataKey(moved.Blob)
+	must(t, err)
+
+	type line struct {
+		Phase                         audit.Phase
+		ObjectID, KeyID, Organization string
+	}
+	var got []line
+	for _, r := range s.MustAuditOf(t, call.RequestID) {
+		got = append(got, line{r.Phase, r.ObjectID, r.KeyID, r.KeyContext["organization_id"]})
+	}
+	want := []line{
+		{audit.Intent, "", "", "org_1"},
+		{audit.Outcome, made.ID, string(old.KeyID), "org_1"},
+		{audit.Access, made.ID, string(old.KeyID), "org_1"},
+		{audit.Intent, made.ID, string(old.KeyID), "org_1"},
+		{audit.Outcome, made.ID, string(fresh.KeyID), "org_2"},
+	}
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Errorf("audit records (-got +want):\n%s", diff)
 	}
 }

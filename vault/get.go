@@ -44,7 +44,7 @@ func (v *Vault) Describe(ctx context.Context, call access.Call, id ObjectID) (Ob
 	var object Object
 	found, err := o.byID(ctx, string(id))
 	if err == nil {
-		object = found.describe(found.Context())
+		object = found.describe(o.context)
 	}
 	return answer(ctx, o, object, err)
 }
@@ -129,7 +129,7 @@ func (o *operation) openCurrent(ctx context.Context, h *Header) (Object, error) 
 	if err != nil {
 		return Object{}, err
 	}
-	object := h.describe(h.Context())
+	object := h.describe(o.context)
 	object.Value = value
 	return object, nil
 }

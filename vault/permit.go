@@ -14,6 +14,8 @@ import (
 type operation struct {
 	vault  *Vault
 	permit access.Permit
+	// context is the key context that the permit was completed with, zero before.
+	context keys.Context
 	// trail is the audit record so far. Names and ids enter it when they are known to be well formed.
 	trail audit.Record
 	// intended is set once the intent is recorded; intent is its index.
@@ -76,7 +78,7 @@ func (o *operation) completeWith(name string, c keys.Context, items map[string]s
 	if err != nil {
 		return err
 	}
-	o.permit = permit
+	o.permit, o.context = permit, c
 	return nil
 }
 

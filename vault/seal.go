@@ -20,12 +20,10 @@ const etagLength = 32
 
 // seal makes the write of h's current version: a fresh DEK, the ciphertext, and the event that is
 // committed with them. It fills in what only the seal knows: h's key id and the version's wrapped DEK,
-// etag and size. c is h's context. The permit must be complete.
-func (o *operation) seal(
-	ctx context.Context, h Header, c keys.Context, value secret.Bytes, t events.Type,
-) (Write, error) {
+// etag and size. The permit is complete, with h's own context.
+func (o *operation) seal(ctx context.Context, h Header, value secret.Bytes, t events.Type) (Write, error) {
 	current := h.Current()
-	sealed, conditions, err := o.vault.keys.Seal(ctx, o.permit, c, binding(&h, current), value, o.sealMeta())
+	sealed, conditions, err := o.vault.keys.Seal(ctx, o.permit, o.context, binding(&h, current), value, o.sealMeta())
 	if err != nil {
 		return Write{}, err
 	}
@@ -35,7 +33,7 @@ func (o *operation) seal(
 	current.ETag = hex.EncodeToString(sum[:])[:etagLength]
 	current.Size = len(sealed.Ciphertext)
 
-	e, err := o.event(t, changed{Name: h.Name, KeyID: h.KeyID, KeyContext: c.Items()}, current.CreatedAt)
+	e, err := o.event(t, changed{Name: h.Name, KeyID: h.KeyID, KeyContext: o.context.Items()}, current.CreatedAt)
 	if err != nil {
 		return Write{}, err
 	}

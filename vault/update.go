@@ -44,9 +44,8 @@ func (o *operation) update(ctx context.Context, r UpdateRequest) (Object, error)
 	}
 	var object Object
 	err := o.change(ctx, r.ID, r.IfVersion, func(found Stored) error {
-		c := found.Context()
 		next, pruneTo := o.nextHeader(found.Header)
-		w, err := o.seal(ctx, next, c, r.Value, events.DataUpdated)
+		w, err := o.seal(ctx, next, r.Value, events.DataUpdated)
 		if err != nil {
 			return err
 		}
@@ -57,7 +56,7 @@ func (o *operation) update(ctx context.Context, r UpdateRequest) (Object, error)
 			return err
 		}
 		o.trail.VersionID = string(w.Header.Current().ID)
-		object = w.Header.describe(c)
+		object = w.Header.describe(o.context)
 		return nil
 	})
 	return object, err

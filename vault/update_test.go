@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -137,12 +138,12 @@ func TestUpdateRaceLastWriterWins(t *testing.T) {
 
 // A replica whose clock is behind must not take an object back in time.
 func TestUpdateTimeNeverGoesBack(t *testing.T) {
-	now := time.Now()
-	s := vaulttest.WithConfig(t, vaulttest.Config{Now: func() time.Time { return now }})
+	var behind atomic.Int64 // what the clock is slow by
+	s := vaulttest.WithConfig(t, vaulttest.Config{Now: func() time.Time { return time.Now().Add(-time.Duration(behind.Load())) }})
 	m := s.MustCreate(t, "n", "v1")
-	now = now.Add(-time.Second)
+	behind.Store(int64(time.Second))
 	second := s.MustUpdate(t, m.ID, "v2")
-	now = now.Add(-time.Hour)
+	behind.Store(int64(time.Hour))
 	third := s.MustUpdate(t, m.ID, "v3")
 	if !second.Metadata.UpdatedAt.After(m.UpdatedAt) || !third.Metadata.UpdatedAt.After(second.Metadata.UpdatedAt) {
 		t.Errorf("updated at %v, then %v, then %v", m.UpdatedAt, second.Metadata.UpdatedAt, third.Metadata.UpdatedAt)

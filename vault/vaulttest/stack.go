@@ -26,7 +26,7 @@ type Config struct {
 	Limits vault.Limits
 	// Now is the clock of ids, keys, gate and audit; default [time.Now].
 	Now func() time.Time
-	// AuditWait bounds an audit append; default one second, to keep tests of its failure short.
+	// AuditWait bounds an audit append; default ten seconds, because a busy disk can stall for two.
 	AuditWait time.Duration
 	// Wrap, if set, stands between the vault and its real store, to fail or delay single calls; WrapKeys
 	// stands between the keys and the same store.
@@ -99,7 +99,7 @@ func (c Config) withDefaults(t testing.TB) Config {
 		c.Now = time.Now
 	}
 	if c.AuditWait == 0 {
-		c.AuditWait = time.Second
+		c.AuditWait = 10 * time.Second
 	}
 	return c
 }
