@@ -1,0 +1,116 @@
+// Package keys is the key hierarchy: the only package that sees key material or calls an AEAD.
+//
+//	root key (KMS, HSM or file; never leaves it)
+//	   │ wraps
+//	   ▼
+//	share, 32 random bytes ── HKDF-SHA256 of all shares ── AES-256-GCM ──┐ seals
+//	                                                                     ▼
+//	              KEK of one key context: a Tink keyset, XAES-256-GCM  (in the store)
+//	                 │ wraps                                  │ wraps
+//	                 ▼                                        ▼
+//	              DEK of one object version            client data key  (in the client's blob)
+//	                 │ seals, AES-256-GCM
+//	                 ▼
+//	              the value
+//
+// Three calls cover it. [Keys.Seal] seals a value under the KEK of a key context and returns, beside
+// the sealed bytes, the [Conditions] that must hold in the transaction that stores them. [Keys.Open]
+// opens it again for whoever holds a permit for that context. [Environment] is what records that are
+// not sealed are authenticated and looked up with: handles for MAC, index and pepper, never keys.
+// Below stand the providers of root keys ([RootKey]); on the other side the store ([Store]), which
+// sees sealed bytes alone.
+//
+// # Cost
+//
+// A warm open is two AES openings and one look at the store, about 2.5 µs of CPU; it takes no lock.
+// The root key is called once per KEK, replica and cache TTL, by however many callers want it at once.
+// Creating a KEK calls it once more and is limited per environment; reads never create one.
+//
+// # Threat model
+//
+// Assets: values, client data keys, and that a value is the one its author stored, where he stored it.
+// Beside these, that a shredded context and a revoked key stay so.
+//
+// Reader of etcd or of a backup. Sees names, key contexts, authors, sizes, times, and how often what
+// was used. Opens nothing without the root key: values, keysets and API keys stand there sealed, or as
+// a hash under a sealed pepper. Guesses of names and contexts cannot be tested against index keys, nor
+// guesses of a value against an etag or a request record. Not hidden: that two versions have one length.
+//
+// Writer of etcd. Everything the reader has, and may change, move, copy and remove any bytes. What is
+// edited fails: it is sealed under an AAD that names its place (aad.go says which), or carries a MAC
+// over its key and bytes. What is moved fails: to another object, version, name, environment, context
+// or KEK; the DEK of one version under the header of another; one environment's keysets for another's.
+// What fails is [ErrTampered], or absent where it is a credential; never a guess, never plaintext.
+// What is NOT stopped:
+//   - the return of a whole older genuine record. Who saved an object's header and value puts both
+//     back, and the old value is served as the current one; an old API key record undoes its
+//     revocation; a KEK record put back in place of its tombstone undoes the shred for as long as the
+//     root key unwraps it. Every byte is genuine and at its own key; only time would tell, and nothing
+//     outside of etcd keeps it. The trail of audit records and events lets an auditor find it.
+//   - removal: an object without a trace looks like one that never was. A KEK removed from under an
+//     object does not, for even a shredded one leaves a tombstone.
+//   - denial of service, and reading along: he sees what the reader sees, as it happens.
+//
+// Stolen API key. Opens what the key may open, until it is revoked; a revocation holds on every replica
+// from its acknowledgement on. A permit is for one context, and a KEK opens only for the permit of the
+// context it was sealed for, so a mistake in a use case does not widen a key's reach. Blobs of client
+// data keys that were decrypted meanwhile have given their keys away for good: rekeying does not help,
+// sealing anew under fresh data keys does.
+//
+// Malicious client. Sends key contexts and blobs. Contexts are compared as bytes and never normalised;
+// blobs have one length and hold ids that can only be ids; a wrong one is [ErrNotOurs] and nothing else,
+// whether it was never ours or was edited. A client can fill the store with KEKs only at the rate that
+// its environment is allowed. Holding a blob is not a right to its key: the permit decides each time.
+//
+// Administrator of the KMS. May unwrap shares, so together with a reader of etcd opens everything; with
+// a CMK beside the root key the customer's administrator is needed too. Alone he sees in the KMS's log
+// the environment, the key id, the slot and a digest of the key context: who guesses a whole context
+// can confirm that it is in use. He can refuse: what is cached goes on for the cache TTL at most.
+//
+// Thief of a replica's disk. An embedded etcd is a backup (above). A local root key file beside it opens
+// everything: keys/localkms is for development and for those who protect the file by other means.
+//
+// Curious operator with logs. Errors name ids and never repeat input, values or what a KMS said; no type
+// here prints its key material under any verb of fmt, in JSON or slog. A core dump or the memory of the
+// process is another matter: it holds the KEKs of the TTL, and wiping is best effort, because Tink and
+// the AES key schedule copy what they are given. Switch core dumps and swap off.
+//
+// The browser, the provider and the URL of the OAuth flow do not reach this package; pipes answers them.
+//
+// # Fences
+//
+// Whoever calls has passed the read fence of the store, so a shred or a rotation that was acknowledged
+// anywhere is seen: a KEK is used only in the generation that its record has at that moment. Between the
+// read and the commit the conditions hold it: a store that cannot keep them answers [ErrConflict], and
+// the caller seals again. Seal asks the store each time and remembers no absence and no draft.
+//
+// # Decisions
+//
+// One KEK per full key context, not one per item of it. With one per item either any of several KEKs
+// opens a value, and shredding one customer's destroys nothing, or all are needed and every value is
+// wrapped as many times as it has items.
+//
+// Shares, not one wrapped keyset. A root key that encrypts the keyset itself would have a second one,
+// a customer's, nested around it: an order that cannot be changed without both. Shares are wrapped side
+// by side, all are needed, each is rewrapped alone, and what a KMS sees does not grow with the keyset.
+//
+// XAES-256-GCM for KEKs, AES-256-GCM below and above. A KEK wraps without a bound for years, where the
+// random 96-bit nonces of GCM would meet; a DEK and a share's key seal one message each, where they are
+// as good and cheaper. AES-GCM-SIV was the other choice for KEKs, at twice the price.
+//
+// A KMS call per KEK, not per value. Tink's KMS envelope calls it for every message, and binds the
+// wrapped key to nothing: its associated data reaches the payload alone.
+//
+// Bare sealed keysets, not Tink's encrypted container, which keeps a description of the keys in clear
+// beside the ciphertext that no tag covers.
+//
+// An unkeyed digest of the context for the KMS, not a keyed one. An auditor can compute it from a context
+// he knows and find it in the KMS's log; the price is that others who know it can, too.
+//
+// Uncovered permits are access.ErrDenied, not [ErrTampered]. A use case completes its permit from a record
+// whose MAC held, so a mismatch is a mistake of ours before it is an attack, and is answered as what it
+// is: nobody allowed this.
+//
+// No pool, cache or reuse of DEKs. A DEK is 32 bytes of randomness and a microsecond; one that is shared
+// ties the life of one version to another's, and re-encryption could not replace it alone.
+package keys

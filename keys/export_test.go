@@ -1,0 +1,131 @@
+package keys
+
+import (
+	"context"
+	"time"
+
+	"culvert/internal/access"
+	"culvert/internal/record"
+	"culvert/internal/secret"
+)
+
+// What tests of this package see beside its exported names.
+
+const (
+	BlobSize  = blobSize
+	BlobMagic = blobMagic
+)
+
+// AADs is every byte string of aad.go, by its name, for one set of inputs.
+func AADs(in AADInput) map[string][]byte {
+	c := in.Context.Canonical()
+	b := in.Object
+	scope := scope{env: in.Environment, id: string(in.KeyID), context: c}
+	return map[string][]byte{
+		"value":              valueAAD(in.Environment, in.KeyID, c, &b),
+		"dek":                dekAAD(in.Environment, in.KeyID, c, &b),
+		"data-key":           dataKeyAAD(in.Environment, in.KeyID, c, in.DataKeyID),
+		"kek":                kekAAD(in.Environment, in.KeyID, c, in.At),
+		"environment/mac":    environmentAAD(purposeMAC, in.Environment, in.Name, in.At),
+		"environment/index":  environmentAAD(purposeIndex, in.Environment, in.Name, in.At),
+		"environment/pepper": environmentAAD(purposePepper, in.Environment, in.Name, in.At),
+		"share/kek":          shareInfo(purposeKEK, scope, in.Shares),
+		"share/mac":          shareInfo(purposeMAC, scope, in.Shares),
+		"root":               scope.binding(in.Slot).AssociatedData(),
+		"record":             recordMAC(in.Environment, in.Key, in.Body),
+		"index/context":      contextIndex(c),
+		"index/item":         itemIndex(in.Name, in.Value),
+		"index/name":         nameIndex(in.Name),
+		"index/request":      requestIndex(in.Name, in.Key, in.Value),
+		"index/body":         bodyIndex([32]byte(in.Digest)),
+		"pepper":             pepperInput(in.Environment, in.Body),
+	}
+}
+
+// AADInput is one value for each field that an AAD may bind.
+type AADInput struct {
+	Environment access.EnvironmentID
+	KeyID       ID
+	Context     Context
+	Object      ObjectBinding
+	DataKeyID   string
+	At          time.Time
+	Name, Value string
+	Key, Slot   string
+	Body        []byte
+	Digest      []byte
+	Shares      []Share
+}
+
+// KEK is an unwrapped KEK.
+type KEK = kek
+
+// NewKEK makes a KEK and its record outside of any store.
+func NewKEK(ctx context.Context, root RootKey, codec *record.Codec, r KEKRecord) (KEKRecord, *KEK, error) {
+	return newKEK(ctx, root, codec, r)
+}
+
+// OpenKEK is the way every KEK record takes, but for the cache.
+func OpenKEK(ctx context.Context, root RootKey, env access.EnvironmentID, id ID, r *KEKRecord) (*KEK, error) {
+	if err := r.check(env, id); err != nil {
+		return nil, err
+	}
+	return openKEK(ctx, root, r)
+}
+
+// BoundContext is the canonical context that the seal proved.
+func (k *kek) BoundContext() string { return k.context }
+
+// As is the same key under another name, to see that each part of the name is bound by itself.
+func (k *kek) As(env access.EnvironmentID, id ID, context string) *KEK {
+	return &kek{env: env, id: id, context: context, aead: k.aead}
+}
+
+// Seal is [Keys.Seal] under this very KEK.
+func (k *kek) Seal(b ObjectBinding, value string) (Sealed, error) {
+	wrapped, ciphertext, err := k.seal(&b, secret.New([]byte(value)))
+	return Sealed{KeyID: k.id, WrappedDEK: wrapped, Ciphertext: ciphertext}, err
+}
+
+// Open is [Keys.Open] under this very KEK.
+func (k *kek) Open(b ObjectBinding, s Sealed) (secret.Bytes, error) {
+	return k.open(&b, s.WrappedDEK, s.Ciphertext)
+}
+
+// DataKey wraps a fresh client data key under this very KEK.
+func (k *kek) DataKey(id string) (DataKey, error) { return k.dataKey(id, newDEK()) }
+
+// OpenDataKey opens what DataKey wrapped.
+func (k *kek) OpenDataKey(blob []byte) (secret.Bytes, error) {
+	h, wrapped, err := parseBlob(blob)
+	if err != nil {
+		return secret.Bytes{}, err
+	}
+	d, err := k.unwrap(wrapped, dataKeyAAD(k.env, k.id, k.context, h.DataKeyID))
+	return secret.New(d), err
+}
+
+// FormatBlob is the reverse of ParseDataKey.
+func FormatBlob(h BlobHeader, wrapped []byte) ([]byte, error) { return formatBlob(h, wrapped) }
+
+// ParseBlob also returns the wrapped data key.
+func ParseBlob(blob []byte) (BlobHeader, []byte, error) { return parseBlob(blob) }
+
+// Cached is how many KEKs are cached, expired ones included.
+func (k *Keys) Cached() int { return k.cache.len() }
+
+// Flight is the shared work of one process.
+type Flight[K comparable, V any] struct{ *flight[K, V] }
+
+// NewFlight makes one.
+func NewFlight[K comparable, V any]() Flight[K, V] { return Flight[K, V]{newFlight[K, V]()} }
+
+// Do is flight.do.
+func (f Flight[K, V]) Do(ctx context.Context, key K, fn func(context.Context) (V, error)) (V, error) {
+	return f.do(ctx, key, fn)
+}
+
+// RecordAAD is the input of a record's MAC.
+func RecordAAD(env access.EnvironmentID, key string, body []byte) aad {
+	return recordMAC(env, key, body)
+}
