@@ -127,8 +127,7 @@ func (w *killWriter) create(o *killObject) bool {
 		return false
 	}
 	if status != http.StatusCreated {
-		w.problems = append(w.problems, fmt.Sprintf("create of %s: status %d", o.name, status))
-		return false
+		return w.refused("create", o, status)
 	}
 	o.id, o.last, o.acknowledged[out.VersionID] = out.ID, 1, 1
 	return true
@@ -145,12 +144,21 @@ func (w *killWriter) update(o *killObject) bool {
 	if err != nil {
 		return false
 	}
-	if status != http.StatusCreated && status != http.StatusOK {
-		w.problems = append(w.problems, fmt.Sprintf("update %d of %s: status %d", o.attempts, o.name, status))
-		return false
+	if status != http.StatusCreated {
+		return w.refused("update", o, status)
 	}
 	o.last, o.acknowledged[out.Metadata.VersionID] = o.attempts, o.attempts
 	return true
+}
+
+// refused tells whether to go on after an answer that acknowledges nothing. A disk that stalls for
+// seconds makes a 503; anything else is a fault.
+func (w *killWriter) refused(what string, o *killObject, status int) bool {
+	if status == http.StatusServiceUnavailable {
+		return true
+	}
+	w.problems = append(w.problems, fmt.Sprintf("%s %d of %s: status %d", what, o.attempts, o.name, status))
+	return false
 }
 
 // verify compares an object with what its writer knows.

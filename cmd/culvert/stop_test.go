@@ -1,0 +1,197 @@
+package main_test
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	main "culvert/cmd/culvert"
+)
+
+// startFor starts a server of the test's own.
+func startFor(t *testing.T) (p *Process, addr, dir string) {
+	t.Helper()
+	addrs, err := freeAddrs(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir = filepath.Join(t.TempDir(), "data")
+	return MustStartDev(t, dir, addrs[0]), addrs[0], dir
+}
+
+// slowRequest has sent half of its body; finish sends the rest and returns the status. It asks to
+// decrypt what is no data key: that needs the store, for the fence, but no write, which a slow disk
+// could make fail for reasons of its own.
+func slowRequest(t *testing.T, addr, dir string) (finish func() (int, error)) {
+	t.Helper()
+	key, err := os.ReadFile(filepath.Join(dir, "root-api-key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	const body = `{"keys":"bm8gZGF0YSBrZXkgb2Ygb3Vycw=="}`
+	if _, err := fmt.Fprintf(conn, "POST /vault/v1/keys/decrypt HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"+
+		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", strings.TrimSpace(string(key)), len(body), body[:15]); err != nil {
+		t.Fatal(err)
+	}
+	// Until the server has read what is there.
+	time.Sleep(100 * time.Millisecond)
+	return func() (int, error) {
+		if _, err := conn.Write([]byte(body[15:])); err != nil {
+			return 0, err
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			return 0, err
+		}
+		return resp.StatusCode, resp.Body.Close()
+	}
+}
+
+// ended waits for the end of a process.
+func ended(p *Process) chan error {
+	done := make(chan error, 1)
+	go func() { done <- p.cmd.Wait() }()
+	return done
+}
+
+// TestStopDrains: what has begun is finished, and nothing new is begun.
+func TestStopDrains(t *testing.T) {
+	t.Parallel()
+	p, addr, dir := startFor(t)
+	finish := slowRequest(t, addr, dir)
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(5 * time.Second); ; {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			break
+		}
+		_ = conn.Close()
+		if time.Now().After(deadline) {
+			t.Fatal("new connections are still taken")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if status, err := finish(); status != http.StatusBadRequest {
+		t.Errorf("the request in progress got status %d, %v\n%s", status, err, p.logs)
+	}
+	select {
+	case err := <-ended(p):
+		if err != nil {
+			t.Errorf("%v\n%s", err, p.logs)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("it did not end")
+	}
+}
+
+// TestStopIsBounded: a request that never ends does not keep the process.
+func TestStopIsBounded(t *testing.T) {
+	t.Parallel()
+	p, addr, dir := startFor(t)
+	_ = slowRequest(t, addr, dir)
+	since := time.Now()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended(p):
+		if took := time.Since(since); err != nil || took < main.DrainTimeout/2 {
+			t.Errorf("it ended after %v: %v\n%s", took, err, p.logs)
+		}
+	case <-time.After(main.DrainTimeout + 10*time.Second):
+		t.Error("it did not end")
+	}
+}
+
+// TestSecondSignal: whoever cannot wait does not have to.
+func TestSecondSignal(t *testing.T) {
+	t.Parallel()
+	p, addr, dir := startFor(t)
+	_ = slowRequest(t, addr, dir)
+	done := ended(p)
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-done:
+		t.Fatalf("it did not wait for the request: %v\n%s", err, p.logs)
+	case <-time.After(500 * time.Millisecond):
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-done:
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || !exit.Sys().(syscall.WaitStatus).Signaled() {
+			t.Errorf("it ended with %v", err)
+		}
+	case <-time.After(2 * time.Second):
+		t.Error("it did not end at once")
+	}
+}
+
+// TestReadyInTime starts on an empty directory and on a used one. The best of three counts, because
+// other tests run meanwhile.
+func TestReadyInTime(t *testing.T) {
+	const limit = 1500 * time.Millisecond
+	addrs, err := freeAddrs(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	best := map[string]time.Duration{"first": time.Hour, "later": time.Hour}
+	for range 3 {
+		dir := filepath.Join(t.TempDir(), "data")
+		for _, start := range []string{"first", "later"} {
+			since := time.Now()
+			p := MustStartDev(t, dir, addrs[0])
+			best[start] = min(best[start], time.Since(since))
+			p.MustStop(t)
+		}
+	}
+	t.Log(best)
+	for start, took := range best {
+		if took > limit {
+			t.Errorf("the %s start took %v", start, took)
+		}
+	}
+}
+
+// TestNoCoreDumps: a dump of the process's memory would hold every unwrapped key.
+func TestNoCoreDumps(t *testing.T) {
+	p, _, _ := startFor(t)
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", p.cmd.Process.Pid))
+	if errors.Is(err, os.ErrNotExist) {
+		t.Log("no /proc on this system")
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range bytes.Split(text, []byte("\n")) {
+		if rest, ok := bytes.CutPrefix(line, []byte("Max core file size")); ok {
+			if got := strings.Join(strings.Fields(string(rest))[:2], " "); got != "0 0" {
+				t.Errorf("core dumps are limited to %s", got)
+			}
+			return
+		}
+	}
+	t.Error("the system tells no limit of core dumps")
+}
