@@ -1,0 +1,129 @@
+package bench_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	// rounds alternate between the two servers; the median of their ratios is the result.
+	rounds = 5
+	round  = 2 * time.Second
+	// valueBytes is the size of a value, and objects how many the page is cut from.
+	valueBytes = 1024
+	objects    = 200
+)
+
+// bench is both servers with the same data behind the same routes.
+type bench struct {
+	culvert, floor *process
+	key            string
+	ids            []string // one object for each connection
+	value          string
+}
+
+// BenchmarkRatio is the figure that the targets are about: culvert's rate as a part of bare gin's.
+func BenchmarkRatio(b *testing.B) {
+	s := mustServers(b)
+	put := []byte(`{"value":"` + s.value + `"}`)
+	for _, c := range []struct {
+		name   string
+		status int
+		next   request
+	}{
+		{"read", 200, func(out *bytes.Buffer, w, _ int) { head(out, "GET", "/vault/v1/kv/"+s.ids[w], s.key, 0) }},
+		{"update", 201, func(out *bytes.Buffer, w, _ int) {
+			head(out, "PUT", "/vault/v1/kv/"+s.ids[w], s.key, len(put))
+			out.Write(put)
+		}},
+		{"create", 201, s.create},
+		{"page", 200, func(out *bytes.Buffer, _, _ int) { head(out, "GET", "/vault/v1/kv?limit=100", s.key, 0) }},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			for b.Loop() {
+				s.measure(b, c.status, c.next)
+			}
+		})
+	}
+}
+
+// measure alternates rounds and reports the median ratio with what it was made of.
+func (s *bench) measure(b *testing.B, status int, next request) {
+	var ratios []float64
+	var ours, floor rate
+	var client, server time.Duration
+	mustLoad(b, s.culvert.addr, status, next, round/4) // warm both
+	mustLoad(b, s.floor.addr, status, next, round/4)
+	for range rounds {
+		floor = mustLoad(b, s.floor.addr, status, next, round)
+		client -= ownCPU(b)
+		server -= s.culvert.cpu(b)
+		ours = mustLoad(b, s.culvert.addr, status, next, round)
+		client += ownCPU(b)
+		server += s.culvert.cpu(b)
+		ratios = append(ratios, ours.perSecond/floor.perSecond)
+	}
+	slices.Sort(ratios)
+	b.ReportMetric(ratios[len(ratios)/2], "ratio")
+	b.ReportMetric(ours.perSecond, "req/s")
+	b.ReportMetric(floor.perSecond, "gin-req/s")
+	b.ReportMetric(float64(ours.p99.Microseconds()), "p99-µs")
+	b.ReportMetric(float64(floor.p99.Microseconds()), "gin-p99-µs")
+	b.ReportMetric(100*client.Seconds()/(client+server).Seconds(), "client-cpu-%")
+	b.ReportMetric(0, "ns/op")
+}
+
+// create names every object anew, in this run and between runs of the benchmark.
+func (s *bench) create(out *bytes.Buffer, w, n int) {
+	body := `{"key_context":{"organization_id":"org_1"},"value":"` + s.value + `","name":"` +
+		strconv.FormatInt(time.Now().UnixNano(), 36) + "-" + strconv.Itoa(w) + "-" + strconv.Itoa(n) + `"}`
+	head(out, "POST", "/vault/v1/kv", s.key, len(body))
+	out.WriteString(body)
+}
+
+func mustServers(b *testing.B) *bench {
+	b.Helper()
+	s := &bench{value: strings.Repeat("v", valueBytes)}
+	data := filepath.Join(b.TempDir(), "data")
+	addr := freeAddr(b)
+	s.culvert = mustStart(b, addr, mustBuild(b, "culvert/cmd/culvert"), "dev", "--addr", addr, "--data-dir", data)
+	mustBeReady(b, addr)
+	key, err := os.ReadFile(filepath.Join(data, "root-api-key"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	s.key = strings.TrimSpace(string(key))
+	base := "http://" + addr + "/vault/v1/kv"
+	answers := map[string][]byte{}
+	for i := range objects {
+		answers["post"] = mustCall(b, "POST", base, s.key,
+			fmt.Sprintf(`{"name":"object-%03d","value":%q,"key_context":{"organization_id":"org_1"}}`, i, s.value))
+		var made struct {
+			ID string `json:"id"`
+		}
+		if err := json.Unmarshal(answers["post"], &made); err != nil {
+			b.Fatal(err)
+		}
+		s.ids = append(s.ids, made.ID)
+	}
+	answers["get"] = mustCall(b, "GET", base+"/"+s.ids[0], s.key, "")
+	answers["put"] = mustCall(b, "PUT", base+"/"+s.ids[0], s.key, `{"value":"`+s.value+`"}`)
+	answers["list"] = mustCall(b, "GET", base+"?limit=100", s.key, "")
+	dir := b.TempDir()
+	for name, answer := range answers {
+		if err := os.WriteFile(filepath.Join(dir, name), answer, 0o600); err != nil {
+			b.Fatal(err)
+		}
+	}
+	addr = freeAddr(b)
+	s.floor = mustStart(b, addr, mustBuild(b, "culvert/internal/bench/floor"), addr, dir)
+	return s
+}
