@@ -146,36 +146,14 @@ func (c *chunk) find(id uuid.UUID) (int, bool) {
 
 func compare(a, b uuid.UUID) int { return strings.Compare(string(a[:]), string(b[:])) }
 
-// page answers a query. ok is false if it would show a broken entry.
-func (x *listIndex) page(q vault.Query) (p vault.Page, ok bool, err error) {
-	cursor, err := cursorOf(q)
-	if err != nil {
-		return vault.Page{}, false, err
-	}
+// page answers a query.
+func (x *listIndex) page(q vault.Query) (vault.Page, error) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	f := newFilter(q)
-	// A page before a cursor is collected walking away from it, then turned around.
-	descending := q.Descending != (q.Before != "")
-	found := x.walk(cursor, descending, f, q.Limit+1)
-	more := len(found) > q.Limit
-	if more {
-		found = found[:q.Limit]
-	}
-	if len(found) == 0 {
-		return vault.Page{Data: []vault.Summary{}}, true, nil
-	}
-	behind := len(x.walk(&found[0].id, !descending, f, 1)) > 0
-	if q.Before != "" {
-		slices.Reverse(found)
-		more, behind = behind, more
-	}
-	for i := range found {
-		if found[i].broken {
-			return vault.Page{}, false, nil
-		}
-	}
-	return newPage(found, behind, more), true, nil
+	return paginate(q, func(cursor *uuid.UUID, descending bool, n int) ([]entry, error) {
+		return x.walk(cursor, descending, f, n), nil
+	})
 }
 
 func newPage(found []entry, before, after bool) vault.Page {

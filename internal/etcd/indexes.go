@@ -112,7 +112,7 @@ func (x *indexes) apply(it *item, deleted bool) {
 		g.deleted[it.key] = true
 	}
 	if index := g.byEnv[envOf(it.key)]; index != nil {
-		if id, err := uuid.Parse(lastOf(it.key)); err == nil {
+		if id, ok := objectOf(it.key); ok {
 			index.remove(id)
 		}
 	}
@@ -124,26 +124,45 @@ func (x *indexes) add(g *generation, it *item) {
 	if g.over[env] {
 		return
 	}
-	id, err := uuid.Parse(lastOf(it.key))
-	if err != nil {
-		return // no key of ours: nothing can be asked for under it
+	e, ok := x.store.entry(env, it)
+	if !ok {
+		return
 	}
 	index := g.byEnv[env]
 	if index == nil {
 		index = &listIndex{}
 		g.byEnv[env] = index
 	}
-	e := entry{id: id, revision: it.revision}
-	if h, err := x.store.stored(env, it); err == nil && string(h.ID) == id.String() {
-		e.name, e.updated = h.Name, h.UpdatedAt().UnixMicro()
-		x.store.ids.Observe(string(h.ID))
-	} else {
-		e.broken, e.updated = true, math.MaxInt64
+	if !e.broken {
+		x.store.ids.Observe(e.id.String())
 	}
 	if index.put(e) && index.len() > x.max {
 		g.over[env] = true
 		delete(g.byEnv, env)
 	}
+}
+
+// entry makes an entry of a header. It is broken if the header's MAC does not verify; ok is false for a
+// key that is none of ours, under which nothing can be asked for.
+func (s *Store) entry(env access.EnvironmentID, it *item) (e entry, ok bool) {
+	id, ok := objectOf(it.key)
+	if !ok {
+		return entry{}, false
+	}
+	e = entry{id: id, revision: it.revision}
+	if h, err := s.stored(env, it); err == nil && string(h.ID) == id.String() {
+		e.name, e.updated = h.Name, h.UpdatedAt().UnixMicro()
+	} else {
+		e.broken, e.updated = true, math.MaxInt64
+	}
+	return e, true
+}
+
+// objectOf is the id in a header's key. Other spellings of a UUID are not taken: their events would
+// pass for those of the object.
+func objectOf(key string) (uuid.UUID, bool) {
+	id, err := uuid.Parse(lastOf(key))
+	return id, err == nil && id.String() == lastOf(key)
 }
 
 // of returns the index of an environment if it is complete; full is true above the bound.

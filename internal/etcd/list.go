@@ -3,7 +3,6 @@ package etcd
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -15,45 +14,31 @@ import (
 	"culvert/vault"
 )
 
-// List implements vault.Reader.
+// List implements vault.Reader. Memory is asked whether it is current before the index is taken, not the
+// other way round: an index taken earlier may be one that a new watch no longer feeds.
 func (s *Store) List(ctx context.Context, env access.EnvironmentID, q vault.Query) (vault.Page, error) {
+	current := s.feed.current()
 	index, full := s.indexes.of(env)
-	if index == nil || !s.feed.current() {
-		if full && q.Search != "" {
-			return vault.Page{}, vault.ErrSearchUnavailable
-		}
-		return s.listFromEtcd(ctx, env, q)
+	switch {
+	case index != nil && current:
+		return index.page(q)
+	case full && q.Search != "":
+		return vault.Page{}, vault.ErrSearchUnavailable
 	}
-	page, ok, err := index.page(q)
-	if err != nil {
-		return vault.Page{}, err
-	}
-	if !ok {
-		return vault.Page{}, keys.ErrTampered
-	}
-	return page, nil
+	return s.listFromEtcd(ctx, env, q)
 }
 
-// The first window of a walk through etcd, and how it grows: at the fastest rate at which one cluster
-// can create objects, four milliseconds hold about a page.
-const (
-	firstWindow  = 4 * time.Millisecond
-	windowGrowth = 4
-)
-
-// window is a span of creation times.
-type window struct{ from, to int64 } // milliseconds, [from, to)
-
-// listFromEtcd answers a page without the index, from ranges that are bounded in time in both orders:
-// etcd visits the whole of a range even if it is asked for the first hundred.
-func (s *Store) listFromEtcd(ctx context.Context, env access.EnvironmentID, q vault.Query) (vault.Page, error) {
+// paginate makes a page of what a walk finds, whatever it walks through. A walk collects up to n
+// entries strictly behind the cursor in its direction. The error is keys.ErrTampered for a page that
+// would show a broken entry.
+func paginate(q vault.Query, walk func(cursor *uuid.UUID, descending bool, n int) ([]entry, error)) (vault.Page, error) {
 	cursor, err := cursorOf(q)
 	if err != nil {
 		return vault.Page{}, err
 	}
-	f := newFilter(q)
+	// A page before a cursor is collected walking away from it, then turned around.
 	descending := q.Descending != (q.Before != "")
-	found, err := s.walkEtcd(ctx, env, cursor, descending, f, q.Limit+1)
+	found, err := walk(cursor, descending, q.Limit+1)
 	if err != nil {
 		return vault.Page{}, err
 	}
@@ -64,7 +49,7 @@ func (s *Store) listFromEtcd(ctx context.Context, env access.EnvironmentID, q va
 	if len(found) == 0 {
 		return vault.Page{Data: []vault.Summary{}}, nil
 	}
-	back, err := s.walkEtcd(ctx, env, &found[0].id, !descending, f, 1)
+	back, err := walk(&found[0].id, !descending, 1)
 	if err != nil {
 		return vault.Page{}, err
 	}
@@ -73,98 +58,155 @@ func (s *Store) listFromEtcd(ctx context.Context, env access.EnvironmentID, q va
 		slices.Reverse(found)
 		more, behind = behind, more
 	}
+	for i := range found {
+		if found[i].broken {
+			return vault.Page{}, keys.ErrTampered
+		}
+	}
 	return newPage(found, behind, more), nil
 }
 
-// walkEtcd is listIndex.walk over etcd.
-func (s *Store) walkEtcd(ctx context.Context, env access.EnvironmentID, cursor *uuid.UUID, descending bool, f filter, n int) ([]entry, error) {
-	first, last := int64(0), time.Now().Add(time.Minute).UnixMilli()
-	if !descending {
-		// Nothing is older than the oldest object; without this the windows would start in 1970.
-		oldest, err := s.oldest(ctx, env)
-		if err != nil {
-			return nil, err
-		}
-		first = oldest
-	}
-	position := first
-	if descending {
-		position = last
-	}
-	if cursor != nil {
-		position = millisOf(*cursor)
-		if descending {
-			position++
-		}
+// listFromEtcd answers a page without the index, from ranges that are bounded in both orders: etcd
+// visits the whole of a range even if it is asked for the first hundred.
+func (s *Store) listFromEtcd(ctx context.Context, env access.EnvironmentID, q vault.Query) (vault.Page, error) {
+	ctx, cancel := bounded(ctx, readTimeout)
+	defer cancel()
+	return paginate(q, func(cursor *uuid.UUID, descending bool, n int) ([]entry, error) {
+		w := etcdWalk{store: s, env: env, cursor: cursor, descending: descending, filter: newFilter(q), now: time.Now().UnixMilli()}
+		return w.collect(ctx, n)
+	})
+}
+
+// The first window of a walk through etcd, and how it grows: at the fastest rate at which one cluster
+// can create objects, four milliseconds hold about a page.
+const (
+	firstWindow  = 4 // milliseconds
+	windowGrowth = 4
+	// windowObjects bounds what a window may hold; one with more is narrowed, down to a millisecond.
+	windowObjects = 2000
+	// endOfTime is behind every time that the 48 bits of a UUIDv7 can hold.
+	endOfTime = 1<<48 - 1
+	// aheadMillis is how far ids may be ahead of this clock; behind it one window takes all the rest.
+	aheadMillis = 60_000
+)
+
+// window is a span of creation times.
+type window struct{ from, to int64 } // milliseconds, [from, to)
+
+// etcdWalk is listIndex.walk over etcd, through windows of time.
+type etcdWalk struct {
+	store      *Store
+	env        access.EnvironmentID
+	cursor     *uuid.UUID
+	descending bool
+	filter     filter
+	now        int64 // milliseconds
+}
+
+func (w *etcdWalk) collect(ctx context.Context, n int) ([]entry, error) {
+	position, err := w.start(ctx)
+	if err != nil {
+		return nil, err
 	}
 	var found []entry
-	for width := firstWindow.Milliseconds(); ; width *= windowGrowth {
-		w := window{position, min(position+width, last)}
-		if descending {
-			w = window{max(position-width, first), position}
-		}
-		if w.from >= w.to {
+	for width := int64(firstWindow); ; {
+		span := w.span(position, width)
+		if span.from >= span.to {
 			return found, nil
 		}
-		entries, err := s.window(ctx, env, w, cursor, descending, f)
+		limit := int64(windowObjects)
+		if width == 1 {
+			limit = 0 // it cannot be narrowed any more
+		}
+		entries, more, err := w.read(ctx, span, limit)
 		if err != nil {
 			return nil, err
+		}
+		if more {
+			width = max(width/(windowGrowth*windowGrowth), 1)
+			continue
 		}
 		found = append(found, entries...)
 		if len(found) >= n {
 			return found[:n], nil
 		}
-		if position = w.to; descending {
-			position = w.from
+		if position = span.to; w.descending {
+			position = span.from
 		}
+		width *= windowGrowth
 	}
 }
 
-// window reads the objects created in a span of time, in the order of the walk.
-func (s *Store) window(ctx context.Context, env access.EnvironmentID, w window, cursor *uuid.UUID, descending bool, f filter) ([]entry, error) {
-	ctx, cancel := bounded(ctx, readTimeout)
-	defer cancel()
-	from := s.client.abs(keyObject(env, vault.ObjectID(uuidPrefix(w.from))))
-	to := s.client.abs(keyObject(env, vault.ObjectID(uuidPrefix(w.to))))
-	resp, err := s.client.kv.Get(ctx, from, clientv3.WithRange(to))
-	if err != nil {
-		return nil, down(err)
+// start is the time at which the walk begins.
+func (w *etcdWalk) start(ctx context.Context) (int64, error) {
+	switch {
+	case w.cursor != nil && w.descending:
+		return millisOf(*w.cursor) + 1, nil
+	case w.cursor != nil:
+		return millisOf(*w.cursor), nil
+	case w.descending:
+		return endOfTime, nil
 	}
-	var found []entry
+	// Nothing is older than the oldest object; without this the windows would start in 1970.
+	return w.store.oldest(ctx, w.env, w.now)
+}
+
+// span is the next window. What lies ahead of the clock, nearly always nothing, goes with the first
+// window of a walk down and the last of a walk up.
+func (w *etcdWalk) span(position, width int64) window {
+	if w.descending {
+		return window{max(min(position, w.now)-width, 0), position}
+	}
+	to := position + width
+	if to > w.now+aheadMillis {
+		to = endOfTime
+	}
+	return window{position, to}
+}
+
+// read reads the objects created in a span of time, in the order of the walk. Of a span that holds more
+// than the limit it reads nothing and says so.
+func (w *etcdWalk) read(ctx context.Context, span window, limit int64) (found []entry, more bool, err error) {
+	s := w.store
+	bound := func(ms int64) string { return s.client.abs(keyObject(w.env, vault.ObjectID(uuidPrefix(ms)))) }
+	resp, err := s.client.kv.Get(ctx, bound(span.from), clientv3.WithRange(bound(span.to)), clientv3.WithLimit(limit))
+	if err != nil {
+		return nil, false, down(err)
+	}
+	if resp.More {
+		return nil, true, nil
+	}
 	for _, kv := range resp.Kvs {
-		it := newItem(s.client.rel(kv.Key), kv)
-		h, err := s.stored(env, it)
-		if err != nil {
-			return nil, err
-		}
-		id, err := uuid.Parse(lastOf(it.key))
-		if err != nil || id.String() != string(h.ID) {
-			return nil, keys.ErrTampered
-		}
-		if cursor != nil && (!descending && compare(id, *cursor) <= 0 || descending && compare(id, *cursor) >= 0) {
-			continue
-		}
-		e := entry{id: id, name: h.Name, updated: h.UpdatedAt().UnixMicro()}
-		if f.keeps(&e) {
+		e, ok := s.entry(w.env, newItem(s.client.rel(kv.Key), kv))
+		if ok && w.isBehindCursor(e.id) && w.filter.keeps(&e) {
 			found = append(found, e)
 		}
 	}
-	if descending {
+	if w.descending {
 		slices.Reverse(found)
 	}
-	return found, nil
+	return found, false, nil
 }
 
-// oldest is the creation time of an environment's first object in milliseconds, found by halving the
-// time since 1970: each step counts a range, and only the last ones are not empty.
-func (s *Store) oldest(ctx context.Context, env access.EnvironmentID) (int64, error) {
-	low, high := int64(0), time.Now().Add(time.Minute).UnixMilli()
+func (w *etcdWalk) isBehindCursor(id uuid.UUID) bool {
+	if w.cursor == nil {
+		return true
+	}
+	if w.descending {
+		return compare(id, *w.cursor) < 0
+	}
+	return compare(id, *w.cursor) > 0
+}
+
+// oldest is the creation time of an environment's first object in milliseconds, or about now if there
+// is none before. It is found by halving the time since 1970: each step counts a range, and only the
+// last ones are not empty.
+func (s *Store) oldest(ctx context.Context, env access.EnvironmentID, now int64) (int64, error) {
+	bound := func(ms int64) string { return s.client.abs(keyObject(env, vault.ObjectID(uuidPrefix(ms)))) }
+	low, high := int64(0), now
 	for high-low > 1 {
 		middle := low + (high-low)/2
-		stepCtx, cancel := bounded(ctx, readTimeout)
-		resp, err := s.client.kv.Get(stepCtx, s.client.abs(keyObject(env, vault.ObjectID(uuidPrefix(low)))),
-			clientv3.WithRange(s.client.abs(keyObject(env, vault.ObjectID(uuidPrefix(middle))))), clientv3.WithCountOnly())
-		cancel()
+		resp, err := s.client.kv.Get(ctx, bound(low), clientv3.WithRange(bound(middle)), clientv3.WithCountOnly())
 		if err != nil {
 			return 0, down(err)
 		}
@@ -188,6 +230,6 @@ func millisOf(id uuid.UUID) int64 {
 
 // uuidPrefix is the text of the first 48 bits of a UUIDv7 of that time: a bound between ids.
 func uuidPrefix(ms int64) string {
-	hex := fmt.Sprintf("%012x", min(max(ms, 0), math.MaxInt64>>16))
+	hex := fmt.Sprintf("%012x", min(max(ms, 0), endOfTime))
 	return hex[:8] + "-" + hex[8:]
 }
