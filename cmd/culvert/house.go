@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"culvert/internal/access"
-	"culvert/internal/audit"
 	"culvert/internal/events"
 	"culvert/internal/outage"
 	"culvert/keys"
@@ -16,7 +15,7 @@ import (
 func (g *graph) buildHouse(cfg Config, f *floor) error {
 	metrics := server.NewMetrics()
 	gate, err := access.NewGate(access.GateConfig{
-		Keys: f.store, Peppers: f.environments, Now: f.ids.Now, Report: f.reportAPIKey(metrics),
+		Keys: f.store, Peppers: f.environments, Now: f.ids.Now, Report: server.ReportAPIKey(f.audit, metrics),
 	})
 	if err != nil {
 		return err
@@ -45,18 +44,6 @@ func (g *graph) buildHouse(cfg Config, f *floor) error {
 		Limits: server.Limits{PathBytes: cfg.Limits.PathBytes, BodyBytes: cfg.Limits.BodyBytes},
 	})
 	return err
-}
-
-// reportAPIKey returns what is done about an API key record that somebody edited. The caller of the
-// key sees a 401 like any other; this is where an operator learns of it.
-func (f *floor) reportAPIKey(metrics *server.Metrics) func(context.Context, string, error) {
-	return func(ctx context.Context, keyID string, _ error) {
-		metrics.IntegrityFailure()
-		// The call is refused either way, so there is nobody to tell that the trail is down: readiness does.
-		_, _ = f.audit.Append(ctx, audit.Record{
-			Phase: audit.Internal, Result: audit.Failed, Code: "integrity_failure", KeyID: keyID,
-		})
-	}
 }
 
 // health asks every dependency. The page is public: it names them and says no more.

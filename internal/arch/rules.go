@@ -68,6 +68,7 @@ func Culvert() Rules {
 			{"internal/arch", nil},
 			{"internal/e2e/...", nil},
 			{"internal/bench/...", nil},
+			{"internal/bench/...", nil},
 			{"internal/*", leaves()},
 		},
 		Confined: []Confined{
