@@ -24,8 +24,12 @@ func (s *Store) APIKey(ctx context.Context, env access.EnvironmentID, id string)
 }
 
 // CreateAPIKey stores a new API key; one with the same id is left as it is. It returns once the key
-// can be used on this replica; on others it can as soon as their fence sees it.
+// can be used on this replica; on others it can as soon as their fence sees it. After an outage of kind
+// Unknown the caller simply does it again.
 func (s *Store) CreateAPIKey(ctx context.Context, record access.KeyRecord) error {
+	if err := s.room.forWrite(); err != nil {
+		return err
+	}
 	key := keyAPIKey(record.Environment, record.ID)
 	op, err := s.put(record.Environment, key, record)
 	if err != nil {
@@ -34,8 +38,7 @@ func (s *Store) CreateAPIKey(ctx context.Context, record access.KeyRecord) error
 	sendCtx, cancel := bounded(ctx, writeTimeout)
 	defer cancel()
 	if _, err := s.client.kv.Txn(sendCtx).If(s.absent(key)).Then(op).Commit(); err != nil {
-		// Put-if-absent of the same record: whoever is unsure simply does it again.
-		return fmt.Errorf("store API key: %w", down(err))
+		return fmt.Errorf("store API key: %w", unsure(err))
 	}
 	return s.Fence(ctx)
 }

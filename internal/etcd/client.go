@@ -125,6 +125,11 @@ func down(err error) error {
 	return &outage.Error{Dependency: outage.Etcd, Kind: outage.Unavailable, Cause: err}
 }
 
+// unsure makes an outage of the error of a write that nobody finds out about: it may be repeated.
+func unsure(err error) error {
+	return &outage.Error{Dependency: outage.Etcd, Kind: outage.Unknown, Cause: err}
+}
+
 // bounded gives a call to etcd its own deadline.
 func bounded(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, d)

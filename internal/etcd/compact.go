@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -42,13 +43,14 @@ func (s *Store) compact(ctx context.Context) {
 
 // recover makes room in an embedded etcd that has come near its quota: a compaction that waits until
 // the space is free, a defragmentation that gives it back, and the end of the alarm. The in-process
-// client's Defragment panics (etcd 3.7.3), so the backend is asked itself. It stops writes for as long
-// as it takes, which is why it runs only when it would give back a third.
-func (c *Client) recover(ctx context.Context) {
+// client's Defragment panics (etcd 3.7.3), so the backend is asked itself. It stops reads and writes for
+// as long as it takes, which is why it runs only when it would give back a third, or when the alarm
+// stops all writes anyway.
+func (c *Client) recover(ctx context.Context, alarm bool) {
 	if c.embedded == nil {
 		return
 	}
-	backend := c.embedded.Server.Backend()
+	backend, quota := c.embedded.Server.Backend(), c.embedded.Config().QuotaBackendBytes
 	head, err := c.kv.Get(ctx, c.abs(keyFence), clientv3.WithCountOnly())
 	if err != nil {
 		return
@@ -56,19 +58,39 @@ func (c *Client) recover(ctx context.Context) {
 	if _, err := c.kv.Compact(ctx, head.Header.Revision, clientv3.WithCompactPhysical()); err != nil {
 		c.log.Debug("compact to make room", "error", err)
 	}
-	if backend.SizeInUse() > backend.Size()/3*2 {
-		return
+	size, inUse := backend.Size(), backend.SizeInUse()
+	if reclaim := inUse <= size/3*2 || alarm && size-inUse > quota/100; reclaim && c.holds(inUse) {
+		c.log.Warn("storage is nearly full of free pages: defragmenting", "bytes", size, "in_use", inUse)
+		if err := backend.Defrag(); err != nil {
+			c.log.Error("defragment", "error", err)
+			return
+		}
 	}
-	c.log.Warn("storage is nearly full of free pages: defragmenting", "bytes", backend.Size(), "in_use", backend.SizeInUse())
-	if err := backend.Defrag(); err != nil {
-		c.log.Error("defragment", "error", err)
-		return
+	// Above that the alarm would only come back.
+	if alarm && backend.Size() < quota-quota/100 {
+		c.disarm(ctx)
 	}
+}
+
+// holds reports that the data disk has room for a copy of the store, as a defragmentation makes one,
+// and for etcd's log to grow meanwhile: an etcd whose disk fills ends the process.
+func (c *Client) holds(bytes int64) bool {
+	const log = 128 << 20
+	free, known := c.free()
+	return !known || free > uint64(bytes)+log
+}
+
+// disarm ends every space alarm. Should there be too little space all the same, etcd raises it again.
+func (c *Client) disarm(ctx context.Context) {
 	alarms, err := c.kv.AlarmList(ctx)
 	if err != nil {
+		c.log.Error("list alarms", "error", err)
 		return
 	}
 	for _, a := range alarms.Alarms {
+		if a.Alarm != etcdserverpb.AlarmType_NOSPACE {
+			continue // corruption is for a person to look at
+		}
 		if _, err := c.kv.AlarmDisarm(ctx, (*clientv3.AlarmMember)(a)); err != nil {
 			c.log.Error("end the space alarm", "error", err)
 		}

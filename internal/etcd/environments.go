@@ -24,7 +24,8 @@ var (
 
 // Initialize writes the format marker and the first environment into an empty root, by one
 // compare-and-swap: of two processes that start at once, one gets [ErrInitialized] and loads what the
-// other wrote.
+// other wrote. After an outage of kind Unknown it may be called again: ErrInitialized then means that the
+// first one, or another process, got through.
 func (c *Client) Initialize(ctx context.Context, codec codec, record keys.EnvironmentRecord, env *keys.Environment) error {
 	if err := c.checkRoot(ctx); !errors.Is(err, ErrUninitialized) {
 		if err == nil {
@@ -47,7 +48,7 @@ func (c *Client) Initialize(ctx context.Context, codec codec, record keys.Enviro
 			clientv3.OpPut(c.abs(keyEpoch(record.ID)), "1")).
 		Commit()
 	if err != nil {
-		return down(err)
+		return unsure(err)
 	}
 	if !resp.Succeeded {
 		return ErrInitialized

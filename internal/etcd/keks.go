@@ -61,6 +61,8 @@ func (s *Store) CMKMapRevision(ctx context.Context, env access.EnvironmentID, c 
 	if err != nil {
 		return 0, err
 	}
+	ctx, cancel := bounded(ctx, readTimeout)
+	defer cancel()
 	for name, value := range c.Items() {
 		marker, err := s.lookup(ctx, keyShred(env, e.ItemIndex(name, value)))
 		if err != nil {

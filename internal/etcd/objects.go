@@ -52,6 +52,8 @@ func (s *Store) HeaderByName(ctx context.Context, env access.EnvironmentID, name
 	if err != nil {
 		return vault.Stored{}, err
 	}
+	ctx, cancel := bounded(ctx, readTimeout)
+	defer cancel()
 	key := keyName(env, e.NameIndex(name))
 	it, err := s.lookup(ctx, key)
 	if err != nil {
@@ -75,8 +77,6 @@ func (s *Store) HeaderByName(ctx context.Context, env access.EnvironmentID, name
 }
 
 func (s *Store) headerByNameAtOnce(ctx context.Context, env access.EnvironmentID, key, name string) (vault.Stored, error) {
-	ctx, cancel := bounded(ctx, readTimeout)
-	defer cancel()
 	resp, err := s.client.kv.Get(ctx, s.client.abs(key))
 	if err != nil {
 		return vault.Stored{}, down(err)

@@ -61,8 +61,8 @@ func (s *Store) expireRequests(ctx context.Context) {
 		for _, env := range s.environments.IDs() {
 			yesterday := prefixRequests(env, time.Now().AddDate(0, 0, -1))
 			first := s.client.abs(kindRequest + "/" + string(env) + "/")
-			ctx, cancel := bounded(ctx, readTimeout)
-			_, err := s.client.kv.Delete(ctx, first, clientv3.WithRange(s.client.abs(yesterday)))
+			callCtx, cancel := bounded(ctx, readTimeout)
+			_, err := s.client.kv.Delete(callCtx, first, clientv3.WithRange(s.client.abs(yesterday)))
 			cancel()
 			if err != nil && ctx.Err() == nil {
 				s.log.Warn("remove request records of past days", "error", err)

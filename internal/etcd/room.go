@@ -3,6 +3,7 @@ package etcd
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -49,8 +50,8 @@ func (r *room) run(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		r.measure(ctx)
-		if r.alarmed() {
-			r.client.recover(ctx)
+		if near, alarm := r.near(); near {
+			r.client.recover(ctx, alarm)
 		}
 		select {
 		case <-tick.C:
@@ -65,14 +66,19 @@ func (r *room) measure(ctx context.Context) {
 	if err != nil {
 		return // requests will say so themselves
 	}
-	var disk unix.Statfs_t
-	freeKnown := r.client.dataDir != "" && unix.Statfs(r.client.dataDir, &disk) == nil
+	free, freeKnown := r.client.free()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.used, r.quota, r.noSpace, r.freeKnown = used, quota, noSpace, freeKnown
-	if freeKnown {
-		r.free = disk.Bavail * uint64(disk.Bsize)
+	r.used, r.quota, r.noSpace, r.free, r.freeKnown = used, quota, noSpace, free, freeKnown
+}
+
+// free is the free space on the data disk; false with an external cluster, whose disk is not ours.
+func (c *Client) free() (uint64, bool) {
+	var disk unix.Statfs_t
+	if c.dataDir == "" || unix.Statfs(c.dataDir, &disk) != nil {
+		return 0, false
 	}
+	return disk.Bavail * uint64(disk.Bsize), true
 }
 
 // forGrowth refuses creates and updates where there is no room, or no clock to give their ids a time.
@@ -112,10 +118,11 @@ func (r *room) check(percent int64, minFree uint64) error {
 	return nil
 }
 
-func (r *room) alarmed() bool {
+// near reports that the store is near its quota, and whether etcd refuses every put already.
+func (r *room) near() (near, alarm bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.noSpace || r.quota > 0 && r.used >= r.quota/100*growthPercent
+	return r.noSpace || r.quota > 0 && r.used >= r.quota/100*growthPercent, r.noSpace
 }
 
 // health says that writes are being refused.
@@ -170,11 +177,12 @@ func (c *Client) sizes(ctx context.Context) (used, quota int64, noSpace bool, er
 			err = statusErr
 			continue
 		}
-		if quota == 0 || status.DbSize*quota > used*status.DbSizeQuota {
+		// As floating point: the product of two sizes of gigabytes has more than 63 bits.
+		if quota == 0 || float64(status.DbSize)*float64(quota) > float64(used)*float64(status.DbSizeQuota) {
 			used, quota = status.DbSize, status.DbSizeQuota
 		}
 		for _, e := range status.Errors {
-			noSpace = noSpace || e == "memberID:NOSPACE" || len(e) > 7 && e[len(e)-7:] == "NOSPACE"
+			noSpace = noSpace || strings.Contains(e, etcdserverpb.AlarmType_NOSPACE.String())
 		}
 	}
 	if quota > 0 {

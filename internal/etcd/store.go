@@ -220,7 +220,7 @@ func (s *Store) apply(it *item, deleted bool) {
 		if kind == kindNode {
 			s.nodes.hear(it)
 		}
-	case kind == kindRequest:
+	case kind == kindRequest && !deleted:
 		s.room.addRequest(len(it.key) + len(it.value))
 	case cached(kind):
 		s.cache.apply(it, deleted)
