@@ -36,8 +36,11 @@ type nodes struct {
 }
 
 type beat struct {
-	at   time.Time
-	skew time.Duration
+	// at is when the node was last heard of.
+	at time.Time
+	// skew was measured at measured, up to beatAge before.
+	skew     time.Duration
+	measured time.Time
 }
 
 func newNodes(s *Store, self string) *nodes {
@@ -67,7 +70,8 @@ func (n *nodes) run(ctx context.Context) {
 	}
 }
 
-// hear takes a heartbeat from the watch, at the moment it arrives.
+// hear takes a heartbeat from the watch, at the moment it arrives. A watch that catches up delivers late,
+// which makes a clock look slow and never fast: so the largest skew of the last beats is the truest.
 func (n *nodes) hear(it *item) {
 	ms, err := strconv.ParseInt(string(it.value), 10, 64)
 	if err != nil {
@@ -76,7 +80,11 @@ func (n *nodes) hear(it *item) {
 	now := time.Now()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.heard[lastOf(it.key)] = beat{at: now, skew: time.UnixMilli(ms).Sub(now)}
+	b := beat{at: now, skew: time.UnixMilli(ms).Sub(now), measured: now}
+	if old := n.heard[lastOf(it.key)]; old.skew > b.skew && now.Sub(old.measured) < beatAge {
+		b.skew, b.measured = old.skew, old.measured
+	}
+	n.heard[lastOf(it.key)] = b
 }
 
 // skew is how far this clock is behind the median of the live nodes, and how many live.
