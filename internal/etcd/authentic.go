@@ -32,7 +32,12 @@ func newItem(key string, kv *mvccpb.KeyValue) *item {
 	if kv == nil {
 		return &item{key: key}
 	}
-	return &item{key: key, value: kv.Value, revision: kv.ModRevision}
+	it := &item{key: key, value: kv.Value, revision: kv.ModRevision}
+	if it.value == nil {
+		// A key that somebody emptied is there: its record is broken, not absent.
+		it.value = []byte{}
+	}
+	return it
 }
 
 func (it *item) exists() bool { return it != nil && it.value != nil }

@@ -69,6 +69,9 @@ func (s *Store) CMKMapRevision(ctx context.Context, env access.EnvironmentID, c 
 			return 0, err
 		}
 		if marker.exists() {
+			if err := s.vouch(env, marker); err != nil {
+				return 0, err
+			}
 			return 0, keys.ErrShredding
 		}
 	}
@@ -76,7 +79,19 @@ func (s *Store) CMKMapRevision(ctx context.Context, env access.EnvironmentID, c 
 	if err != nil {
 		return 0, err
 	}
+	if it.exists() {
+		if err := s.vouch(env, it); err != nil {
+			return 0, err
+		}
+	}
 	return it.revision, nil
+}
+
+// vouch checks the MAC of a record whose content is not needed. A guard that fails stops the creation:
+// taken as absent it would let a KEK escape a customer's key.
+func (s *Store) vouch(env access.EnvironmentID, it *item) error {
+	var content any
+	return s.authenticate(env, it.key, it.value, &content)
 }
 
 // CreateKEK implements keys.Store.

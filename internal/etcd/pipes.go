@@ -112,9 +112,15 @@ func (s *Store) AccountsOf(ctx context.Context, env access.EnvironmentID, id pip
 	}
 	var all []pipes.At[pipes.Account]
 	for _, m := range members {
+		if _, err := open[member](s, env, m); err != nil {
+			return nil, err
+		}
 		account, err := s.Account(ctx, env, pipes.AccountID(lastOf(m.key)))
 		if err != nil {
 			return nil, err
+		}
+		if account.Record.Integration != id {
+			return nil, keys.ErrTampered
 		}
 		all = append(all, account)
 	}
