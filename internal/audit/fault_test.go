@@ -49,12 +49,13 @@ func (d *disk) open(path string, flag int, mode os.FileMode) (audit.File, error)
 	if err != nil {
 		return nil, err
 	}
-	return &faultyFile{File: f, disk: d}, nil
+	return &faultyFile{File: f, disk: d, path: path}, nil
 }
 
 type faultyFile struct {
 	audit.File
 	disk *disk
+	path string
 }
 
 func (f *faultyFile) Write(b []byte) (int, error) {
@@ -68,14 +69,14 @@ func (f *faultyFile) Write(b []byte) (int, error) {
 		return f.File.Write(b)
 	}
 	n, _ := f.File.Write(b[:len(b)/2])
-	return n, &os.PathError{Op: "write", Path: "log", Err: err}
+	return n, &os.PathError{Op: "write", Path: f.path, Err: err}
 }
 
 func (f *faultyFile) Truncate(size int64) error {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
 	if f.disk.truncate != nil {
-		return f.disk.truncate
+		return &os.PathError{Op: "truncate", Path: f.path, Err: f.disk.truncate}
 	}
 	return f.File.Truncate(size)
 }
@@ -90,15 +91,15 @@ func (f *faultyFile) Sync() error {
 }
 
 const (
-	// wait is short so that tests of outages are, and long beside a write.
-	wait = 150 * time.Millisecond
+	// wait is short so that tests of outages are, and long beside an fsync on a busy machine.
+	wait = 500 * time.Millisecond
 	tick = 10 * time.Millisecond
 )
 
 func MustOpenOn(t *testing.T, d *disk, c audit.Config) *audit.Log {
 	t.Helper()
 	c = withNode(c)
-	c.Wait, c.FsyncEvery = wait, tick
+	c.Wait, c.FsyncEvery = max(c.Wait, wait), tick
 	l, err := audit.OpenWith(c, d.open)
 	if err != nil {
 		t.Fatalf("open log: %v", err)
@@ -133,16 +134,21 @@ func mustBecomeHealthy(t *testing.T, l *audit.Log) {
 func TestFullDisk(t *testing.T) {
 	for name, truncate := range map[string]error{"torn batch cut": nil, "torn batch left": syscall.EIO} {
 		t.Run(name, func(t *testing.T) {
+			segments := map[error]int{nil: 1, syscall.EIO: 2}[truncate]
 			d, dir := &disk{}, t.TempDir()
 			l := MustOpenOn(t, d, audit.Config{Dir: dir})
 			MustAppend(t, l, named("before"))
 			d.set(func(d *disk) { d.write, d.truncate = syscall.ENOSPC, truncate })
 
 			// Case 1: the caller is told which sink failed and why, in bounded time, and so is health.
-			if text := mustFail(t, l, "lost"); !strings.Contains(text, "audit") || !strings.Contains(text, "no space left") {
-				t.Errorf("error: %q names neither sink nor cause", text)
+			cause := "no space left"
+			if truncate != nil {
+				cause = "cut torn batch"
 			}
-			if err := l.Health(); outage.Of(err) == nil || !strings.Contains(err.Error(), "no space left") {
+			if text := mustFail(t, l, "lost"); !strings.Contains(text, dir) || !strings.Contains(text, cause) {
+				t.Errorf("error: %q does not name sink and cause", text)
+			}
+			if err := l.Health(); outage.Of(err) == nil || !strings.Contains(err.Error(), cause) {
 				t.Errorf("health: got %v", err)
 			}
 
@@ -162,6 +168,9 @@ func TestFullDisk(t *testing.T) {
 			want := []string{"audit.log.begun", "before", "audit.log.resumed disk_full", "after"}
 			if diff := cmp.Diff(want, requests(MustRead(t, dir, 0))); diff != "" {
 				t.Errorf("records (-want +got):\n%s", diff)
+			}
+			if got := MustList(t, dir); len(got) != segments {
+				t.Errorf("segments: got %v, want %d", got, segments)
 			}
 		})
 	}
@@ -237,6 +246,45 @@ func TestHangingDisk(t *testing.T) {
 	}
 }
 
+func TestCloseWritesWhatIsQueued(t *testing.T) {
+	d, dir := &disk{}, t.TempDir()
+	l := MustOpenOn(t, d, audit.Config{Dir: dir})
+	release := make(chan struct{})
+	d.set(func(d *disk) { d.hang = release })
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			if _, err := l.Append(t.Context(), named("queued")); err != nil {
+				t.Errorf("append: %v", err)
+			}
+		})
+	}
+	time.Sleep(wait / 5) // one is in flight, the others wait behind it
+	group.Go(func() { MustClose(t, l) })
+	time.Sleep(wait / 5)
+	close(release)
+	group.Wait()
+	if got := len(MustRead(t, dir, 1)); got != 8 {
+		t.Errorf("records: got %d, want 8", got)
+	}
+}
+
+func TestCloseDoesNotWaitForADiskThatHangs(t *testing.T) {
+	d := &disk{}
+	l := MustOpenOn(t, d, audit.Config{Dir: t.TempDir()})
+	release := make(chan struct{})
+	defer close(release)
+	d.set(func(d *disk) { d.hang = release })
+	mustFail(t, l, "in flight")
+	began := time.Now()
+	if err := l.Close(); outage.Of(err) == nil {
+		t.Errorf("close: got %v, want an outage", err)
+	}
+	if took := time.Since(began); took > 5*wait {
+		t.Errorf("close took %v", took)
+	}
+}
+
 func TestFailedFsyncGivesTheSegmentUp(t *testing.T) {
 	for _, fsync := range []string{audit.FsyncInterval, audit.FsyncAlways} {
 		t.Run(fsync, func(t *testing.T) {
@@ -300,7 +348,7 @@ func TestFileTakenAway(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "audit")
-			l := MustOpenOn(t, &disk{}, audit.Config{Dir: dir})
+			l := MustOpenOn(t, &disk{}, audit.Config{Dir: dir, Wait: 10 * time.Second})
 			MustAppend(t, l, named("before"))
 			test.take(t, onlySegment(t, dir))
 			for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(tick) {

@@ -197,6 +197,19 @@ func TestNoTextEscapesItsMember(t *testing.T) {
 	})
 }
 
+func TestNamesThatAreNotUTF8DoNotMeet(t *testing.T) {
+	r := audit.Record{Action: "a", Phase: audit.Access, Result: audit.Denied}
+	r.KeyContext = map[string]string{"\xff": "1", "\xfe": "2", "\uFFFD": "3"}
+	line := audit.Line(nil, 1, goldenTime, `"n"`, &r)
+	got, err := audit.Parse(line[:len(line)-1])
+	if err != nil {
+		t.Fatalf("parse %s: %v", line, err)
+	}
+	if diff := cmp.Diff(map[string]string{"\uFFFD": "3"}, got.KeyContext); diff != "" {
+		t.Errorf("key context (-want +got):\n%s", diff)
+	}
+}
+
 func TestForACall(t *testing.T) {
 	r := audit.For(access.Call{RequestID: "req_1", Route: "/r"}, access.DataRead)
 	want := audit.Record{RequestID: "req_1", Route: "/r", Action: access.DataRead, ActorSource: "api"}

@@ -186,6 +186,20 @@ func TestReadReportsGaps(t *testing.T) {
 	}
 }
 
+func TestReadReportsALineTakenOut(t *testing.T) {
+	dir, path, content := written3(t)
+	lines := bytes.SplitAfter(content, []byte{'\n'})
+	must(t, os.WriteFile(path, bytes.Join([][]byte{lines[0], lines[1], lines[3]}, nil), 0o600))
+	gap := new(audit.GapError)
+	err := audit.Read(dir, 0, func(audit.Record, []byte) error { return nil })
+	if !errors.As(err, &gap) || *gap != (audit.GapError{Want: 2, Found: 3}) {
+		t.Errorf("read: got %v", err)
+	}
+	if diff := cmp.Diff([]string{"three"}, requests(MustRead(t, dir, gap.Found))); diff != "" {
+		t.Errorf("behind the gap (-want +got):\n%s", diff)
+	}
+}
+
 func TestReadRefusesWhatRepeats(t *testing.T) {
 	dir, path, content := written3(t)
 	again := content[:bytes.IndexByte(content, '\n')+1]

@@ -48,9 +48,11 @@ const (
 // sinkError is a failure of the log's file, which it names.
 type sinkError struct {
 	code string
-	// unusable means that nothing more can be appended to this segment with a known outcome.
-	unusable bool
-	err      error
+	// torn means that bytes may stand behind the last acknowledged record which are not to be counted.
+	torn bool
+	// lost means that the file is not the one at its path any more.
+	lost bool
+	err  error
 }
 
 func (e *sinkError) Error() string { return "audit log " + e.err.Error() }
@@ -75,6 +77,9 @@ type segment struct {
 	// size is where the next record goes: all before it is acknowledged or the log's own. It belongs
 	// to the writer goroutine.
 	size int64
+	// torn means that the file must be cut to size before anything is appended. It belongs to the
+	// writer goroutine.
+	torn bool
 	// dirty is set behind each write and taken by the syncer.
 	dirty atomic.Bool
 	// syncErr is the first failed fsync, left by the syncer. The kernel may have dropped the pages
@@ -123,42 +128,47 @@ func syncDir(dir string) error {
 }
 
 // append writes a batch whole or not at all: after an error the file ends where it did before, or
-// the segment is unusable. One write(2) in the usual case, then one fstat, which is what tells that
-// the bytes went to a file that still has its name's last link and that nobody else writes to.
+// will be cut there before the next batch. One write(2) in the usual case, then one fstat, which is
+// what tells that the bytes went to a file that still has a name and that nobody else writes to.
 func (s *segment) append(batch []byte, sync bool) error {
+	if s.torn {
+		if err := s.file.Truncate(s.size); err != nil {
+			return newSinkError(fmt.Errorf("cut torn batch: %w", err))
+		}
+	}
+	s.torn = true
 	if _, err := s.file.Write(batch); err != nil {
 		sink := newSinkError(err)
-		if cutErr := s.file.Truncate(s.size); cutErr != nil {
-			sink.unusable = true
-		}
+		s.torn = s.file.Truncate(s.size) != nil
+		sink.torn = s.torn
 		return sink
 	}
 	info, err := s.file.Stat()
 	want := s.size + int64(len(batch))
 	switch {
 	case err != nil:
-		return &sinkError{code: codeWrite, unusable: true, err: err}
+		return &sinkError{code: codeWrite, torn: true, err: err}
 	case unlinked(info):
-		return &sinkError{code: codeRemoved, unusable: true, err: fmt.Errorf("%s: file was removed", s.path)}
+		return &sinkError{code: codeRemoved, lost: true, err: fmt.Errorf("%s: file was removed", s.path)}
 	case info.Size() != want:
-		return &sinkError{code: codeChanged, unusable: true,
+		return &sinkError{code: codeChanged, torn: true,
 			err: fmt.Errorf("%s: %d bytes where %d were written", s.path, info.Size(), want)}
 	}
-	s.size = want
-	if !sync {
+	if sync {
+		if err := s.file.Sync(); err != nil {
+			return &sinkError{code: codeSync, torn: true, err: err}
+		}
+	} else {
 		s.dirty.Store(true)
-		return nil
 	}
-	if err := s.file.Sync(); err != nil {
-		return &sinkError{code: codeSync, unusable: true, err: err}
-	}
+	s.size, s.torn = want, false
 	return nil
 }
 
 // trusted tells whether another record may be appended as far as the syncer knows.
 func (s *segment) trusted() error {
 	if err := s.syncErr.Load(); err != nil {
-		return &sinkError{code: codeSync, unusable: true, err: *err}
+		return &sinkError{code: codeSync, torn: true, err: *err}
 	}
 	return nil
 }
@@ -168,7 +178,7 @@ func (s *segment) finish() error {
 	err := s.file.Sync()
 	_ = s.file.Close()
 	if err != nil {
-		return &sinkError{code: codeSync, unusable: true, err: err}
+		return &sinkError{code: codeSync, torn: true, err: err}
 	}
 	return nil
 }
@@ -177,13 +187,13 @@ func (s *segment) finish() error {
 func (s *segment) inPlace() error {
 	opened, err := s.file.Stat()
 	if err != nil {
-		return &sinkError{code: codeWrite, unusable: true, err: err}
+		return &sinkError{code: codeWrite, lost: true, err: err}
 	}
 	if unlinked(opened) {
-		return &sinkError{code: codeRemoved, unusable: true, err: fmt.Errorf("%s: file was removed", s.path)}
+		return &sinkError{code: codeRemoved, lost: true, err: fmt.Errorf("%s: file was removed", s.path)}
 	}
 	if named, err := os.Lstat(s.path); err != nil || !os.SameFile(opened, named) {
-		return &sinkError{code: codeMoved, unusable: true, err: fmt.Errorf("%s: not the file in use any more", s.path)}
+		return &sinkError{code: codeMoved, lost: true, err: fmt.Errorf("%s: not the file in use any more", s.path)}
 	}
 	return nil
 }

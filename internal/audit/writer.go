@@ -284,13 +284,15 @@ func (l *Log) answer() {
 	w.pending, w.taken = w.pending[:rest], 0
 }
 
-// fail notes what is wrong, once for each spell, and gives a segment up that cannot be trusted.
+// fail notes what is wrong, once for each spell, and gives a segment up that cannot be trusted. One
+// that holds no acknowledged record yet is kept and cut instead: a disk that fails for an hour must
+// not be littered with a torn segment for each attempt.
 func (l *Log) fail(err error) {
 	var sink *sinkError
 	if !errors.As(err, &sink) {
 		sink = newSinkError(err)
 	}
-	if s := l.segment.Load(); s != nil && sink.unusable {
+	if s := l.segment.Load(); s != nil && (sink.lost || sink.torn && s.size > 0) {
 		l.segment.Store(nil)
 		_ = s.file.Close()
 	}
