@@ -76,34 +76,43 @@ var (
 
 // NewStore starts following the keyspace. Its environments must be those of the keyspace.
 func NewStore(ctx context.Context, cfg StoreConfig) (*Store, error) {
-	if cfg.Client == nil || cfg.Environments == nil || cfg.Codec == nil || cfg.IDs == nil || cfg.Logger == nil || cfg.Node == "" {
-		return nil, errors.New("etcd: StoreConfig.Client, Environments, Codec, IDs, Logger and Node are required")
+	s, err := newStore(cfg)
+	if err != nil {
+		return nil, err
 	}
-	cfg.CacheBytes = orDefault(cfg.CacheBytes, DefaultCacheBytes)
-	cfg.IndexObjects = orDefault(cfg.IndexObjects, DefaultIndexObjects)
-	cfg.MinFreeBytes = orDefault(cfg.MinFreeBytes, 1<<30)
-
-	life, stop := context.WithCancel(context.Background())
-	s := &Store{
-		client: cfg.Client, environments: cfg.Environments, codec: cfg.Codec, ids: cfg.IDs, log: cfg.Logger,
-		mirror: newMirror(), cache: newCache(cfg.CacheBytes), stop: stop,
-	}
-	s.indexes = newIndexes(s, cfg.IndexObjects)
-	s.epochs = newEpochs(s)
-	s.feed = &feed{client: cfg.Client, log: cfg.Logger, ctx: life, sinks: s, delay: cfg.WatchDelay, advanced: make(chan struct{}, 1)}
-	s.fence = &fence{feed: s.feed, timeout: readTimeout}
-	s.room = newRoom(cfg.Client, cfg.MinFreeBytes)
-	s.nodes = newNodes(s, cfg.Node)
-	for _, run := range []func(context.Context){
-		func(context.Context) { s.feed.run() }, s.epochs.run, s.room.run, s.nodes.run, s.compact, s.expireRequests,
-	} {
-		s.work.Go(func() { run(life) })
-	}
+	s.start()
 	if err := s.await(ctx); err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
+}
+
+// newStore puts a Store together; nothing of it runs yet.
+func newStore(cfg StoreConfig) (*Store, error) {
+	if cfg.Client == nil || cfg.Environments == nil || cfg.Codec == nil || cfg.IDs == nil || cfg.Logger == nil || cfg.Node == "" {
+		return nil, errors.New("etcd: StoreConfig.Client, Environments, Codec, IDs, Logger and Node are required")
+	}
+	life, stop := context.WithCancel(context.Background())
+	s := &Store{
+		client: cfg.Client, environments: cfg.Environments, codec: cfg.Codec, ids: cfg.IDs, log: cfg.Logger,
+		mirror: newMirror(), cache: newCache(orDefault(cfg.CacheBytes, DefaultCacheBytes)), stop: stop,
+	}
+	s.indexes = newIndexes(s, orDefault(cfg.IndexObjects, DefaultIndexObjects))
+	s.epochs = newEpochs(s)
+	s.feed = &feed{client: cfg.Client, log: cfg.Logger, ctx: life, sinks: s, delay: cfg.WatchDelay, advanced: make(chan struct{}, 1)}
+	s.fence = &fence{feed: s.feed, timeout: readTimeout}
+	s.room = newRoom(cfg.Client, orDefault(cfg.MinFreeBytes, 1<<30))
+	s.nodes = newNodes(s, cfg.Node)
+	return s, nil
+}
+
+func (s *Store) start() {
+	for _, run := range []func(context.Context){
+		func(context.Context) { s.feed.run() }, s.epochs.run, s.room.run, s.nodes.run, s.compact, s.expireRequests,
+	} {
+		s.work.Go(func() { run(s.feed.ctx) })
+	}
 }
 
 // await gives the first load a moment, so that a fresh server does not start on the slow path. An etcd
