@@ -24,7 +24,7 @@ type Grant struct {
 	// user, or ten thousand due accounts were ten thousand calls to a KMS.
 	Items map[string]string `cbor:"5,keyasint,omitempty"`
 	KeyID keys.ID           `cbor:"6,keyasint"`
-	// WrappedDEK and Sealed hold [GrantTokens].
+	// WrappedDEK and Sealed hold the tokens (keys.GrantTokens).
 	WrappedDEK []byte `cbor:"7,keyasint"`
 	Sealed     []byte `cbor:"8,keyasint"`
 	// Origin is that of the token endpoint the refresh token may be sent to.
@@ -41,16 +41,6 @@ type Grant struct {
 	Reason string `cbor:"15,keyasint,omitempty"`
 	// TokenMAC is the keyed hash of the refresh token: the same refresh token is the same grant.
 	TokenMAC []byte `cbor:"16,keyasint,omitempty"`
-}
-
-// GrantTokens is what a grant's seal holds, encoded by record.Codec. It exists in memory only while it
-// is sealed or opened.
-type GrantTokens struct {
-	Access  []byte `cbor:"1,keyasint"`
-	Refresh []byte `cbor:"2,keyasint,omitempty"`
-	// Previous is the refresh token before the last rotation, for a provider's grace window.
-	Previous []byte            `cbor:"3,keyasint,omitempty"`
-	Named    map[string][]byte `cbor:"4,keyasint,omitempty"`
 }
 
 // Attempt is a refresh under way, as stored at the grant's id. It has no lease: it must outlive a crash
