@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 	"culvert/internal/access"
 	"culvert/internal/events"
 	"culvert/internal/id"
+	"culvert/keys"
 )
 
 const (
@@ -38,6 +41,15 @@ type logged struct {
 // Page implements events.Store. A page costs what its epochs hold; a filter that keeps little reads more
 // of them.
 func (s *Store) Page(ctx context.Context, env access.EnvironmentID, q events.Query) (events.Page, error) {
+	page, err := s.page(ctx, env, q)
+	if errors.Is(err, keys.ErrTampered) {
+		// The log of events stands below keys and has a word of its own for it.
+		err = fmt.Errorf("%w: %w", events.ErrTampered, err)
+	}
+	return page, err
+}
+
+func (s *Store) page(ctx context.Context, env access.EnvironmentID, q events.Query) (events.Page, error) {
 	ctx, cancel := bounded(ctx, readTimeout)
 	defer cancel()
 	at, err := s.lastEpoch(ctx, env)

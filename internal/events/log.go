@@ -45,7 +45,7 @@ type InvalidError struct {
 func (e *InvalidError) Error() string { return "events: " + e.Field + " " + e.Rule }
 
 // List returns a page. The errors are [*InvalidError], [ErrUnknownCursor], access.ErrDenied,
-// access.ErrUnauthenticated, keys.ErrTampered and outages. Whatever comes of it, the call has its
+// access.ErrUnauthenticated, [ErrTampered] and outages. Whatever comes of it, the call has its
 // audit record before List returns; a record that cannot be written is the error.
 func (l *Log) List(ctx context.Context, call access.Call, q Query) (Page, error) {
 	permit, err := l.gate.Authorize(call.Actor, access.EventsList)
@@ -124,6 +124,8 @@ func outcome(err error) (audit.Result, int, string) {
 		return audit.Denied, 403, "forbidden"
 	case errors.Is(err, access.ErrUnauthenticated):
 		return audit.Denied, 401, "unauthorized"
+	case errors.Is(err, ErrTampered):
+		return audit.Failed, 500, "integrity_failure"
 	case errors.Is(err, ErrUnknownCursor):
 		return audit.Failed, 400, "unknown_cursor"
 	case errors.As(err, &invalid) && invalid.Malformed:

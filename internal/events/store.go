@@ -29,6 +29,10 @@ const (
 // ErrUnknownCursor means that a cursor is no id of an event of this environment (400).
 var ErrUnknownCursor = errors.New("events: unknown cursor")
 
+// ErrTampered means that an event on the way to the page is not what was stored (500 integrity_failure).
+// The page fails as a whole: one with a hole would pass for the truth.
+var ErrTampered = errors.New("events: integrity failure")
+
 // Query asks for a page of events.
 type Query struct {
 	// Types to show; at least one. A type that never happens here matches nothing.
@@ -61,7 +65,7 @@ type Store interface {
 	// Fence waits until this replica has seen every write acknowledged before the call.
 	Fence(ctx context.Context) error
 	// Page returns events in the order of their commits: whoever pages with After set to the last id
-	// he saw misses none, with any number of replicas and skewed clocks. [ErrUnknownCursor]. An event
-	// whose MAC does not verify is keys.ErrTampered.
+	// he saw misses none, with any number of replicas and skewed clocks. [ErrUnknownCursor].
+	// [ErrTampered] for an event whose MAC does not verify; it wraps keys.ErrTampered too.
 	Page(ctx context.Context, env access.EnvironmentID, q Query) (Page, error)
 }
