@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"time"
 )
 
 // curl is as much of curl(1) as the README and the first-start text use, read as curl reads it: -H, -d,
@@ -67,11 +68,26 @@ func curlMain(args []string, out io.Writer) error {
 		return err
 	}
 	req.Header = header
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := do(req)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	_, err = io.Copy(out, resp.Body)
 	return err
+}
+
+// do sends the request again after a 503, as a person would who pasted the line: on a machine whose disk
+// stalls for seconds that is the right answer, and no fault of the line.
+func do(req *http.Request) (*http.Response, error) {
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil || resp.StatusCode != http.StatusServiceUnavailable || time.Now().After(deadline) {
+			return resp, err
+		}
+		_ = resp.Body.Close()
+		if req.Body, err = req.GetBody(); err != nil {
+			return nil, err
+		}
+	}
 }

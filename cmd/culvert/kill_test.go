@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -28,9 +29,10 @@ func TestKill(t *testing.T) {
 	}
 	p := MustStartDev(t, dir, addrs[0])
 	api := MustAPI(t, p.Base, dir)
+	var count atomic.Int64
 	writers := make([]*killWriter, killWriters)
 	for i := range writers {
-		writers[i] = &killWriter{api: api, id: i}
+		writers[i] = &killWriter{api: api, id: i, count: &count}
 	}
 	for round := range killRounds {
 		if round > 0 {
@@ -40,7 +42,14 @@ func TestKill(t *testing.T) {
 		for _, w := range writers {
 			running.Go(w.run)
 		}
-		time.Sleep(time.Duration(150+rand.IntN(400)) * time.Millisecond)
+		// At any moment, but not before there is something to lose.
+		for before := count.Load(); count.Load() < before+killWriters; {
+			if t.Context().Err() != nil {
+				t.Fatal("no writes get through")
+			}
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Duration(rand.IntN(500)) * time.Millisecond)
 		p.Kill()
 		running.Wait()
 		api.http.CloseIdleConnections()
@@ -61,18 +70,16 @@ func TestKill(t *testing.T) {
 	}
 	mustListAll(t, api, objects)
 	p.MustStop(t)
-	// Without writes in each round this test could not fail.
-	if acknowledged < killRounds*killWriters {
-		t.Errorf("only %d writes were acknowledged", acknowledged)
-	}
 	t.Logf("%d versions of %d objects acknowledged", acknowledged, len(objects))
 }
 
 // killWriter is one client. It knows what it sent and what was acknowledged; the server's death in
 // between leaves it in doubt, as it would a real one.
 type killWriter struct {
-	api     *API
-	id      int
+	api *API
+	id  int
+	// count is that of all writers' acknowledgements.
+	count   *atomic.Int64
 	objects []*killObject
 	// problems are answers that no crash explains.
 	problems []string
@@ -129,6 +136,7 @@ func (w *killWriter) create(o *killObject) bool {
 	if status != http.StatusCreated {
 		return w.refused("create", o, status)
 	}
+	w.count.Add(1)
 	o.id, o.last, o.acknowledged[out.VersionID] = out.ID, 1, 1
 	return true
 }
@@ -147,6 +155,7 @@ func (w *killWriter) update(o *killObject) bool {
 	if status != http.StatusCreated {
 		return w.refused("update", o, status)
 	}
+	w.count.Add(1)
 	o.last, o.acknowledged[out.Metadata.VersionID] = o.attempts, o.attempts
 	return true
 }
@@ -170,7 +179,7 @@ func (o *killObject) verify(t *testing.T, api *API) {
 			Current bool   `json:"current_version"`
 		} `json:"data"`
 	}
-	if status, err := api.Call(http.MethodGet, "/vault/v1/kv/"+o.id+"/versions", nil, nil, &versions); status != http.StatusOK {
+	if status, err := api.Read("/vault/v1/kv/"+o.id+"/versions", &versions); status != http.StatusOK {
 		t.Errorf("versions of %s: status %d, %v", o.name, status, err)
 		return
 	}
@@ -195,7 +204,7 @@ func (o *killObject) verify(t *testing.T, api *API) {
 			VersionID string `json:"version_id"`
 		} `json:"metadata"`
 	}
-	if status, err := api.Call(http.MethodGet, "/vault/v1/kv/"+o.id, nil, nil, &object); status != http.StatusOK {
+	if status, err := api.Read("/vault/v1/kv/"+o.id, &object); status != http.StatusOK {
 		t.Errorf("%s does not open: status %d, %v", o.name, status, err)
 		return
 	}
@@ -231,7 +240,7 @@ func mustListAll(t *testing.T, api *API, want map[string]bool) {
 		if after != "" {
 			path += "&after=" + after
 		}
-		if status, err := api.Call(http.MethodGet, path, nil, nil, &page); status != http.StatusOK {
+		if status, err := api.Read(path, &page); status != http.StatusOK {
 			t.Fatalf("list: status %d, %v", status, err)
 		}
 		for _, o := range page.Data {

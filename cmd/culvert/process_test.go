@@ -135,3 +135,14 @@ func (a *API) Call(method, path string, header map[string]string, in, out any) (
 	}
 	return resp.StatusCode, nil
 }
+
+// Read is a GET that has patience: a disk that stalls for seconds makes a 503, and what is asked for is
+// none the worse for it.
+func (a *API) Read(path string, out any) (status int, err error) {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		status, err = a.Call(http.MethodGet, path, nil, nil, out)
+		if status != http.StatusServiceUnavailable || time.Now().After(deadline) {
+			return status, err
+		}
+	}
+}
