@@ -11,9 +11,12 @@ func (e EnvironmentID) OnWire() string { return "environment_" + string(e) }
 // Kind tells what kind of credential made an actor. There is no zero kind: the zero Actor may nothing.
 type Kind int
 
-// The kinds of credential. Tickets, flow states and widget tokens get theirs with Pipes.
+// The kinds of credential.
 const (
 	KindAPIKey Kind = iota + 1
+	// KindFlow is a browser with a ticket or flow state of an authorization: whoever holds it may go on
+	// with that flow and nothing else.
+	KindFlow
 )
 
 // Actor is an authenticated caller. It is a parameter of every use case, never hidden in a context.
@@ -29,18 +32,27 @@ type Actor struct {
 	revision int64
 }
 
+// FlowActor is the actor of a browser leg, to be made only after the ticket or flow state was checked
+// against the flow's record.
+func FlowActor(env EnvironmentID, flowID string) Actor {
+	return Actor{kind: KindFlow, env: env, id: flowID, name: "browser", role: roleFlow}
+}
+
 // Environment is where the actor acts; an actor never crosses it.
 func (a Actor) Environment() EnvironmentID { return a.env }
 
-// ID is "key_" and the API key's ULID.
+// ID is "key_" and the API key's ULID, or "flow_" and the flow's.
 func (a Actor) ID() string {
-	if a.kind == 0 {
-		return ""
+	switch a.kind {
+	case KindAPIKey:
+		return "key_" + a.id
+	case KindFlow:
+		return "flow_" + a.id
 	}
-	return "key_" + a.id
+	return ""
 }
 
-// Name is the API key's label.
+// Name is the API key's label; a browser's is "browser".
 func (a Actor) Name() string { return a.name }
 
 // Source is the contract's actor_source.

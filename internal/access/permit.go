@@ -5,7 +5,7 @@ import "errors"
 // Action is a permission name.
 type Action string
 
-// The actions of the vault and of the event log.
+// The actions of the vault, of the event log and of pipes.
 const (
 	DataCreate   Action = "vault.data.create"
 	DataRead     Action = "vault.data.read"
@@ -17,6 +17,16 @@ const (
 	DEKDecrypt   Action = "vault.dek.decrypt"
 	DEKRekey     Action = "vault.dek.rekey"
 	EventsList   Action = "events.list"
+
+	IntegrationsRead   Action = "pipes.integrations.read"
+	IntegrationsManage Action = "pipes.integrations.manage"
+	PipesAuthorize     Action = "pipes.authorize"
+	TokenVend          Action = "pipes.token.vend"
+	AccountsRead       Action = "pipes.accounts.read"
+	AccountsManage     Action = "pipes.accounts.manage"
+	AttemptsRead       Action = "pipes.attempts.read"
+	FlowConfirm        Action = "pipes.flow.confirm"
+	FlowComplete       Action = "pipes.flow.complete"
 )
 
 // Role is a named set of actions. An unknown role has none.
@@ -24,6 +34,9 @@ type Role string
 
 // RoleAdmin may everything in its environment. The other roles come with the permissions of the trail.
 const RoleAdmin Role = "admin"
+
+// roleFlow is that of a browser leg.
+const roleFlow Role = "flow"
 
 // ErrDenied means that the actor is known and may not do this (403).
 var ErrDenied = errors.New("access: denied")
@@ -72,4 +85,12 @@ func (p Permit) Complete(r Resource) (Permit, error) {
 func (p Permit) Covers(context string) bool { return p.complete && p.context == context }
 
 // allows is the one evaluator: every path to a decision ends here.
-func (r Role) allows(a Action) bool { return r == RoleAdmin && a != "" }
+func (r Role) allows(a Action) bool {
+	switch r {
+	case RoleAdmin:
+		return a != ""
+	case roleFlow:
+		return a == FlowConfirm || a == FlowComplete
+	}
+	return false
+}

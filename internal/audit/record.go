@@ -77,6 +77,15 @@ type Record struct {
 	// KeyContext is written with its names in byte order; names that are not UTF-8, which no legal
 	// context has, are left out. The map is only read during Append.
 	KeyContext map[string]string `json:"key_context"`
+	// Provider is a connector's slug; the ids below are of pipes. User and organization ids are the
+	// caller's own opaque strings.
+	Provider       string `json:"provider"`
+	IntegrationID  string `json:"integration_id"`
+	AccountID      string `json:"account_id"`
+	GrantID        string `json:"grant_id"`
+	FlowID         string `json:"flow_id"`
+	UserID         string `json:"user_id"`
+	OrganizationID string `json:"organization_id"`
 	// Revision is the store's, of what was read or written.
 	Revision int64 `json:"revision"`
 	// Route is the template, never the path that was sent.
@@ -153,6 +162,13 @@ func appendTail(dst []byte, r *Record) []byte {
 	dst = appendText(dst, `,"version_id":`, r.VersionID)
 	dst = appendText(dst, `,"key_id":`, r.KeyID)
 	dst = appendContext(dst, r.KeyContext)
+	dst = appendText(dst, `,"provider":`, r.Provider)
+	dst = appendText(dst, `,"integration_id":`, r.IntegrationID)
+	dst = appendText(dst, `,"account_id":`, r.AccountID)
+	dst = appendText(dst, `,"grant_id":`, r.GrantID)
+	dst = appendText(dst, `,"flow_id":`, r.FlowID)
+	dst = appendText(dst, `,"user_id":`, r.UserID)
+	dst = appendText(dst, `,"organization_id":`, r.OrganizationID)
 	dst = appendNumber(dst, `,"revision":`, r.Revision)
 	dst = appendText(dst, `,"route":`, r.Route)
 	dst = appendNumber(dst, `,"cut":`, r.Cut)

@@ -20,6 +20,18 @@ const (
 	DataUpdated Type = "vault.data.updated"
 	DataDeleted Type = "vault.data.deleted"
 	KEKCreated  Type = "vault.kek.created"
+
+	AccountConnected     Type = "pipes.connected_account.connected"
+	AccountDisconnected  Type = "pipes.connected_account.disconnected"
+	ReauthorizationAsked Type = "pipes.connected_account.reauthorization_needed"
+	ConnectionFailed     Type = "pipes.connected_account.connection_failed"
+
+	// Those below are our own. A refresh has one, so that its transaction's outcome can be found out.
+	GrantRefreshed     Type = "pipes.grant.refreshed"
+	AccountUpdated     Type = "pipes.connected_account.updated"
+	IntegrationCreated Type = "pipes.integration.created"
+	IntegrationUpdated Type = "pipes.integration.updated"
+	IntegrationDeleted Type = "pipes.integration.deleted"
 )
 
 // Event is a change that is about to be committed. The store gives it its id, which contains the
