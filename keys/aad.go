@@ -86,6 +86,65 @@ func dataKeyAAD(env access.EnvironmentID, id ID, context, dataKeyID string) aad 
 		text(string(env)).text(string(id)).text(context).text(dataKeyID)
 }
 
+// grantAAD is bound by the seal of a grant's tokens under their DEK.
+//
+// Attacker: a writer of etcd who puts one account's tokens under another, brings an earlier generation
+// back under the number of the present one, or has a refresh token sent to a server of his own.
+// Defence: the grant, its generation, its times and the origin of the token endpoint are in here; a
+// refresh compares that origin with the endpoint it is about to call. Gap: a whole older record, with
+// its own number, opens; the provider refuses its refresh token if it rotates them.
+func grantAAD(env access.EnvironmentID, id ID, context string, b *GrantBinding) aad {
+	const domain = "culvert/grant/v1"
+	refreshable := uint64(0)
+	if b.Refreshable {
+		refreshable = 1
+	}
+	return begin(domain, roomFor(11, len(env)+len(id)+len(context)+len(b.GrantID)+len(b.IntegrationID)+len(b.Origin)+8+3*12+8)).
+		text(string(env)).text(string(id)).text(context).
+		text(b.GrantID).text(b.IntegrationID).text(b.Origin).number(b.Generation).
+		moment(b.ExpiresAt).moment(b.RefreshExpiresAt).moment(b.ObtainedAt).number(refreshable)
+}
+
+// grantDEKAAD is bound by the wrapping of a grant's DEK under its KEK.
+//
+// Attacker, defence and gap are those of [dekAAD]: a DEK unwraps for one generation of one grant.
+func grantDEKAAD(env access.EnvironmentID, id ID, context string, b *GrantBinding) aad {
+	const domain = "culvert/grant-dek/v1"
+	return begin(domain, roomFor(5, len(env)+len(id)+len(context)+len(b.GrantID)+8)).
+		text(string(env)).text(string(id)).text(context).text(b.GrantID).number(b.Generation)
+}
+
+// clientSecretAAD is bound by the seal of an integration's client secret.
+//
+// Attacker: a writer of etcd, or an administrator of one provider's definition, who has the secret sent
+// to a server of his own. Defence: the origin it may be sent to is in here, with the integration and
+// the client id. Gap: whoever may change the definition may enter a new secret, his own.
+func clientSecretAAD(env access.EnvironmentID, id ID, b *ClientSecretBinding) aad {
+	const domain = "culvert/client-secret/v1"
+	return begin(domain, 0).text(string(env)).text(string(id)).
+		text(b.IntegrationID).text(b.ClientID).text(b.Origin).moment(b.SealedAt)
+}
+
+// verifierAAD is bound by the seal of a flow's PKCE verifier.
+//
+// Attacker: a writer of etcd who moves a verifier to a flow of his own, to redeem a code that he has
+// intercepted. Defence: the flow and the one departure it was made for are in here. Gap: none known; a
+// verifier lives for minutes.
+func verifierAAD(env access.EnvironmentID, id ID, b *VerifierBinding) aad {
+	const domain = "culvert/verifier/v1"
+	return begin(domain, 0).text(string(env)).text(string(id)).
+		text(b.FlowID).text(b.Departure).text(b.Origin).moment(b.SealedAt)
+}
+
+// secretDEKAAD is bound by the wrapping of the DEK of a client secret or verifier. kind and name are
+// those of the record it belongs to, so that a DEK unwraps for that record alone.
+//
+// Attacker, defence and gap are those of [dekAAD].
+func secretDEKAAD(env access.EnvironmentID, id ID, kind, name string) aad {
+	const domain = "culvert/secret-dek/v1"
+	return begin(domain, 0).text(string(env)).text(string(id)).text(kind).text(name)
+}
+
 // kekAAD is bound by the seal of a KEK's keyset.
 //
 // Attacker: a writer of etcd who gives a KEK to another context, key id or environment, and so to
@@ -190,6 +249,19 @@ func ownerIndex(kind, user, organization, slug string) aad {
 // this is one copy less.
 func bodyIndex(digest [sha256.Size]byte) aad {
 	return begin("culvert/index/body/v1", roomFor(1, len(digest))).bytes(digest[:])
+}
+
+// The keyed hashes of what a browser or a provider brings back. Attacker: a reader of etcd or of a
+// backup, who would finish somebody's flow or test a refresh token against the store. Defence: the key
+// is sealed, each purpose has a domain, and a flow's hashes hold its id. Gap: none for random values.
+
+func refreshTokenInput(token []byte) aad {
+	return begin("culvert/hash/refresh-token/v1", roomFor(1, len(token))).bytes(token)
+}
+
+// flowInput is one of a flow's secrets: "ticket", "state", "binding" or "form".
+func flowInput(kind, flowID string, value []byte) aad {
+	return begin("culvert/hash/flow/v1", roomFor(3, len(kind)+len(flowID)+len(value))).text(kind).text(flowID).bytes(value)
 }
 
 // pepperInput is what an API key's hash is made of, under the environment's pepper.

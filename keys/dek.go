@@ -76,26 +76,36 @@ func (k *kek) unwrap(wrapped []byte, a aad) (dek, error) {
 
 // seal gives a value a DEK of its own and wraps that.
 func (k *kek) seal(b *ObjectBinding, value secret.Bytes) (wrapped, ciphertext []byte, err error) {
+	return k.sealWith(value, valueAAD(k.env, k.id, k.context, b), dekAAD(k.env, k.id, k.context, b))
+}
+
+// open is the reverse. The error is [ErrTampered].
+func (k *kek) open(b *ObjectBinding, wrapped, ciphertext []byte) (secret.Bytes, error) {
+	return k.openWith(wrapped, ciphertext, valueAAD(k.env, k.id, k.context, b), dekAAD(k.env, k.id, k.context, b))
+}
+
+// sealWith seals a value under a fresh DEK and one AAD, and the DEK under the other.
+func (k *kek) sealWith(value secret.Bytes, valueAAD, dekAAD aad) (wrapped, ciphertext []byte, err error) {
 	d := newDEK()
 	defer d.forget()
 	aead, err := newAEAD(d)
 	if err != nil {
 		return nil, nil, err
 	}
-	ciphertext, err = aead.Encrypt(value.Reveal(), valueAAD(k.env, k.id, k.context, b))
+	ciphertext, err = aead.Encrypt(value.Reveal(), valueAAD)
 	if err != nil {
 		return nil, nil, fmt.Errorf("seal value: %w", err)
 	}
-	wrapped, err = k.wrap(d, dekAAD(k.env, k.id, k.context, b))
+	wrapped, err = k.wrap(d, dekAAD)
 	if err != nil {
 		return nil, nil, err
 	}
 	return wrapped, ciphertext, nil
 }
 
-// open is the reverse. The error is [ErrTampered].
-func (k *kek) open(b *ObjectBinding, wrapped, ciphertext []byte) (secret.Bytes, error) {
-	d, err := k.unwrap(wrapped, dekAAD(k.env, k.id, k.context, b))
+// openWith is the reverse. The error is [ErrTampered].
+func (k *kek) openWith(wrapped, ciphertext []byte, valueAAD, dekAAD aad) (secret.Bytes, error) {
+	d, err := k.unwrap(wrapped, dekAAD)
 	if err != nil {
 		return secret.Bytes{}, err
 	}
@@ -104,7 +114,7 @@ func (k *kek) open(b *ObjectBinding, wrapped, ciphertext []byte) (secret.Bytes, 
 	if err != nil {
 		return secret.Bytes{}, ErrTampered
 	}
-	value, err := aead.Decrypt(ciphertext, valueAAD(k.env, k.id, k.context, b))
+	value, err := aead.Decrypt(ciphertext, valueAAD)
 	if err != nil {
 		return secret.Bytes{}, ErrTampered
 	}

@@ -68,6 +68,27 @@ func (e *Environment) BodyMAC(body secret.Bytes) []byte {
 	return keyedHash(e.index, bodyIndex(sha256.Sum256(body.Reveal())))
 }
 
+// RefreshTokenMAC is the keyed hash by which a refresh token finds its grant: 32 bytes.
+func (e *Environment) RefreshTokenMAC(token secret.Bytes) []byte {
+	return keyedHash(e.index, refreshTokenInput(token.Reveal()))
+}
+
+// FlowSecret is a kind of secret that belongs to one flow and is stored as a keyed hash only.
+type FlowSecret string
+
+// The kinds: in the connect URL, in the provider's URL, in the browser's cookie, in the page's form.
+const (
+	TicketSecret  FlowSecret = "ticket"
+	StateSecret   FlowSecret = "state"
+	BindingSecret FlowSecret = "binding"
+	FormSecret    FlowSecret = "form"
+)
+
+// FlowHash is the keyed hash of a flow's secret: 32 bytes, to be compared in constant time.
+func (e *Environment) FlowHash(kind FlowSecret, flowID string, s secret.Bytes) []byte {
+	return keyedHash(e.index, flowInput(string(kind), flowID, s.Reveal()))
+}
+
 // Pepper is the stored form of an API key: 32 bytes.
 func (e *Environment) Pepper(apiKey secret.Bytes) ([]byte, error) {
 	return keyedHash(e.pepper, pepperInput(e.id, apiKey.Reveal())), nil

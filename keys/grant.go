@@ -1,0 +1,125 @@
+package keys
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"culvert/internal/access"
+	"culvert/internal/secret"
+)
+
+// GrantTokens is what a provider gave us, in memory only. It is encoded here and nowhere else, so that
+// pipes never handles a token as bytes.
+type GrantTokens struct {
+	Access, Refresh secret.Bytes
+	// Previous is the refresh token before the last rotation, for a provider's grace window.
+	Previous secret.Bytes
+	// Named are further tokens of the same grant by their provider's name.
+	Named map[string]secret.Bytes
+}
+
+// grantPlaintext is the encoded form.
+type grantPlaintext struct {
+	Access   []byte            `cbor:"1,keyasint"`
+	Refresh  []byte            `cbor:"2,keyasint,omitempty"`
+	Previous []byte            `cbor:"3,keyasint,omitempty"`
+	Named    map[string][]byte `cbor:"4,keyasint,omitempty"`
+}
+
+// GrantBinding is what a grant's tokens are bound to, beside environment, key id and key context:
+// everything in clear that is decided on. Only the instant of a time counts.
+type GrantBinding struct {
+	GrantID, IntegrationID string
+	// Origin is that of the token endpoint the refresh token may be sent to.
+	Origin                                  string
+	Generation                              uint64
+	ExpiresAt, RefreshExpiresAt, ObtainedAt time.Time
+	Refreshable                             bool
+}
+
+// SealGrant seals a grant's tokens under the KEK of a context, with a fresh DEK. Errors and conditions
+// are those of [Keys.Seal].
+func (k *Keys) SealGrant(ctx context.Context, p access.Permit, c Context, b GrantBinding, t GrantTokens, meta SealMeta) (Sealed, Conditions, error) {
+	plain, err := k.encodeGrant(t)
+	if err != nil {
+		return Sealed{}, Conditions{}, err
+	}
+	return k.sealBound(ctx, p, c, plain, meta, func(with *kek) (value, dek aad) {
+		return grantAAD(with.env, with.id, with.context, &b), grantDEKAAD(with.env, with.id, with.context, &b)
+	})
+}
+
+// OpenGrant is the reverse. Errors are those of [Keys.Open].
+func (k *Keys) OpenGrant(ctx context.Context, p access.Permit, s Sealed, b GrantBinding) (GrantTokens, error) {
+	plain, err := k.openBound(ctx, p, s, func(with *kek) (value, dek aad) {
+		return grantAAD(with.env, with.id, with.context, &b), grantDEKAAD(with.env, with.id, with.context, &b)
+	})
+	if err != nil {
+		return GrantTokens{}, err
+	}
+	var g grantPlaintext
+	if err := k.codec.Decode(plain.Reveal(), &g); err != nil {
+		return GrantTokens{}, ErrTampered
+	}
+	t := GrantTokens{Access: secret.New(g.Access), Refresh: secret.New(g.Refresh), Previous: secret.New(g.Previous)}
+	for name, token := range g.Named {
+		if t.Named == nil {
+			t.Named = map[string]secret.Bytes{}
+		}
+		t.Named[name] = secret.New(token)
+	}
+	return t, nil
+}
+
+func (k *Keys) encodeGrant(t GrantTokens) (secret.Bytes, error) {
+	g := grantPlaintext{Access: t.Access.Reveal(), Refresh: t.Refresh.Reveal(), Previous: t.Previous.Reveal()}
+	for name, token := range t.Named {
+		if g.Named == nil {
+			g.Named = map[string][]byte{}
+		}
+		g.Named[name] = token.Reveal()
+	}
+	plain, err := k.codec.Encode(&g)
+	if err != nil {
+		return secret.Bytes{}, errors.New("keys: encode grant") // the encoder's own words could repeat a token
+	}
+	return secret.New(plain), nil
+}
+
+// bind is the AAD of a value and that of its DEK, under the KEK at hand.
+type bind func(with *kek) (value, dek aad)
+
+// sealBound is what [Keys.Seal] does for objects, for everything else that has a DEK of its own.
+func (k *Keys) sealBound(ctx context.Context, p access.Permit, c Context, plain secret.Bytes, meta SealMeta, to bind) (Sealed, Conditions, error) {
+	if !p.Covers(c.Canonical()) {
+		return Sealed{}, Conditions{}, access.ErrDenied
+	}
+	with, conditions, err := k.kekFor(ctx, p.Environment(), c, meta)
+	if err != nil {
+		return Sealed{}, Conditions{}, err
+	}
+	value, dek := to(with)
+	wrapped, ciphertext, err := with.sealWith(plain, value, dek)
+	if err != nil {
+		return Sealed{}, Conditions{}, err
+	}
+	return Sealed{KeyID: with.id, WrappedDEK: wrapped, Ciphertext: ciphertext}, conditions, nil
+}
+
+// openBound is the reverse.
+func (k *Keys) openBound(ctx context.Context, p access.Permit, s Sealed, to bind) (secret.Bytes, error) {
+	with, _, err := k.load(ctx, p.Environment(), s.KeyID)
+	if errors.Is(err, ErrKEKNotFound) {
+		return secret.Bytes{}, fmt.Errorf("KEK %s: %w", s.KeyID, ErrTampered)
+	}
+	if err != nil {
+		return secret.Bytes{}, err
+	}
+	if !p.Covers(with.context) {
+		return secret.Bytes{}, access.ErrDenied
+	}
+	value, dek := to(with)
+	return with.openWith(s.WrappedDEK, s.Ciphertext, value, dek)
+}
