@@ -96,7 +96,11 @@ func decodeList(x *exchange) (vault.Query, error) {
 		return q, err
 	}
 	q.Descending = order == "desc"
-	before, after, err := parameters.cursors()
+	before, err := parameters.text("before")
+	if err != nil {
+		return q, err
+	}
+	after, err := parameters.text("after")
 	if err != nil {
 		return q, err
 	}

@@ -2,14 +2,14 @@ package vault
 
 import (
 	"context"
+	"slices"
 
 	"culvert/internal/access"
 )
 
 // List returns a page of names in order of creation. A limit above 100 means 100.
 //
-// Errors: [*InvalidError] for a limit below 1 or two cursors, [ErrUnknownCursor],
-// [ErrSearchUnavailable].
+// Errors: [*InvalidError] for a limit below 1, [ErrUnknownCursor], [ErrSearchUnavailable].
 func (v *Vault) List(ctx context.Context, call access.Call, q Query) (Page, error) {
 	o, err := v.authorize(ctx, call, access.NamesList)
 	if err != nil {
@@ -25,12 +25,37 @@ func (o *operation) list(ctx context.Context, q Query) (Page, error) {
 	if q.Limit < 1 {
 		return Page{}, &InvalidError{Field: "limit", Rule: "must be at least 1"}
 	}
-	if q.After != "" && q.Before != "" {
-		return Page{}, &InvalidError{Field: "before", Rule: "cannot be combined with after"}
-	}
 	if q.After != "" && !q.After.wellFormed() || q.Before != "" && !q.Before.wellFormed() {
 		return Page{}, ErrUnknownCursor
 	}
 	q.Limit = min(q.Limit, maxPage)
-	return o.vault.store.List(ctx, o.environment(), q)
+	// The pagers of the SDKs repeat the cursor they began with: with both, what lies between is wanted.
+	var until ObjectID
+	if q.After != "" {
+		until, q.Before = q.Before, ""
+	}
+	page, err := o.vault.store.List(ctx, o.environment(), q)
+	if err != nil {
+		return Page{}, err
+	}
+	return page.until(until, q.Descending), nil
+}
+
+// until cuts off an object (empty: none) and what follows it in the order of the page.
+func (p Page) until(id ObjectID, descending bool) Page {
+	if id == "" {
+		return p
+	}
+	n := slices.IndexFunc(p.Data, func(s Summary) bool {
+		return s.ID == id || (s.ID < id) == descending
+	})
+	switch n {
+	case -1:
+		return p
+	case 0:
+		// Never an empty page with a cursor.
+		return Page{Data: []Summary{}}
+	}
+	p.Data, p.After = p.Data[:n], ""
+	return p
 }

@@ -78,11 +78,41 @@ func TestList(t *testing.T) {
 	}
 }
 
+// The pagers of the SDKs repeat the cursor they began with, so both may come at once.
+func TestListBetween(t *testing.T) {
+	s := vaulttest.New(t)
+	var ids []vault.ObjectID
+	for i := range 6 {
+		ids = append(ids, s.MustCreate(t, fmt.Sprintf("object %d", i), "v").ID)
+	}
+	for _, tc := range []struct {
+		name  string
+		query vault.Query
+		want  []string
+		more  bool
+	}{
+		{"all between", vault.Query{Limit: 10, After: ids[0], Before: ids[4]}, []string{"object 1", "object 2", "object 3"}, false},
+		{"descending", vault.Query{Limit: 10, Descending: true, After: ids[4], Before: ids[0]}, []string{"object 3", "object 2", "object 1"}, false},
+		{"a page of it", vault.Query{Limit: 2, After: ids[0], Before: ids[4]}, []string{"object 1", "object 2"}, true},
+		{"neighbours", vault.Query{Limit: 10, After: ids[2], Before: ids[3]}, nil, false},
+		{"the same twice", vault.Query{Limit: 10, After: ids[2], Before: ids[2]}, nil, false},
+		{"crossed", vault.Query{Limit: 10, After: ids[4], Before: ids[0]}, nil, false},
+	} {
+		p, err := s.Vault.List(t.Context(), s.Call(), tc.query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(names(p), tc.want); diff != "" || (p.After != "") != tc.more {
+			t.Errorf("%s: after %q (-got +want):\n%s", tc.name, p.After, diff)
+		}
+	}
+}
+
 func TestListRefuses(t *testing.T) {
 	s := vaulttest.New(t)
 	m := s.MustCreate(t, "n", "v")
 	var invalid *vault.InvalidError
-	for _, q := range []vault.Query{{}, {Limit: -1}, {Limit: 1, After: m.ID, Before: m.ID}} {
+	for _, q := range []vault.Query{{}, {Limit: -1}} {
 		if _, err := s.Vault.List(t.Context(), s.Call(), q); !errors.As(err, &invalid) {
 			t.Errorf("%+v: got %v, want an InvalidError", q, err)
 		}
