@@ -30,8 +30,8 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"culvert": main.Main, "curl": curl})
 }
 
-// TestScripts runs the command line as a user would. $ADDR and $OTHER are free addresses, $BASE is the
-// URL of the first.
+// TestScripts runs the command line as a user would. $ADDR and $OTHER are free addresses, $BASE and
+// $PORT are the URL and the port of the first.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -45,6 +45,11 @@ func TestScripts(t *testing.T) {
 			e.Setenv("ADDR", addrs[0])
 			e.Setenv("BASE", "http://"+addrs[0])
 			e.Setenv("OTHER", addrs[1])
+			_, port, err := net.SplitHostPort(addrs[0])
+			if err != nil {
+				return err
+			}
+			e.Setenv("PORT", port)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
