@@ -49,6 +49,8 @@ func bearer(values []string) (token, reason string) {
 		return "", reasonDuplicate
 	}
 	scheme, token, found := strings.Cut(values[0], " ")
+	// RFC 9110 section 11.4: 1*SP between the two.
+	token = strings.TrimLeft(token, " ")
 	if !found || !strings.EqualFold(scheme, "Bearer") || token == "" {
 		return "", reasonMalformed
 	}

@@ -6,9 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -247,3 +250,25 @@ func mustContext(t testing.TB, items map[string]string) keys.Context {
 
 // unique gives every case a name of its own.
 func unique(prefix string) string { return fmt.Sprintf("%s-%d", prefix, time.Now().UnixNano()) }
+
+// auditText is the audit log as it stands on disk.
+func auditText(t testing.TB, d *door) string {
+	t.Helper()
+	return filesUnder(t, d.stack.AuditDir)
+}
+
+// filesUnder is the content of every file below a directory.
+func filesUnder(t testing.TB, dir string) string {
+	t.Helper()
+	var b strings.Builder
+	must(t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		b.WriteString("\n" + path + "\n")
+		b.Write(content)
+		return err
+	}))
+	return b.String()
+}

@@ -91,7 +91,7 @@ func sentinels() []sentinel {
 		{keys.ErrConflict, *busy()},
 		{keys.ErrShredded, problem{status: 403, code: "key_shredded",
 			text: "The key of this key context was destroyed; what was under it cannot be read again."}},
-		{keys.ErrRefused, problem{status: 403, code: "key_refused",
+		{keys.ErrRefused, problem{status: 403, code: "root_key_refused",
 			text: "A key that this key context needs is disabled or refuses its use."}},
 		{keys.ErrShredding, problem{status: 409, code: "shred_in_progress",
 			text: "A key context with one of these items is being shredded; try again later."}},

@@ -1,0 +1,134 @@
+package server_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"culvert/internal/access"
+	"culvert/server"
+)
+
+// TestUnauthenticated: whatever is wrong with the credential, the answer is the same to the byte (but
+// for the request id), on every route that asks for one.
+func TestUnauthenticated(t *testing.T) {
+	d := newDoor(t)
+	id := d.mustCreate(t, "thing", "value")["id"].(string)
+	key := d.key()
+	other, err := access.GenerateAPIKey(d.stack.Environment.ID(), d.stack.IDs.Now())
+	must(t, err)
+	unknown := string(other.Text().Reveal())
+	before := d.dump(t)
+	for name, header := range map[string][]string{
+		"missing": nil, "empty": {""}, "scheme alone": {"Bearer"}, "scheme and space": {"Bearer "}, "no scheme": {key},
+		"another scheme": {"Basic " + key}, "two": {"Bearer " + key, "Bearer " + key}, "good and bad": {"Bearer " + key, "Bearer x"},
+		"list": {"Bearer " + key + ", Bearer " + key}, "in quotes": {`Bearer "` + key + `"`}, "tab": {"Bearer\t" + key},
+		"garbage": {"Bearer " + marker}, "cut": {"Bearer " + key[:len(key)-1]}, "longer": {"Bearer " + key + "x"},
+		"upper case": {"Bearer " + strings.ToUpper(key)}, "flipped checksum": {"Bearer " + flipLast(key)},
+		"unknown": {"Bearer " + unknown}, "known id, another secret": {"Bearer " + spliced(t, key, unknown)},
+		"huge": {"Bearer " + strings.Repeat("x", 32<<10)},
+	} {
+		for _, row := range d.server.Routes() {
+			if row.Action == "" {
+				continue
+			}
+			path := strings.NewReplacer(":id", id, ":name", "thing").Replace(row.Path)
+			a := d.do(t, request{method: row.Method, path: path, body: marker, header: map[string][]string{"Authorization": header}})
+			a.mustRefuse(t, http.StatusUnauthorized, "unauthorized")
+			want := map[string]any{"message": "Unauthorized", "code": "unauthorized", "request_id": requestShape}
+			if strings.HasPrefix(row.Path, "/vault/") {
+				want["error"] = "Unauthorized"
+			}
+			shape(t, a.object(t), want)
+			if got := a.header.Get("Www-Authenticate"); got != "Bearer" {
+				t.Errorf("%s: WWW-Authenticate %q", name, got)
+			}
+			if len(d.stack.MustAuditOf(t, a.header.Get("X-Request-Id"))) > 0 {
+				t.Errorf("%s: a refusal before authentication is in the audit trail", name)
+			}
+		}
+	}
+	if after := d.dump(t); after != before {
+		t.Error("the store changed")
+	}
+	for _, header := range []string{"Bearer " + key, "bearer " + key, "BEARER  " + key} {
+		d.do(t, get(kv).with("Authorization", header)).want(t, 200)
+	}
+	// A key anywhere else is no key, and no obstacle.
+	d.do(t, get(kv+"?access_token="+key).with("Authorization")).want(t, 401)
+	d.do(t, get(kv).with("Authorization").with("X-Api-Key", key)).want(t, 401)
+	d.do(t, get(kv).with("X-Api-Key", "x")).want(t, 200)
+}
+
+func flipLast(key string) string {
+	last := byte('0')
+	if key[len(key)-1] == last {
+		last = '1'
+	}
+	return key[:len(key)-1] + string(last)
+}
+
+// spliced is a well-formed key with the id of one and the secret of another, which only its checksum
+// and its hash give away.
+func spliced(t testing.TB, id, secret string) string {
+	t.Helper()
+	a, b := strings.Split(id, "_"), strings.Split(secret, "_")
+	a[3], a[4] = b[3], b[4]
+	return strings.Join(a, "_")
+}
+
+// TestRoutesAndActions: the table of the server is this one, and each row asks for its action.
+func TestRoutesAndActions(t *testing.T) {
+	d := newDoor(t)
+	want := []server.Route{
+		{Method: "POST", Path: "/vault/v1/kv", Action: access.DataCreate},
+		{Method: "GET", Path: "/vault/v1/kv", Action: access.NamesList},
+		{Method: "GET", Path: "/vault/v1/kv/name/:name", Action: access.DataRead},
+		{Method: "GET", Path: "/vault/v1/kv/:id", Action: access.DataRead},
+		{Method: "PUT", Path: "/vault/v1/kv/:id", Action: access.DataUpdate},
+		{Method: "DELETE", Path: "/vault/v1/kv/:id", Action: access.DataDelete},
+		{Method: "GET", Path: "/vault/v1/kv/:id/metadata", Action: access.MetadataRead},
+		{Method: "GET", Path: "/vault/v1/kv/:id/versions", Action: access.MetadataRead},
+		{Method: "POST", Path: "/vault/v1/keys/data-key", Action: access.DEKCreate},
+		{Method: "POST", Path: "/vault/v1/keys/decrypt", Action: access.DEKDecrypt},
+		{Method: "POST", Path: "/vault/v1/keys/rekey", Action: access.DEKRekey},
+		{Method: "GET", Path: "/events", Action: access.EventsList},
+		{Method: "GET", Path: "/healthz"},
+		{Method: "GET", Path: "/readyz"},
+	}
+	shape(t, toAny(d.server.Routes()), toAny(want))
+
+	id := d.mustCreate(t, "thing", "value")["id"].(string)
+	before := d.dump(t)
+	powerless := "Bearer " + string(d.stack.MustAPIKey(t, "no such role").Text().Reveal())
+	bodies := map[string]string{
+		"POST /vault/v1/kv": createBody("x", "v"), "PUT /vault/v1/kv/:id": `{"value":"v"}`,
+		"POST /vault/v1/keys/data-key": `{"context":{}}`, "POST /vault/v1/keys/decrypt": `{"keys":"AAAA"}`,
+		"POST /vault/v1/keys/rekey": `{"context":{},"encrypted_keys":"AAAA"}`,
+	}
+	for _, row := range d.server.Routes() {
+		name := row.Method + " " + row.Path
+		path := strings.NewReplacer(":id", id, ":name", "thing", "/events", allEvents).Replace(row.Path)
+		a := d.do(t, request{method: row.Method, path: path, body: bodies[name]}.with("Authorization", powerless))
+		if row.Action == "" {
+			a.want(t, 200)
+			continue
+		}
+		a.mustRefuse(t, 403, "forbidden")
+		records := d.stack.MustAuditOf(t, a.header.Get("X-Request-Id"))
+		if len(records) != 1 || records[0].Result != "denied" || records[0].Action != row.Action || records[0].Route != name {
+			t.Errorf("%s: audit records %+v", name, records)
+		}
+	}
+	if after := d.dump(t); after != before {
+		t.Error("the store changed")
+	}
+}
+
+func toAny(rows []server.Route) []any {
+	out := make([]any, len(rows))
+	for i, r := range rows {
+		out[i] = r
+	}
+	return out
+}
