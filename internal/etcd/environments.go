@@ -135,7 +135,8 @@ func (c *Client) readRoot(ctx context.Context) error {
 		return nil
 	}
 	// Limit 1 still visits the range, but a root without a marker is empty or not ours.
-	any, err := c.kv.Get(ctx, c.root, clientv3.WithPrefix(), clientv3.WithLimit(1), clientv3.WithKeysOnly())
+	any, err := c.kv.Get(ctx, c.root, clientv3.WithPrefix(), clientv3.WithLimit(1), clientv3.WithKeysOnly(),
+		clientv3.WithRev(marker.Header.Revision)) // another process may be writing the first keys just now
 	if err != nil {
 		return err
 	}
