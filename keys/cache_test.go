@@ -162,24 +162,46 @@ func TestOutageEndsAtTheTTL(t *testing.T) {
 	}
 }
 
-// 1000 readers of one cold context are one call of the root key.
+// 1000 readers of one cold context are one call of the root key, whether it is slow, so that all wait
+// for it, or fast.
 func TestColdReadersShareOneUnwrap(t *testing.T) {
 	s := keystest.New(t)
 	o := newOpener(t, s, keys.Config{}, "a")
-	s.Root.Slow(20 * time.Millisecond)
-	before := s.Root.Unwraps()
 	permit := s.MustPermit(t, o.c)
-	var work sync.WaitGroup
-	for range 1000 {
-		work.Go(func() {
-			if _, err := o.k.Open(t.Context(), permit, o.sealed.KeyID, o.sealed, o.object); err != nil {
-				t.Error(err)
-			}
-		})
+	for _, delay := range []time.Duration{20 * time.Millisecond, 0} {
+		s.Root.Slow(delay)
+		k := s.MustKeys(t, keys.Config{})
+		before := s.Root.Unwraps()
+		var work sync.WaitGroup
+		for range 1000 {
+			work.Go(func() {
+				if _, err := k.Open(t.Context(), permit, o.sealed.KeyID, o.sealed, o.object); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		work.Wait()
+		if got := s.Root.Unwraps() - before; got != 1 {
+			t.Errorf("%d calls of a root key that takes %v, want 1", got, delay)
+		}
 	}
-	work.Wait()
-	if got := s.Root.Unwraps() - before; got != 1 {
-		t.Errorf("%d calls of the root key, want 1", got)
+}
+
+// Who found the cache empty just before the flight landed looks again before he begins another.
+func TestLateMissFindsWhatTheFlightBrought(t *testing.T) {
+	s := keystest.New(t)
+	o := newOpener(t, s, keys.Config{}, "a")
+	o.unwraps(t)
+	r, generation, err := s.Store.KEK(t.Context(), keystest.Environment, o.sealed.KeyID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := s.Root.Unwraps()
+	if err := o.k.Unwrap(t.Context(), r, generation); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Root.Unwraps() - before; got != 0 {
+		t.Errorf("%d calls of the root key, want 0", got)
 	}
 }
 

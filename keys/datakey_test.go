@@ -202,6 +202,7 @@ func FuzzBlob(f *testing.F) {
 	}
 	f.Add(data.Blob)
 	f.Add(data.Blob[:keys.BlobSize-1])
+	f.Add(append(bytes.Clone(data.Blob), 0))
 	f.Add([]byte(keys.BlobMagic))
 	f.Fuzz(func(t *testing.T, blob []byte) {
 		header, wrapped, err := keys.ParseBlob(blob)

@@ -114,6 +114,12 @@ func ParseBlob(blob []byte) (BlobHeader, []byte, error) { return parseBlob(blob)
 // Cached is how many KEKs are cached, expired ones included.
 func (k *Keys) Cached() int { return k.cache.len() }
 
+// Unwrap is what a reader does who has just missed the cache.
+func (k *Keys) Unwrap(ctx context.Context, r *KEKRecord, generation int64) error {
+	_, err := k.unwrapOnce(ctx, r, generation)
+	return err
+}
+
 // Flight is the shared work of one process.
 type Flight[K comparable, V any] struct{ *flight[K, V] }
 
