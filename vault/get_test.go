@@ -202,6 +202,23 @@ func TestGetFromDishonestStore(t *testing.T) {
 			t.Errorf("the untouched header, %s: %v", how, err)
 		}
 	}
+	// A whole genuine record in the place of another: only the question tells that it is wrong.
+	store.header = func(vault.Stored, error) (vault.Stored, error) {
+		return store.Store.Header(t.Context(), m.Environment, other.ID)
+	}
+	for how, err := range ask(t, s, m.ID, "n") {
+		if !errors.Is(err, keys.ErrTampered) {
+			t.Errorf("another object's header, %s: got %v, want ErrTampered", how, err)
+		}
+	}
+	// What is answered without opening anything rests on the record's own environment.
+	store.header = swap(func(h *vault.Header) { h.Environment = "01ARZ3NDEKTSV4RRFFQ69G5FAV" })
+	for how, err := range ask(t, s, m.ID, "n") {
+		if !errors.Is(err, keys.ErrTampered) {
+			t.Errorf("another environment's header, %s: got %v, want ErrTampered", how, err)
+		}
+	}
+	store.header = nil
 	// The ciphertext of another object, and of another version of the same one.
 	store.ciphertext = func(vault.ObjectID, uint64) ([]byte, error) {
 		return store.Store.Ciphertext(t.Context(), m.Environment, other.ID, 1)
@@ -220,5 +237,18 @@ func TestGetFromDishonestStore(t *testing.T) {
 		if !errors.Is(err, keys.ErrTampered) {
 			t.Errorf("an older version's ciphertext, %s: got %v, want ErrTampered", how, err)
 		}
+	}
+}
+
+// ask calls everything that begins with an object.
+func ask(t *testing.T, s *vaulttest.Stack, id vault.ObjectID, name string) map[string]error {
+	t.Helper()
+	return map[string]error{
+		"get":         errOf(s.Vault.Get(t.Context(), s.Call(), id)),
+		"get by name": errOf(s.Vault.GetByName(t.Context(), s.Call(), name)),
+		"describe":    errOf(s.Vault.Describe(t.Context(), s.Call(), id)),
+		"versions":    errOf(s.Vault.Versions(t.Context(), s.Call(), id)),
+		"update":      errOf(s.Vault.Update(t.Context(), s.Call(), vault.UpdateRequest{ID: id, Value: vaulttest.Value("v")})),
+		"delete":      errOf(s.Vault.Delete(t.Context(), s.Call(), vault.DeleteRequest{ID: id})),
 	}
 }

@@ -108,6 +108,17 @@ func TestListBetween(t *testing.T) {
 	}
 }
 
+func TestListIsClamped(t *testing.T) {
+	s := vaulttest.New(t)
+	for i := range 101 {
+		s.MustCreate(t, fmt.Sprint("object ", i), "v")
+	}
+	p, err := s.Vault.List(t.Context(), s.Call(), vault.Query{Limit: 1 << 40})
+	if err != nil || len(p.Data) != 100 || p.After == "" {
+		t.Errorf("%d objects on a page, next %q, %v", len(p.Data), p.After, err)
+	}
+}
+
 func TestListRefuses(t *testing.T) {
 	s := vaulttest.New(t)
 	m := s.MustCreate(t, "n", "v")

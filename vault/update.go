@@ -62,35 +62,43 @@ func (o *operation) update(ctx context.Context, r UpdateRequest) (Object, error)
 	return object, err
 }
 
-// change reads an object, checks the caller's version and tries a change of it until the change's
-// compares hold. The store decides; the lock only keeps callers of this process from sealing in vain.
+// change tries a change of an object until the change's compares hold.
 func (o *operation) change(ctx context.Context, id ObjectID, ifVersion *VersionID, try func(Stored) error) error {
-	unlock, waited := o.vault.locks.lock(ctx, id)
-	defer unlock()
 	for attempt := range changeAttempts {
-		if waited || attempt > 0 {
-			if err := o.refresh(ctx); err != nil {
-				return err
-			}
-		}
-		found, err := o.byID(ctx, string(id))
-		if err != nil {
-			return err
-		}
-		// A conflict is no refusal by itself: the version is looked at again, so that losers of a race
-		// with a version check are told so, and those without one go on.
-		if ifVersion != nil && *ifVersion != found.Current().ID {
-			return ErrVersion
-		}
-		if err := o.intend(ctx); err != nil {
-			return err
-		}
-		err = try(found)
+		err := o.changeOnce(ctx, id, ifVersion, attempt > 0, try)
 		if !errors.Is(err, ErrConflict) && !errors.Is(err, keys.ErrConflict) {
 			return err
 		}
 	}
 	return ErrConflict
+}
+
+// changeOnce reads an object, checks the caller's version and tries the change. The store decides; the
+// lock only keeps callers of this process from sealing in vain. It is taken anew for each attempt: those
+// who went on without it, because etcd was slow, get into a queue again once they conflict.
+func (o *operation) changeOnce(
+	ctx context.Context, id ObjectID, ifVersion *VersionID, again bool, try func(Stored) error,
+) error {
+	unlock, waited := o.vault.locks.lock(ctx, id)
+	defer unlock()
+	if waited || again {
+		if err := o.refresh(ctx); err != nil {
+			return err
+		}
+	}
+	found, err := o.byID(ctx, string(id))
+	if err != nil {
+		return err
+	}
+	// A conflict is no refusal by itself: the version is looked at again, so that losers of a race with
+	// a version check are told so, and those without one go on.
+	if ifVersion != nil && *ifVersion != found.Current().ID {
+		return ErrVersion
+	}
+	if err := o.intend(ctx); err != nil {
+		return err
+	}
+	return try(found)
 }
 
 // nextHeader is h with a new current version in front, not sealed yet, and without the versions beyond

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"culvert/internal/access"
+	"culvert/internal/id"
 	"culvert/vault"
 	"culvert/vault/vaulttest"
 )
@@ -153,6 +154,22 @@ func TestUpdateTimeNeverGoesBack(t *testing.T) {
 	}
 	if got := s.MustGet(t, m.ID); string(got.Value.Reveal()) != "v3" {
 		t.Error("the last update is not the current version")
+	}
+}
+
+// The version ids of an object rise although its writers' clocks differ.
+func TestUpdateFromSlowReplica(t *testing.T) {
+	s := vaulttest.New(t)
+	m := s.MustCreate(t, "n", "v1")
+	slow, err := vault.New(vault.Config{
+		Store: s.Store, Keys: s.Keys, Environments: s.Environments, Gate: s.Gate, Audit: s.Audit,
+		IDs: id.NewClock(func() time.Time { return time.Now().Add(-id.MaxAhead / 2) }),
+	})
+	must(t, err)
+	o, err := slow.Update(t.Context(), s.Call(), vault.UpdateRequest{ID: m.ID, Value: vaulttest.Value("v2")})
+	must(t, err)
+	if o.Metadata.VersionID <= m.VersionID {
+		t.Errorf("version %q follows %q", o.Metadata.VersionID, m.VersionID)
 	}
 }
 
