@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"strings"
 
@@ -65,7 +64,8 @@ func dev(cmd *cobra.Command, cfg Config) error {
 	if err := disableCoreDumps(); err != nil {
 		return err
 	}
-	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
+	log, lines := newLogger(cmd.ErrOrStderr())
+	defer func() { _ = lines.Close() }()
 	g, err := build(cmd.Context(), cfg, log)
 	if err != nil {
 		return err
