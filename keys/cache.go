@@ -14,7 +14,7 @@ import (
 const (
 	// DefaultCacheTTL is how long a root key that was revoked can still be used through the cache.
 	DefaultCacheTTL = 5 * time.Minute
-	// DefaultCacheEntries bounds memory: an entry takes about 2 KiB.
+	// DefaultCacheEntries bounds memory: an entry takes about 1.5 KiB.
 	DefaultCacheEntries = 10_000
 
 	maxShards = 64
