@@ -1,0 +1,266 @@
+package etcd
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"culvert/internal/access"
+	"culvert/vault"
+)
+
+// Deadlines and bounds that tests measure against.
+const (
+	EpochEvents   = epochEvents
+	ReadTimeout   = readTimeout
+	WindowObjects = windowObjects
+	BeatAge       = beatAge
+	ItemOverhead  = itemOverhead
+	CacheShards   = cacheShards
+)
+
+// The layout, for tests that write to etcd past the store.
+var (
+	KeyEnv         = keyEnv
+	KeyAPIKey      = keyAPIKey
+	KeyCMKMap      = keyCMKMap
+	KeyShred       = keyShred
+	KeyEpoch       = keyEpoch
+	KeyKEK         = keyKEK
+	KeyObject      = keyObject
+	KeyVersion     = keyVersion
+	KeyName        = keyName
+	KeyEvent       = keyEvent
+	PrefixRequests = prefixRequests
+)
+
+// KV is the raw client: for tests that do what another program would do.
+func (c *Client) KV() *clientv3.Client { return c.kv }
+
+// Abs is the absolute key of a relative one.
+func (c *Client) Abs(key string) string { return c.abs(key) }
+
+// Recover makes room at once.
+func (c *Client) Recover(ctx context.Context, alarm bool) { c.recover(ctx, alarm) }
+
+// BackendBytes are the sizes of the embedded etcd's file: all of it, and what is in use.
+func (c *Client) BackendBytes() (size, inUse int64) {
+	backend := c.embedded.Server.Backend()
+	return backend.Size(), backend.SizeInUse()
+}
+
+// Sizes is what room is measured by.
+func (c *Client) Sizes(ctx context.Context) (used, quota int64, noSpace bool, err error) {
+	return c.sizes(ctx)
+}
+
+// NewStoreWithLoad is NewStore with a hook between the read of a load and its end, while memory holds
+// what was read and the watch has not started.
+func NewStoreWithLoad(ctx context.Context, cfg StoreConfig, loaded func()) (*Store, error) {
+	s, err := newStore(cfg)
+	if err != nil {
+		return nil, err
+	}
+	s.feed.sinks = hookedSinks{sinks: s, loaded: loaded}
+	s.start()
+	return s, s.await(ctx)
+}
+
+type hookedSinks struct {
+	sinks
+	loaded func()
+}
+
+func (h hookedSinks) load(ctx context.Context) (int64, error) {
+	revision, err := h.sinks.load(ctx)
+	h.loaded()
+	return revision, err
+}
+
+// Put writes a record under its MAC, past every transaction.
+func (s *Store) Put(ctx context.Context, env access.EnvironmentID, key string, record any) error {
+	op, err := s.put(env, key, record)
+	if err != nil {
+		return err
+	}
+	_, err = s.client.kv.Do(ctx, op)
+	return err
+}
+
+// PutHeaders writes headers alone, without values, names or events, many in a transaction.
+func (s *Store) PutHeaders(ctx context.Context, headers []vault.Header) error {
+	for chunk := range slices.Chunk(headers, 100) {
+		var ops []clientv3.Op
+		for i := range chunk {
+			op, err := s.put(chunk[i].Environment, keyObject(chunk[i].Environment, chunk[i].ID), &chunk[i])
+			if err != nil {
+				return err
+			}
+			ops = append(ops, op)
+		}
+		if _, err := s.client.kv.Txn(ctx).Then(ops...).Commit(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RestartWatch ends the watch, which starts anew by itself.
+func (s *Store) RestartWatch() { s.feed.stop() }
+
+// Ready and Applied are the state of the watch; Current is whether lookups believe memory.
+func (s *Store) Ready() bool    { return s.feed.ready.Load() }
+func (s *Store) Applied() int64 { return s.feed.applied.Load() }
+func (s *Store) Current() bool  { return s.feed.current() }
+
+// Indexed reports that lists of an environment come from memory.
+func (s *Store) Indexed(env access.EnvironmentID) bool {
+	index, _ := s.indexes.of(env)
+	return index != nil
+}
+
+// ListFromEtcd is List without the index.
+func (s *Store) ListFromEtcd(ctx context.Context, env access.EnvironmentID, q vault.Query) (vault.Page, error) {
+	return s.listFromEtcd(ctx, env, q)
+}
+
+// ListFromMemory is List from the index alone; false if it is not complete.
+func (s *Store) ListFromMemory(env access.EnvironmentID, q vault.Query) (vault.Page, bool, error) {
+	index, _ := s.indexes.of(env)
+	if index == nil {
+		return vault.Page{}, false, nil
+	}
+	page, err := index.page(q)
+	return page, true, err
+}
+
+// Epoch is the newest epoch that this replica knows.
+func (s *Store) Epoch(ctx context.Context, env access.EnvironmentID) (uint64, error) {
+	at, err := s.epochs.current(ctx, env)
+	return at.number, err
+}
+
+// AdvanceEpoch ends the current epoch.
+func (s *Store) AdvanceEpoch(ctx context.Context, env access.EnvironmentID) error {
+	at, err := s.epochs.current(ctx, env)
+	if err != nil {
+		return err
+	}
+	_, err = s.epochs.advance(ctx, env, at)
+	return err
+}
+
+// Lookup reads one key as requests do: its bytes, nil if it does not exist.
+func (s *Store) Lookup(ctx context.Context, key string) ([]byte, error) {
+	it, err := s.lookup(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return it.value, nil
+}
+
+// Cached reports whether the cache knows a key.
+func (s *Store) Cached(key string) bool { return s.cache.get(key) != nil }
+
+// Measure reads sizes now instead of within a second.
+func (s *Store) Measure(ctx context.Context) { s.room.measure(ctx) }
+
+// Hear gives the store a heartbeat of a node, as the watch would.
+func (s *Store) Hear(node string, at []byte) {
+	s.nodes.hear(&item{key: keyNode(node), value: at})
+}
+
+// ForWrite is the clock's opinion on writes.
+func (s *Store) ForWrite() error { return s.nodes.forWrite() }
+
+// Index is the list index of one environment.
+type Index struct{ listIndex }
+
+// Entry is an entry of it.
+type Entry struct {
+	ID       vault.ObjectID
+	Name     string
+	Updated  time.Time
+	Revision int64
+	Broken   bool
+}
+
+// Add puts an entry and reports whether its object is new.
+func (x *Index) Add(e Entry) bool {
+	return x.put(entry{
+		id: uuid.MustParse(string(e.ID)), name: e.Name, updated: e.Updated.UnixMicro(), revision: e.Revision, broken: e.Broken,
+	})
+}
+
+// Remove drops an object.
+func (x *Index) Remove(id vault.ObjectID) { x.remove(uuid.MustParse(string(id))) }
+
+// Page answers a query, and Len is how many objects there are.
+func (x *Index) Page(q vault.Query) (vault.Page, error) { return x.page(q) }
+func (x *Index) Len() int                               { return x.len() }
+
+// Cache is the cache of items.
+type Cache struct{ c *cache }
+
+// Filling is a read of etcd under way.
+type Filling struct {
+	c   *cache
+	key string
+	f   *filling
+}
+
+// NewCache makes a cache of at most this many bytes.
+func NewCache(maxBytes int) *Cache { return &Cache{newCache(maxBytes)} }
+
+// Begin starts a fill, Finish ends it with what was read (revision 0: the key does not exist).
+func (c *Cache) Begin(key string) *Filling { return &Filling{c.c, key, c.c.begin(key)} }
+
+// Finish ends a fill; a nil value means that the key does not exist.
+func (f *Filling) Finish(value []byte, revision int64) {
+	f.c.finish(f.key, f.f, testItem(f.key, value, revision))
+}
+
+// Fail ends a fill whose read failed.
+func (f *Filling) Fail() { f.c.finish(f.key, f.f, nil) }
+
+// Put and Delete are events of the watch.
+func (c *Cache) Put(key string, value []byte, revision int64) {
+	c.c.apply(testItem(key, value, revision), false)
+}
+
+// Delete is the event of a deletion.
+func (c *Cache) Delete(key string, revision int64) {
+	c.c.apply(newItem(key, &mvccpb.KeyValue{ModRevision: revision}), true)
+}
+
+// Clear forgets everything.
+func (c *Cache) Clear() { c.c.clear() }
+
+// Get returns what the cache holds: known is false if it must be read, value nil if the key is absent.
+func (c *Cache) Get(key string) (value []byte, known bool) {
+	it := c.c.get(key)
+	if it == nil {
+		return nil, false
+	}
+	return it.value, true
+}
+
+// Bytes is what the cache believes that it holds, and Fillings how many fills are under way.
+func (c *Cache) Bytes() (bytes, fillings int) {
+	for i := range c.c.shards {
+		bytes += c.c.shards[i].bytes
+		fillings += len(c.c.shards[i].fillings)
+	}
+	return bytes, fillings
+}
+
+func testItem(key string, value []byte, revision int64) *item {
+	if value == nil {
+		return newItem(key, nil)
+	}
+	return newItem(key, &mvccpb.KeyValue{Value: value, ModRevision: revision})
+}

@@ -1,0 +1,169 @@
+package etcd_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"culvert/internal/etcd"
+	"culvert/internal/etcd/etcdtest"
+	"culvert/internal/id"
+	"culvert/keys"
+	"culvert/vault"
+)
+
+// testList stores objects as no rate would: crowds within a millisecond, gaps of months, ids ahead of the
+// clock. Pages from memory and from etcd must both be those of a plain list.
+func testList(t *testing.T, open opener) {
+	p := newPlace(t, open(t))
+	s := p.mustStore(t)
+	bounded := p.mustStore(t, func(c *etcd.StoreConfig) { c.IndexObjects = 10 })
+	c := p.mustKEK(t, s, nil)
+	for _, from := range []*etcd.Store{s, bounded} {
+		p.mustAgree(t, from, nil, vault.Query{Limit: 10})
+	}
+	random := rand.New(rand.NewPCG(3, 4))
+	at := time.Now().AddDate(0, -9, 0)
+	clock := id.NewClock(func() time.Time { return at })
+	var all []etcd.Entry
+	for i := range 60 {
+		switch random.IntN(8) {
+		case 0:
+			at = at.AddDate(0, 0, random.IntN(60))
+		case 1:
+			at = at.Add(time.Duration(random.IntN(3600)) * time.Second)
+		case 2, 3:
+			at = at.Add(time.Duration(random.IntN(20)) * time.Millisecond)
+		}
+		if i == 58 { // written by a replica whose clock runs ahead
+			at = time.Now().Add(90 * time.Minute)
+		}
+		w := p.write(fmt.Sprintf("%c/%d", "abc"[random.IntN(3)], i), c)
+		w.Header.ID = vault.ObjectID(clock.UUID())
+		w.Header.Versions[0].CreatedAt = p.ids.Now().Add(time.Duration(random.IntN(1000)) * time.Hour)
+		if _, err := s.Create(t.Context(), w, nil); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, etcd.Entry{ID: w.Header.ID, Name: w.Header.Name, Updated: w.Header.UpdatedAt()})
+	}
+	mustFence(t, s)
+	mustFence(t, bounded)
+	for range 120 {
+		q := randomQuery(random, all)
+		p.mustAgree(t, s, all, q)
+		if q.Search != "" {
+			_, err := bounded.List(t.Context(), p.env, q)
+			mustBe(t, "search above the bound of the index", err, vault.ErrSearchUnavailable)
+			q.Search = ""
+		}
+		p.mustAgree(t, bounded, all, q)
+	}
+	// A header that somebody edited fails the page that would show it, and no other.
+	broken := all[30]
+	key := etcd.KeyObject(p.env, broken.ID)
+	genuine := p.rawGet(t, key)
+	p.rawPut(t, key, append([]byte{1}, genuine...))
+	for _, from := range []*etcd.Store{s, bounded} {
+		mustFence(t, from)
+		for q, wantErr := range map[vault.Query]bool{
+			{Limit: 100}:                   true,
+			{Limit: 100, Descending: true}: true,
+			{Limit: 30}:                    false,
+			{Limit: 31}:                    true,
+			{Limit: 5, After: broken.ID}:   false,
+			{Limit: 5, Before: broken.ID}:  false,
+			{Limit: 29, Descending: true}:  false,
+			{Limit: 30, Descending: true}:  true,
+			{Limit: 100, UpdatedAfter: time.Now().AddDate(9, 0, 0)}: true,
+		} {
+			_, err := from.List(t.Context(), p.env, q)
+			if wantErr {
+				mustBe(t, fmt.Sprintf("page %+v", q), err, keys.ErrTampered)
+			} else if err != nil {
+				t.Errorf("page %+v: %v", q, err)
+			}
+		}
+	}
+	// Cursors that nobody gave out.
+	for _, cursor := range []vault.ObjectID{"x", "../name", vault.ObjectID(strings.ToUpper(string(all[0].ID))), "00000000-0000-4000-8000-000000000000"} {
+		_, err := s.List(t.Context(), p.env, vault.Query{Limit: 1, After: cursor})
+		mustBe(t, "cursor "+string(cursor), err, vault.ErrUnknownCursor)
+		_, err = bounded.List(t.Context(), p.env, vault.Query{Limit: 1, Before: cursor})
+		mustBe(t, "cursor "+string(cursor)+", from etcd", err, vault.ErrUnknownCursor)
+	}
+}
+
+// mustAgree compares the page of a store, and of etcd, with that of a plain list.
+func (p *place) mustAgree(t testing.TB, s *etcd.Store, all []etcd.Entry, q vault.Query) {
+	t.Helper()
+	want := modelList(all, q)
+	got, err := s.List(t.Context(), p.env, q)
+	if err != nil {
+		t.Fatalf("list %+v: %v", q, err)
+	}
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Fatalf("list %+v (-got +want):\n%s", q, diff)
+	}
+	got, err = s.ListFromEtcd(t.Context(), p.env, q)
+	if err != nil {
+		t.Fatalf("list %+v from etcd: %v", q, err)
+	}
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Fatalf("list %+v from etcd (-got +want):\n%s", q, diff)
+	}
+}
+
+// randomQuery asks for anything a client might, also behind cursors of objects that are gone.
+func randomQuery(random *rand.Rand, all []etcd.Entry) vault.Query {
+	q := vault.Query{Limit: 1 + random.IntN(12), Descending: random.IntN(2) == 0}
+	cursor := all[random.IntN(len(all))].ID
+	if random.IntN(4) == 0 {
+		cursor = vault.ObjectID(id.NewClock(func() time.Time { return time.UnixMilli(random.Int64N(4e12)) }).UUID())
+	}
+	switch random.IntN(3) {
+	case 0:
+		q.After = cursor
+	case 1:
+		q.Before = cursor
+	}
+	if random.IntN(3) == 0 {
+		q.Search = []string{"a/", "b", "1", "c/2", "nothing"}[random.IntN(5)]
+	}
+	if random.IntN(3) == 0 {
+		q.UpdatedAfter = all[random.IntN(len(all))].Updated
+	}
+	return q
+}
+
+// TestListDense puts more objects into one stretch than a window of a walk through etcd may hold.
+func TestListDense(t *testing.T) {
+	p := newPlace(t, etcdtest.Embedded(t))
+	s := p.mustStore(t)
+	at := time.Now().Add(-30 * 24 * time.Hour)
+	clock := id.NewClock(func() time.Time { at = at.Add(100 * time.Microsecond); return at })
+	all := p.mustBulk(t, s, clock, 3*etcd.WindowObjects)
+	random := rand.New(rand.NewPCG(5, 6))
+	for range 40 {
+		p.mustAgree(t, s, all, randomQuery(random, all))
+	}
+}
+
+// mustBulk stores many headers, whose ids come from the clock, and nothing else of their objects.
+func (p *place) mustBulk(t testing.TB, s *etcd.Store, clock *id.Clock, n int) []etcd.Entry {
+	t.Helper()
+	headers, all := make([]vault.Header, n), make([]etcd.Entry, n)
+	for i := range headers {
+		h := p.write(fmt.Sprintf("bulk/%c/%d", "abc"[i%3], i), keys.Conditions{}).Header
+		h.ID = vault.ObjectID(clock.UUID())
+		headers[i], all[i] = h, etcd.Entry{ID: h.ID, Name: h.Name, Updated: h.UpdatedAt()}
+	}
+	if err := s.PutHeaders(t.Context(), headers); err != nil {
+		t.Fatalf("bulk of headers: %v", err)
+	}
+	mustFence(t, s)
+	return all
+}

@@ -1,0 +1,66 @@
+package etcd_test
+
+import (
+	"fmt"
+	"testing"
+
+	"culvert/internal/etcd"
+	"culvert/internal/etcd/etcdtest"
+)
+
+// opener gives a client with a root of its own that holds nothing.
+type opener func(t testing.TB) *etcd.Client
+
+// scenario is one part of what the stores promise, whatever etcd they stand on.
+type scenario struct {
+	name string
+	run  func(t *testing.T, open opener)
+}
+
+func scenarios() []scenario {
+	return []scenario{
+		{"initialize", testInitialize},
+		{"initialize at once", testInitializeAtOnce},
+		{"foreign root", testForeignRoot},
+		{"environments", testEnvironments},
+		{"object", testObject},
+		{"versions", testVersions},
+		{"name reuse", testNameReuse},
+		{"conflicts", testConflicts},
+		{"broken records", testBrokenRecords},
+		{"KEK", testKEK},
+		{"KEK conditions", testKEKConditions},
+		{"KEK guards", testKEKGuards},
+		{"request records", testRequestRecords},
+		{"request days", testRequestDays},
+		{"API keys", testAPIKeys},
+		{"event order", testEventOrder},
+		{"event pages", testEventPages},
+		{"event times", testEventTimes},
+		{"event cursors", testEventCursors},
+		{"list", testList},
+		{"two stores", testTwoStores},
+		{"watch cut", testWatchCut},
+	}
+}
+
+// TestEmbedded runs the scenarios on an etcd inside this process.
+func TestEmbedded(t *testing.T) {
+	for _, s := range scenarios() {
+		t.Run(s.name, func(t *testing.T) { s.run(t, etcdtest.Embedded) })
+	}
+}
+
+// TestCluster runs the same over gRPC on three processes, each scenario under a root of its own.
+func TestCluster(t *testing.T) {
+	cluster := etcdtest.NewCluster(t)
+	roots := 0
+	open := func(t testing.TB) *etcd.Client {
+		t.Helper()
+		roots++
+		return etcdtest.MustOpen(t, etcd.Config{Endpoints: cluster.Endpoints(), Prefix: fmt.Sprintf("/scenario-%d", roots)})
+	}
+	for _, s := range scenarios() {
+		t.Run(s.name, func(t *testing.T) { s.run(t, open) })
+	}
+}
