@@ -60,18 +60,11 @@ func newDoor(t *testing.T) *door {
 func newDoorWith(t *testing.T, stack vaulttest.Config, change func(*server.Config)) *door {
 	t.Helper()
 	d := &door{stack: vaulttest.WithConfig(t, stack), log: &logBuffer{}}
-	log, err := events.New(events.Config{Store: d.stack.Store, Gate: d.stack.Gate, Audit: d.stack.Audit})
-	must(t, err)
-	config := server.Config{
-		Vault: d.stack.Vault, Events: log, Gate: d.stack.Gate, Audit: d.stack.Audit,
-		Health: func(context.Context) []server.Check {
-			return []server.Check{{Name: "etcd", State: server.Ready}}
-		},
-		Logger: slog.New(slog.NewJSONHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	}
+	config := d.config(t)
 	if change != nil {
 		change(&config)
 	}
+	var err error
 	d.server, err = server.New(config)
 	must(t, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -85,6 +78,20 @@ func newDoorWith(t *testing.T, stack vaulttest.Config, change func(*server.Confi
 		<-served
 	})
 	return d
+}
+
+// config is a complete one over the door's stack.
+func (d *door) config(t testing.TB) server.Config {
+	t.Helper()
+	log, err := events.New(events.Config{Store: d.stack.Store, Gate: d.stack.Gate, Audit: d.stack.Audit})
+	must(t, err)
+	return server.Config{
+		Vault: d.stack.Vault, Events: log, Gate: d.stack.Gate, Audit: d.stack.Audit,
+		Health: func(context.Context) []server.Check {
+			return []server.Check{{Name: "etcd", State: server.Ready}}
+		},
+		Logger: slog.New(slog.NewJSONHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
 }
 
 func must(t testing.TB, err error) {

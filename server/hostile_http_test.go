@@ -165,7 +165,7 @@ func TestClientGone(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range attempts {
 		wg.Go(func() {
-			ctx, cancel := context.WithTimeout(t.Context(), rand.N(12*time.Millisecond))
+			ctx, cancel := context.WithTimeout(t.Context(), rand.N(100*time.Millisecond))
 			defer cancel()
 			_, _ = d.try(ctx, create(createBody(fmt.Sprintf("gone-%d", i), "value")))
 		})

@@ -1,0 +1,150 @@
+package server_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"culvert/internal/access"
+	"culvert/internal/events"
+	"culvert/internal/outage"
+	"culvert/keys"
+	"culvert/server"
+	"culvert/vault"
+	"culvert/vault/vaulttest"
+)
+
+// TestProblems: every error of the use cases has its status and code; none shows its own text.
+func TestProblems(t *testing.T) {
+	d := newDoor(t)
+	known := map[error]struct {
+		status int
+		code   string
+	}{
+		vault.ErrNotFound:          {404, "entity_not_found"},
+		vault.ErrExists:            {409, "item_already_exists"},
+		vault.ErrVersion:           {409, "version_conflict"},
+		vault.ErrIdempotency:       {409, "idempotency_error"},
+		vault.ErrConflict:          {503, "concurrent_request"},
+		vault.ErrUnknownCursor:     {400, "invalid_cursor"},
+		vault.ErrSearchUnavailable: {422, "search_unavailable"},
+		events.ErrUnknownCursor:    {400, "invalid_cursor"},
+		access.ErrUnauthenticated:  {401, "unauthorized"},
+		access.ErrDenied:           {403, "forbidden"},
+		keys.ErrConflict:           {503, "concurrent_request"},
+		keys.ErrShredded:           {403, "key_shredded"},
+		keys.ErrShredding:          {409, "shred_in_progress"},
+		keys.ErrRefused:            {403, "root_key_refused"},
+		keys.ErrCreateRate:         {429, "rate_limit_exceeded"},
+		keys.ErrNotOurs:            {400, "invalid_encrypted_keys"},
+		keys.ErrTampered:           {500, "integrity_failure"},
+		keys.ErrKEKNotFound:        {500, "integrity_failure"},
+		context.Canceled:           {499, "client_closed_request"},
+		context.DeadlineExceeded:   {503, "timeout"},
+	}
+	for _, err := range server.Sentinels() {
+		if _, ok := known[err]; !ok {
+			t.Errorf("%v is mapped and not tested", err)
+		}
+	}
+	others := map[error]struct {
+		status int
+		code   string
+	}{
+		errors.New(marker): {500, "internal_error"},
+		&vault.InvalidError{Field: "name", Rule: "is long"}:                          {422, "invalid_value"},
+		&events.InvalidError{Field: "events", Code: "required", Rule: "is required"}: {422, "required"},
+		&events.InvalidError{Field: "order", Rule: "is odd", Malformed: true}:        {400, "invalid_query"},
+		&outage.Error{Dependency: outage.Etcd}:                                       {503, "storage_unavailable"},
+		&outage.Error{Dependency: outage.Etcd, Kind: outage.Full}:                    {503, "storage_full"},
+		&outage.Error{Dependency: outage.Etcd, Kind: outage.Unknown}:                 {503, "outcome_unknown"},
+		&outage.Error{Dependency: outage.RootKey}:                                    {503, "root_key_unavailable"},
+		&outage.Error{Dependency: outage.Audit}:                                      {503, "audit_unavailable"},
+		&outage.Error{Dependency: outage.Etcd, Cause: context.DeadlineExceeded}:      {503, "storage_unavailable"},
+	}
+	for err, want := range known {
+		others[err] = want
+	}
+	for err, want := range others {
+		for _, wrapped := range []error{err, fmt.Errorf("object %s: %w", marker, err)} {
+			status, code, text, retry := d.server.Problem(wrapped)
+			if status != want.status || code != want.code {
+				t.Errorf("%v: %d %s, want %d %s", err, status, code, want.status, want.code)
+			}
+			if strings.Contains(text, marker) || text == "" {
+				t.Errorf("%v: text %q", err, text)
+			}
+			if again := slices.Contains([]int{429, 503}, status); again != (retry >= time.Second) {
+				t.Errorf("%v: status %d with Retry-After %v", err, status, retry)
+			}
+		}
+	}
+}
+
+// downStore is a real store in front of which calls fail while it is told so.
+type downStore struct {
+	vault.Store
+	err error
+}
+
+func (s *downStore) Fence(ctx context.Context) error {
+	if s.err != nil {
+		return s.err
+	}
+	return s.Store.Fence(ctx)
+}
+
+// TestOutage: a dependency that is down is named, with Retry-After; what it said is for the log alone.
+func TestOutage(t *testing.T) {
+	down := &downStore{}
+	d := newDoorWith(t, vaulttest.Config{Wrap: func(s vault.Store) vault.Store { down.Store = s; return down }}, nil)
+	id := d.mustCreate(t, "thing", "value")["id"].(string)
+	down.err = &outage.Error{Dependency: outage.Etcd, RetryAfter: 2500 * time.Millisecond, Cause: errors.New("no leader at node-7")}
+	a := d.do(t, get(kv+"/"+id)).want(t, 503)
+	shape(t, a.object(t), map[string]any{
+		"error": "etcd is unavailable; nothing was changed.", "message": "etcd is unavailable; nothing was changed.",
+		"code": "storage_unavailable", "request_id": requestShape,
+	})
+	if got := a.header.Get("Retry-After"); got != "3" {
+		t.Errorf("Retry-After %q", got)
+	}
+	d.mustRecord(t, a)
+	if log := d.log.String(); !strings.Contains(log, "no leader at node-7") || !strings.Contains(log, a.header.Get("X-Request-Id")) {
+		t.Errorf("log %s", log)
+	}
+	down.err = nil
+	d.do(t, get(kv+"/"+id)).want(t, 200)
+
+	// Case 2: an error that nobody foresaw is a 500 without details, and in the log.
+	down.err = errors.New("an unforeseen thing")
+	if got := d.do(t, get(kv+"/"+id)).want(t, 500); got.code(t) != "internal_error" || strings.Contains(got.body, "unforeseen") {
+		t.Errorf("body %s", got.body)
+	}
+	if !strings.Contains(d.log.String(), "an unforeseen thing") {
+		t.Error("the cause is not in the log")
+	}
+
+	// Case 3: an integrity failure is counted.
+	down.err = keys.ErrTampered
+	d.do(t, get(kv+"/"+id)).want(t, 500)
+	if got := metrics(d.server); !strings.Contains(got, "culvert_integrity_failures_total 1\n") {
+		t.Errorf("metrics\n%s", got)
+	}
+}
+
+// TestAuditDown: what cannot be recorded is not answered, not even a refusal.
+func TestAuditDown(t *testing.T) {
+	d := newDoorWith(t, vaulttest.Config{AuditWait: 50 * time.Millisecond}, nil)
+	id := d.mustCreate(t, "thing", "value")["id"].(string)
+	must(t, d.stack.Audit.Close())
+	for _, q := range []request{get(kv + "/" + id), create("{"), get(kv + "?limit=x")} {
+		if got := d.do(t, q).want(t, 503).code(t); got != "audit_unavailable" {
+			t.Errorf("code %q", got)
+		}
+	}
+	d.alive(t)
+}
