@@ -62,6 +62,9 @@ type Write struct {
 	Ciphertext []byte
 	Conditions keys.Conditions
 	Event      events.Event
+	// Pruned is how many sequences an update removes, counted down from its pruneTo. A range without an
+	// end would have etcd pass over every version that was ever pruned, until it compacts.
+	Pruned uint64
 }
 
 // IdempotencyRecord is a [Request] and where it goes.

@@ -52,6 +52,9 @@ func (o *operation) update(ctx context.Context, r UpdateRequest) (Object, error)
 		if w.Header.KeyID != found.KeyID {
 			return o.lostKEK(ctx, found.KeyID)
 		}
+		if pruneTo > 0 {
+			w.Pruned = pruneTo - found.Versions[len(found.Versions)-1].Sequence + 1
+		}
 		if err := o.vault.store.Update(ctx, w, found.Revision, pruneTo); err != nil {
 			return err
 		}

@@ -180,9 +180,10 @@ func (s *Store) Update(ctx context.Context, w vault.Write, revision int64, prune
 		return err
 	}
 	if pruneTo > 0 {
-		// Sequences count down in the key: everything from pruneTo on is at or below it.
-		from := s.client.abs(keyVersion(env, h.ID, pruneTo))
-		c.then = append(c.then, clientv3.OpDelete(from, clientv3.WithRange(s.client.end(prefixVersions(env, h.ID)))))
+		// Sequences count down in the key: the oldest one comes last.
+		oldest := pruneTo + 1 - min(max(w.Pruned, 1), pruneTo)
+		c.then = append(c.then, clientv3.OpDelete(s.client.abs(keyVersion(env, h.ID, pruneTo)),
+			clientv3.WithRange(s.client.abs(keyVersion(env, h.ID, oldest))+"\x00")))
 	}
 	if err := s.expectKEK(&c, w.Conditions); err != nil {
 		return err
