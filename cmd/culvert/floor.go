@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -48,6 +49,7 @@ func (g *graph) buildFloor(ctx context.Context, cfg Config, dir *dataDir) (*floo
 	}
 	o := &opener{client: client, codec: f.codec, path: cfg.RootKey.pathIn(dir), now: f.ids.Now()}
 	if f.environments, err = o.open(ctx); err != nil {
+		f.reportEnvironment(ctx, err)
 		return nil, err
 	}
 	f.rootKey = o.rootKey
@@ -59,6 +61,18 @@ func (g *graph) buildFloor(ctx context.Context, cfg Config, dir *dataDir) (*floo
 	}
 	g.opened("store", func() error { f.store.Close(); return nil })
 	return f, g.admit(ctx, dir, f, o.first)
+}
+
+// reportEnvironment leaves the audit record of a start that failed because the record of an environment
+// is not what was stored.
+func (f *floor) reportEnvironment(ctx context.Context, err error) {
+	if !errors.Is(err, keys.ErrTampered) {
+		return
+	}
+	// The start fails either way, with an error that says more.
+	_, _ = f.audit.Append(ctx, audit.Record{
+		Action: "keys.environment.open", Phase: audit.Internal, Result: audit.Failed, Code: "integrity_failure",
+	})
 }
 
 func (g *graph) openEtcd(ctx context.Context, cfg Config, dir *dataDir) (*etcd.Client, error) {
