@@ -1,8 +1,8 @@
 // Package secret holds bytes that must not be printed: values, keys, tokens, API keys.
 //
 // A [Bytes] can be passed around, measured and compared, but fmt, slog, encoding/json and
-// go-json-experiment/json render it as "[redacted]" under every verb, also as an unexported field of
-// another struct, where fmt calls no methods. Only code named in internal/arch may call Reveal.
+// go-json-experiment/json render it as "[redacted]" under every verb, and as an address where fmt calls
+// no methods: in an unexported field of another struct. Only code named in internal/arch may call Reveal.
 package secret
 
 import (
