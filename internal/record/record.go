@@ -36,7 +36,7 @@ func NewCodec() (*Codec, error) {
 		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
 		ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
 		IndefLength:       cbor.IndefLengthForbidden,
-		TimeTag:           cbor.DecTagIgnored,
+		TagsMd:            cbor.TagsForbidden,
 	}.DecMode()
 	if err != nil {
 		return nil, fmt.Errorf("record decoder: %w", err)
