@@ -16,3 +16,6 @@ func Sentinels() []error {
 	}
 	return errs
 }
+
+// Plain tells whether JSON writes bytes as they are.
+func Plain(b []byte) bool { return plain(b) }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"maps"
 	"net/http"
@@ -57,8 +58,38 @@ func quote[T ~[]byte | ~string](w *jsonWriter, s T) {
 	w.b = b
 }
 
-// value appends a secret value as a string, byte for byte what was stored.
-func (w *jsonWriter) value(s secret.Bytes) { quote(w, s.Reveal()) }
+// value appends a secret value as a string, byte for byte what was stored. Most values are plain text,
+// for which looking at eight bytes at a time is a tenth of the work.
+func (w *jsonWriter) value(s secret.Bytes) {
+	b := s.Reveal()
+	if !plain(b) {
+		quote(w, b)
+		return
+	}
+	w.raw(`"`)
+	w.b = append(w.b, b...)
+	w.raw(`"`)
+}
+
+// plain reports whether JSON writes these bytes as they are: ASCII without controls, quotes and
+// backslashes. Each test sets the high bit of the bytes it finds; below 0x80 none of them errs.
+func plain(b []byte) bool {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	for len(b) >= 8 {
+		w := binary.LittleEndian.Uint64(b)
+		quotes, slashes := w^(ones*'"'), w^(ones*'\\')
+		if (w|(w-ones*' ')|(quotes-ones)|(slashes-ones))&high != 0 {
+			return false
+		}
+		b = b[8:]
+	}
+	for _, c := range b {
+		if c < ' ' || c == '"' || c == '\\' || c >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
 
 // key appends a data key in standard base64.
 func (w *jsonWriter) key(s secret.Bytes) { w.base64(s.Reveal()) }
