@@ -8,6 +8,7 @@ import (
 	"culvert/internal/access"
 	"culvert/internal/events"
 	"culvert/internal/secret"
+	"culvert/internal/trail"
 	"culvert/keys"
 )
 
@@ -43,14 +44,14 @@ func (v *Vault) Create(ctx context.Context, call access.Call, r CreateRequest) (
 		return Metadata{}, err
 	}
 	m, err := o.create(ctx, r)
-	return committed(ctx, o, m, err)
+	return trail.Committed(ctx, o.Operation, m, err)
 }
 
 func (o *operation) create(ctx context.Context, r CreateRequest) (Metadata, error) {
 	if err := checkName(r.Name); err != nil {
 		return Metadata{}, err
 	}
-	o.trail.ObjectName = r.Name
+	o.Record.ObjectName = r.Name
 	if err := o.vault.limits.checkValue(r.Value); err != nil {
 		return Metadata{}, err
 	}
@@ -59,12 +60,12 @@ func (o *operation) create(ctx context.Context, r CreateRequest) (Metadata, erro
 		return Metadata{}, err
 	}
 	h := o.firstHeader(r.Name, items)
-	o.trail.ObjectID, o.trail.VersionID = string(h.ID), string(h.Current().ID)
+	o.Record.ObjectID, o.Record.VersionID = string(h.ID), string(h.Current().ID)
 	request, err := o.request(r.Idempotency, &h)
 	if err != nil {
 		return Metadata{}, err
 	}
-	if err := o.intend(ctx); err != nil {
+	if err := o.Intend(ctx); err != nil {
 		return Metadata{}, err
 	}
 	return o.store(ctx, h, r.Value, request)
@@ -84,7 +85,7 @@ func (o *operation) store(ctx context.Context, h Header, value secret.Bytes, req
 		first, err := o.vault.store.Create(ctx, w, request)
 		switch {
 		case errors.Is(err, keys.ErrConflict):
-			if err := o.refresh(ctx); err != nil {
+			if err := o.Refresh(ctx); err != nil {
 				return Metadata{}, err
 			}
 			continue
@@ -93,7 +94,7 @@ func (o *operation) store(ctx context.Context, h Header, value secret.Bytes, req
 		case first != nil:
 			return o.replay(first, request)
 		}
-		o.trail.KeyID = string(w.Header.KeyID)
+		o.Record.KeyID = string(w.Header.KeyID)
 		return w.Header.metadata(o.context), nil
 	}
 	return Metadata{}, ErrConflict
@@ -105,7 +106,7 @@ func (o *operation) firstHeader(name string, items map[string]string) Header {
 	id, at := ObjectID(ids.UUID()), ids.Now()
 	return Header{
 		ID:          id,
-		Environment: o.environment(),
+		Environment: o.Environment(),
 		Name:        name,
 		Items:       items,
 		CreatedAt:   at,
@@ -118,7 +119,7 @@ func (o *operation) request(i *Idempotency, h *Header) (*IdempotencyRecord, erro
 	if i == nil {
 		return nil, nil
 	}
-	env, err := o.vault.environments.Environment(o.environment())
+	env, err := o.vault.environments.Environment(o.Environment())
 	if err != nil {
 		return nil, err
 	}
@@ -138,12 +139,12 @@ func (o *operation) replay(first *Request, request *IdempotencyRecord) (Metadata
 	if !hmac.Equal(first.BodyMAC, request.Request.BodyMAC) {
 		return Metadata{}, ErrIdempotency
 	}
-	o.trail.Code = "idempotent_replay"
-	o.trail.ObjectID, o.trail.VersionID = string(first.ObjectID), string(first.VersionID)
-	o.trail.KeyID = string(first.KeyID)
+	o.Record.Code = "idempotent_replay"
+	o.Record.ObjectID, o.Record.VersionID = string(first.ObjectID), string(first.VersionID)
+	o.Record.KeyID = string(first.KeyID)
 	return Metadata{
 		ID:          first.ObjectID,
-		Environment: o.environment(),
+		Environment: o.Environment(),
 		Context:     o.context,
 		KeyID:       first.KeyID,
 		UpdatedAt:   first.At,

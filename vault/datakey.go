@@ -6,6 +6,7 @@ import (
 
 	"culvert/internal/access"
 	"culvert/internal/secret"
+	"culvert/internal/trail"
 	"culvert/keys"
 )
 
@@ -36,7 +37,7 @@ func (v *Vault) CreateDataKey(ctx context.Context, call access.Call, c keys.Cont
 		return DataKey{}, err
 	}
 	key, err := o.createDataKey(ctx, c)
-	return answer(ctx, o, key, err)
+	return trail.Answer(ctx, o.Operation, key, err)
 }
 
 func (o *operation) createDataKey(ctx context.Context, c keys.Context) (DataKey, error) {
@@ -44,7 +45,7 @@ func (o *operation) createDataKey(ctx context.Context, c keys.Context) (DataKey,
 		return DataKey{}, err
 	}
 	return o.wrap(ctx, c, func(meta keys.SealMeta) (keys.DataKey, error) {
-		return o.vault.keys.CreateDataKey(ctx, o.permit, c, meta)
+		return o.vault.keys.CreateDataKey(ctx, o.Permit, c, meta)
 	})
 }
 
@@ -57,7 +58,7 @@ func (v *Vault) DecryptDataKey(ctx context.Context, call access.Call, blob []byt
 		return DataKey{}, err
 	}
 	key, err := o.decryptDataKey(ctx, blob)
-	return answer(ctx, o, key, err)
+	return trail.Answer(ctx, o.Operation, key, err)
 }
 
 func (o *operation) decryptDataKey(ctx context.Context, blob []byte) (DataKey, error) {
@@ -82,7 +83,7 @@ func (v *Vault) Rekey(ctx context.Context, call access.Call, r RekeyRequest) (Da
 		return DataKey{}, err
 	}
 	key, err := o.rekey(ctx, r)
-	return answer(ctx, o, key, err)
+	return trail.Answer(ctx, o.Operation, key, err)
 }
 
 func (o *operation) rekey(ctx context.Context, r RekeyRequest) (DataKey, error) {
@@ -90,7 +91,7 @@ func (o *operation) rekey(ctx context.Context, r RekeyRequest) (DataKey, error) 
 	if err != nil {
 		return DataKey{}, err
 	}
-	fresh, err := o.permit.Complete(resource("", r.Context, r.Context.Items()))
+	fresh, err := o.Permit.Complete(resource("", r.Context, r.Context.Items()))
 	if err != nil {
 		return DataKey{}, err
 	}
@@ -99,7 +100,7 @@ func (o *operation) rekey(ctx context.Context, r RekeyRequest) (DataKey, error) 
 		return o.vault.keys.Rekey(ctx, old, fresh, r.Context, r.Blob, meta)
 	})
 	if err == nil {
-		o.trail.KeyContext = r.Context.Items()
+		o.Record.KeyContext = r.Context.Items()
 	}
 	return key, err
 }
@@ -111,13 +112,13 @@ func (o *operation) completeForBlob(ctx context.Context, blob []byte) (keys.Cont
 	if err != nil {
 		return keys.Context{}, access.Permit{}, err
 	}
-	c, err := o.vault.keys.Context(ctx, o.environment(), header.KeyID)
+	c, err := o.vault.keys.Context(ctx, o.Environment(), header.KeyID)
 	if err != nil {
 		return keys.Context{}, access.Permit{}, err
 	}
-	o.trail.ObjectID, o.trail.KeyID = header.DataKeyID, string(header.KeyID)
+	o.Record.ObjectID, o.Record.KeyID = header.DataKeyID, string(header.KeyID)
 	err = o.completeWith("", c, c.Items())
-	return c, o.permit, err
+	return c, o.Permit, err
 }
 
 // wrap makes a data key under a KEK that may have to be created, which is why there is an intent. A
@@ -125,13 +126,13 @@ func (o *operation) completeForBlob(ctx context.Context, blob []byte) (keys.Cont
 func (o *operation) wrap(
 	ctx context.Context, c keys.Context, try func(keys.SealMeta) (keys.DataKey, error),
 ) (DataKey, error) {
-	if err := o.intend(ctx); err != nil {
+	if err := o.Intend(ctx); err != nil {
 		return DataKey{}, err
 	}
 	for range sealAttempts {
 		key, err := try(o.sealMeta())
 		if errors.Is(err, keys.ErrConflict) {
-			if err := o.refresh(ctx); err != nil {
+			if err := o.Refresh(ctx); err != nil {
 				return DataKey{}, err
 			}
 			continue
@@ -144,7 +145,7 @@ func (o *operation) wrap(
 		if err != nil {
 			return DataKey{}, err
 		}
-		o.trail.ObjectID, o.trail.KeyID = key.ID, string(header.KeyID)
+		o.Record.ObjectID, o.Record.KeyID = key.ID, string(header.KeyID)
 		return DataKey{ID: key.ID, Key: key.Key, Blob: key.Blob, Context: c}, nil
 	}
 	return DataKey{}, ErrConflict

@@ -5,6 +5,7 @@ import (
 
 	"culvert/internal/access"
 	"culvert/internal/events"
+	"culvert/internal/trail"
 )
 
 // DeleteRequest asks for the end of an object.
@@ -30,5 +31,5 @@ func (v *Vault) Delete(ctx context.Context, call access.Call, r DeleteRequest) (
 		name = found.Name
 		return v.store.Delete(ctx, *found.Header, found.Revision, e)
 	})
-	return committed(ctx, o, name, err)
+	return trail.Committed(ctx, o.Operation, name, err)
 }

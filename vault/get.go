@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"culvert/internal/access"
+	"culvert/internal/trail"
 	"culvert/keys"
 )
 
@@ -21,7 +22,7 @@ func (v *Vault) Get(ctx context.Context, call access.Call, id ObjectID) (Object,
 		return Object{}, err
 	}
 	object, err := o.open(ctx, (*operation).byID, string(id))
-	return answer(ctx, o, object, err)
+	return trail.Answer(ctx, o.Operation, object, err)
 }
 
 // GetByName opens the live object that has exactly this name. [ErrNotFound], also for a name that no
@@ -32,7 +33,7 @@ func (v *Vault) GetByName(ctx context.Context, call access.Call, name string) (O
 		return Object{}, err
 	}
 	object, err := o.open(ctx, (*operation).byName, name)
-	return answer(ctx, o, object, err)
+	return trail.Answer(ctx, o.Operation, object, err)
 }
 
 // Describe is Get without the value, which is not opened. [ErrNotFound].
@@ -46,7 +47,7 @@ func (v *Vault) Describe(ctx context.Context, call access.Call, id ObjectID) (Ob
 	if err == nil {
 		object = found.describe(o.context)
 	}
-	return answer(ctx, o, object, err)
+	return trail.Answer(ctx, o.Operation, object, err)
 }
 
 // finder reads a header and completes the permit with it.
@@ -57,8 +58,8 @@ func (o *operation) byID(ctx context.Context, id string) (Stored, error) {
 	if !ObjectID(id).wellFormed() {
 		return Stored{}, ErrNotFound
 	}
-	o.trail.ObjectID = id
-	found, err := o.vault.store.Header(ctx, o.environment(), ObjectID(id))
+	o.Record.ObjectID = id
+	found, err := o.vault.store.Header(ctx, o.Environment(), ObjectID(id))
 	if err != nil {
 		return Stored{}, err
 	}
@@ -74,8 +75,8 @@ func (o *operation) byName(ctx context.Context, name string) (Stored, error) {
 	if checkName(name) != nil {
 		return Stored{}, ErrNotFound
 	}
-	o.trail.ObjectName = name
-	found, err := o.vault.store.HeaderByName(ctx, o.environment(), name)
+	o.Record.ObjectName = name
+	found, err := o.vault.store.HeaderByName(ctx, o.Environment(), name)
 	if err != nil {
 		return Stored{}, err
 	}
@@ -103,7 +104,7 @@ func (o *operation) open(ctx context.Context, find finder, ref string) (Object, 
 			return Object{}, fmt.Errorf("object %s: %w", found.ID, keys.ErrTampered)
 		}
 		last = found.Revision
-		if err := o.refresh(ctx); err != nil {
+		if err := o.Refresh(ctx); err != nil {
 			return Object{}, err
 		}
 	}
@@ -117,7 +118,7 @@ func (o *operation) openCurrent(ctx context.Context, h *Header) (Object, error) 
 	if err != nil {
 		return Object{}, err
 	}
-	value, err := o.vault.keys.Open(ctx, o.permit, h.KeyID, keys.Sealed{
+	value, err := o.vault.keys.Open(ctx, o.Permit, h.KeyID, keys.Sealed{
 		KeyID:      h.KeyID,
 		WrappedDEK: current.WrappedDEK,
 		Ciphertext: ciphertext,

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"culvert/internal/access"
+	"culvert/internal/trail"
 )
 
 // List returns a page of names in order of creation. A limit above 100 means 100.
@@ -16,7 +17,7 @@ func (v *Vault) List(ctx context.Context, call access.Call, q Query) (Page, erro
 		return Page{}, err
 	}
 	page, err := o.list(ctx, q)
-	return answer(ctx, o, page, err)
+	return trail.Answer(ctx, o.Operation, page, err)
 }
 
 // list needs no completed permit: NamesList is of a whole environment, and there is no role yet that
@@ -34,7 +35,7 @@ func (o *operation) list(ctx context.Context, q Query) (Page, error) {
 	if q.After != "" {
 		until, q.Before = q.Before, ""
 	}
-	page, err := o.vault.store.List(ctx, o.environment(), q)
+	page, err := o.vault.store.List(ctx, o.Environment(), q)
 	if err != nil {
 		return Page{}, err
 	}

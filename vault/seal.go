@@ -23,7 +23,7 @@ const etagLength = 32
 // etag and size. The permit is complete, with h's own context.
 func (o *operation) seal(ctx context.Context, h Header, value secret.Bytes, t events.Type) (Write, error) {
 	current := h.Current()
-	sealed, conditions, err := o.vault.keys.Seal(ctx, o.permit, o.context, binding(&h, current), value, o.sealMeta())
+	sealed, conditions, err := o.vault.keys.Seal(ctx, o.Permit, o.context, binding(&h, current), value, o.sealMeta())
 	if err != nil {
 		return Write{}, err
 	}
@@ -42,12 +42,13 @@ func (o *operation) seal(ctx context.Context, h Header, value secret.Bytes, t ev
 
 // sealMeta names the intent and the actor for the event of a KEK that the seal may create.
 func (o *operation) sealMeta() keys.SealMeta {
-	return keys.SealMeta{Node: o.vault.audit.Node(), Index: o.intent, Actor: o.actor()}
+	node, index := o.Intent()
+	return keys.SealMeta{Node: node, Index: index, Actor: o.Actor()}
 }
 
 // author is who the version being made belongs to.
 func (o *operation) author() Author {
-	a := o.permit.Actor()
+	a := o.Permit.Actor()
 	return Author{ID: a.ID(), Name: a.Name()}
 }
 

@@ -1,85 +1,56 @@
 package vault
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
 	"culvert/internal/access"
-	"culvert/internal/audit"
 	"culvert/internal/events"
 	"culvert/internal/outage"
+	"culvert/internal/trail"
 	"culvert/keys"
 )
 
-// verdict is what an audit record says of how a call ended: the code and status of the answer. The codes
-// are a closed list, so that no error's text ever enters the trail.
-type verdict struct {
-	result audit.Result
-	code   string
-	status int
-}
-
-// judge knows the statuses only to record them: answers are made in server/errors.go, which this list
-// follows.
-func judge(action access.Action, err error) verdict {
+// judge is what an audit record says of how a call ended; it follows server/errors.go.
+func judge(action access.Action, err error) trail.Verdict {
 	if err == nil {
 		if action == access.DataCreate || action == access.DataUpdate {
-			return verdict{audit.Allowed, "", createdStatus}
+			return trail.Allow(createdStatus)
 		}
-		return verdict{audit.Allowed, "", 200}
+		return trail.Allow(200)
 	}
-	// An outage wraps its cause, often a deadline: it is asked for first.
-	if o := outage.Of(err); o != nil {
-		return verdict{audit.Failed, outageCode(o), 503}
+	if outage.Of(err) != nil { // first: an outage wraps its cause
+		return trail.Known(err)
 	}
 	var invalid *InvalidError
 	if errors.As(err, &invalid) {
-		return verdict{audit.Failed, "invalid_value", 422}
+		return trail.Fail("invalid_value", 422)
 	}
 	for _, known := range []struct {
 		err error
-		verdict
+		trail.Verdict
 	}{
-		{access.ErrDenied, verdict{audit.Denied, "forbidden", 403}},
-		{access.ErrUnauthenticated, verdict{audit.Denied, "unauthorized", 401}},
-		{ErrNotFound, verdict{audit.Failed, "entity_not_found", 404}},
-		{ErrExists, verdict{audit.Failed, "item_already_exists", 409}},
-		{ErrVersion, verdict{audit.Failed, "version_conflict", 409}},
-		{ErrConflict, verdict{audit.Failed, "concurrent_request", 503}},
-		{ErrIdempotency, verdict{audit.Failed, "idempotency_error", 409}},
-		{ErrUnknownCursor, verdict{audit.Failed, "invalid_cursor", 400}},
-		{ErrSearchUnavailable, verdict{audit.Failed, "search_unavailable", 422}},
-		{keys.ErrTampered, verdict{audit.Failed, "integrity_failure", 500}},
-		{keys.ErrShredded, verdict{audit.Failed, "key_shredded", 403}},
-		{keys.ErrShredding, verdict{audit.Failed, "shred_in_progress", 409}},
-		{keys.ErrRefused, verdict{audit.Failed, "root_key_refused", 403}},
-		{keys.ErrCreateRate, verdict{audit.Failed, "rate_limit_exceeded", 429}},
-		{keys.ErrNotOurs, verdict{audit.Failed, "invalid_encrypted_keys", 400}},
-		{context.Canceled, verdict{audit.Failed, "client_closed_request", 499}},
-		{context.DeadlineExceeded, verdict{audit.Failed, "timeout", 503}},
+		{ErrNotFound, trail.Fail("entity_not_found", 404)},
+		{ErrExists, trail.Fail("item_already_exists", 409)},
+		{ErrVersion, trail.Fail("version_conflict", 409)},
+		{ErrConflict, trail.Fail("concurrent_request", 503)},
+		{ErrIdempotency, trail.Fail("idempotency_error", 409)},
+		{ErrUnknownCursor, trail.Fail("invalid_cursor", 400)},
+		{ErrSearchUnavailable, trail.Fail("search_unavailable", 422)},
+		{keys.ErrTampered, trail.Fail("integrity_failure", 500)},
+		{keys.ErrShredded, trail.Fail("key_shredded", 403)},
+		{keys.ErrShredding, trail.Fail("shred_in_progress", 409)},
+		{keys.ErrRefused, trail.Fail("root_key_refused", 403)},
+		{keys.ErrCreateRate, trail.Fail("rate_limit_exceeded", 429)},
+		{keys.ErrNotOurs, trail.Fail("invalid_encrypted_keys", 400)},
 	} {
 		if errors.Is(err, known.err) {
-			return known.verdict
+			return known.Verdict
 		}
 	}
-	return verdict{audit.Failed, "internal_error", 500}
-}
-
-func outageCode(o *outage.Error) string {
-	switch {
-	case o.Kind == outage.Unknown:
-		return "outcome_unknown"
-	case o.Kind == outage.Full:
-		return "storage_full"
-	case o.Dependency == outage.RootKey:
-		return "root_key_unavailable"
-	case o.Dependency == outage.Audit:
-		return "audit_unavailable"
-	}
-	return "storage_unavailable"
+	return trail.Known(err)
 }
 
 // changed is the data object of vault.data.created, updated and deleted (contract section 3). A
@@ -94,16 +65,11 @@ type changed struct {
 // event is what the store commits together with a change; it names the intent. An empty key context is
 // "{}" on the wire, so the map of a created or updated event is never nil.
 func (o *operation) event(t events.Type, data changed, at time.Time) (events.Event, error) {
-	data.Actor = o.actor()
+	data.Actor = o.Actor()
 	encoded, err := json.Marshal(data)
 	if err != nil {
 		return events.Event{}, fmt.Errorf("encode event: %w", err)
 	}
-	return events.Event{
-		Type:  t,
-		Data:  encoded,
-		At:    at.Truncate(time.Millisecond),
-		Node:  o.vault.audit.Node(),
-		Index: o.intent,
-	}, nil
+	node, index := o.Intent()
+	return events.Event{Type: t, Data: encoded, At: at.Truncate(time.Millisecond), Node: node, Index: index}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"culvert/internal/access"
 	"culvert/internal/events"
 	"culvert/internal/secret"
+	"culvert/internal/trail"
 	"culvert/keys"
 )
 
@@ -35,7 +36,7 @@ func (v *Vault) Update(ctx context.Context, call access.Call, r UpdateRequest) (
 		return Object{}, err
 	}
 	object, err := o.update(ctx, r)
-	return committed(ctx, o, object, err)
+	return trail.Committed(ctx, o.Operation, object, err)
 }
 
 func (o *operation) update(ctx context.Context, r UpdateRequest) (Object, error) {
@@ -58,7 +59,7 @@ func (o *operation) update(ctx context.Context, r UpdateRequest) (Object, error)
 		if err := o.vault.store.Update(ctx, w, found.Revision, pruneTo); err != nil {
 			return err
 		}
-		o.trail.VersionID = string(w.Header.Current().ID)
+		o.Record.VersionID = string(w.Header.Current().ID)
 		object = w.Header.describe(o.context)
 		return nil
 	})
@@ -85,7 +86,7 @@ func (o *operation) changeOnce(
 	unlock, waited := o.vault.locks.lock(ctx, id)
 	defer unlock()
 	if waited || again {
-		if err := o.refresh(ctx); err != nil {
+		if err := o.Refresh(ctx); err != nil {
 			return err
 		}
 	}
@@ -98,7 +99,7 @@ func (o *operation) changeOnce(
 	if ifVersion != nil && *ifVersion != found.Current().ID {
 		return ErrVersion
 	}
-	if err := o.intend(ctx); err != nil {
+	if err := o.Intend(ctx); err != nil {
 		return err
 	}
 	return try(found)
@@ -135,7 +136,7 @@ func (o *operation) nextHeader(h *Header) (next Header, pruneTo uint64) {
 // the pointer of the context was tampered with. A header has one key id for all versions, so nothing
 // is written. Opening nothing under the object's own KEK tells which it is.
 func (o *operation) lostKEK(ctx context.Context, id keys.ID) error {
-	_, err := o.vault.keys.Open(ctx, o.permit, id, keys.Sealed{KeyID: id}, keys.ObjectBinding{})
+	_, err := o.vault.keys.Open(ctx, o.Permit, id, keys.Sealed{KeyID: id}, keys.ObjectBinding{})
 	if err == nil || errors.Is(err, access.ErrDenied) {
 		return keys.ErrTampered
 	}

@@ -6,6 +6,7 @@ import (
 	"culvert/internal/access"
 	"culvert/internal/audit"
 	"culvert/internal/id"
+	"culvert/internal/trail"
 	"culvert/keys"
 )
 
@@ -19,8 +20,7 @@ type Vault struct {
 	store        Store
 	keys         *keys.Keys
 	environments *keys.Environments
-	gate         *access.Gate
-	audit        *audit.Log
+	guard        *trail.Guard
 	ids          *id.Clock
 	limits       Limits
 	locks        *stripes
@@ -52,8 +52,7 @@ func New(c Config) (*Vault, error) {
 		store:        c.Store,
 		keys:         c.Keys,
 		environments: c.Environments,
-		gate:         c.Gate,
-		audit:        c.Audit,
+		guard:        &trail.Guard{Gate: c.Gate, Audit: c.Audit, Fence: c.Store.Fence, Verdict: judge},
 		ids:          c.IDs,
 		limits:       limits,
 		locks:        newStripes(),

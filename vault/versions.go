@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"culvert/internal/access"
+	"culvert/internal/trail"
 )
 
 // Versions lists the kept versions of an object, oldest first; exactly one is current. [ErrNotFound].
@@ -17,7 +18,7 @@ func (v *Vault) Versions(ctx context.Context, call access.Call, id ObjectID) ([]
 	if err == nil {
 		versions = found.versions()
 	}
-	return answer(ctx, o, versions, err)
+	return trail.Answer(ctx, o.Operation, versions, err)
 }
 
 // versions turns the header's order around, which is newest first.

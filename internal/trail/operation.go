@@ -20,14 +20,6 @@ type Guard struct {
 	Verdict func(access.Action, error) Verdict
 }
 
-// Verdict is the result of a call and the code and status of its answer. Codes are a closed list, so
-// that no error's text ever enters the trail; the code of a success is "".
-type Verdict struct {
-	Result audit.Result
-	Code   string
-	Status int
-}
-
 // Operation is one call on its way through a use case: the permit it was given, and what its audit
 // records will say, filled in as facts are checked. It belongs to the call's goroutine.
 type Operation struct {

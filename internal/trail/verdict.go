@@ -1,0 +1,66 @@
+package trail
+
+import (
+	"context"
+	"errors"
+
+	"culvert/internal/access"
+	"culvert/internal/audit"
+	"culvert/internal/outage"
+)
+
+// Verdict is the result of a call and the code and status of its answer. Codes are a closed list, so
+// that no error's text ever enters the trail; the code of a success is "".
+type Verdict struct {
+	Result audit.Result
+	Code   string
+	Status int
+}
+
+// Allow is the verdict of a success.
+func Allow(status int) Verdict { return Verdict{Result: audit.Allowed, Status: status} }
+
+// Deny is the verdict of a call whose actor may not do what it asked.
+func Deny(code string, status int) Verdict {
+	return Verdict{Result: audit.Denied, Code: code, Status: status}
+}
+
+// Fail is the verdict of a call that came to nothing for another reason.
+func Fail(code string, status int) Verdict {
+	return Verdict{Result: audit.Failed, Code: code, Status: status}
+}
+
+// Known judges the errors that every use case may end with: denials, outages, and a caller who left.
+// What it does not know is an internal error. Statuses are known here only to be recorded: answers are
+// made in server/errors.go, which this list follows.
+func Known(err error) Verdict {
+	// An outage wraps its cause, often a deadline: it is asked for first.
+	if o := outage.Of(err); o != nil {
+		return Fail(outageCode(o), 503)
+	}
+	switch {
+	case errors.Is(err, access.ErrDenied):
+		return Deny("forbidden", 403)
+	case errors.Is(err, access.ErrUnauthenticated):
+		return Deny("unauthorized", 401)
+	case errors.Is(err, context.Canceled):
+		return Fail("client_closed_request", 499)
+	case errors.Is(err, context.DeadlineExceeded):
+		return Fail("timeout", 503)
+	}
+	return Fail("internal_error", 500)
+}
+
+func outageCode(o *outage.Error) string {
+	switch {
+	case o.Kind == outage.Unknown:
+		return "outcome_unknown"
+	case o.Kind == outage.Full:
+		return "storage_full"
+	case o.Dependency == outage.RootKey:
+		return "root_key_unavailable"
+	case o.Dependency == outage.Audit:
+		return "audit_unavailable"
+	}
+	return "storage_unavailable"
+}
