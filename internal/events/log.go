@@ -56,8 +56,7 @@ func (l *Log) List(ctx context.Context, call access.Call, q Query) (Page, error)
 	record := audit.For(call, access.EventsList)
 	record.Phase = audit.Access
 	record.Result, record.Status, record.Code = outcome(err)
-	// The client may have gone; its call is recorded all the same.
-	if _, auditErr := l.audit.Append(context.WithoutCancel(ctx), record); auditErr != nil {
+	if _, auditErr := l.audit.Append(ctx, record); auditErr != nil {
 		return Page{}, fmt.Errorf("record call: %w", auditErr)
 	}
 	if err != nil {
@@ -114,26 +113,32 @@ func (q Query) checked() (Query, error) {
 	return q, nil
 }
 
-// outcome is what the audit record says of an error.
+// outcome is what the audit record says of an error: the status and code of the answer, which
+// server/errors.go makes. No error's text enters the trail.
 func outcome(err error) (audit.Result, int, string) {
 	var invalid *InvalidError
 	switch {
 	case err == nil:
 		return audit.Allowed, 200, ""
+	case outage.Of(err) != nil: // first, because it wraps its cause, often a deadline
+		return audit.Failed, 503, outage.Of(err).Code()
+	case errors.As(err, &invalid):
+		if invalid.Malformed {
+			return audit.Failed, 400, "invalid_query"
+		}
+		return audit.Failed, 422, invalid.Code
 	case errors.Is(err, access.ErrDenied):
 		return audit.Denied, 403, "forbidden"
 	case errors.Is(err, access.ErrUnauthenticated):
 		return audit.Denied, 401, "unauthorized"
+	case errors.Is(err, ErrUnknownCursor):
+		return audit.Failed, 400, "invalid_cursor"
 	case errors.Is(err, ErrTampered):
 		return audit.Failed, 500, "integrity_failure"
-	case errors.Is(err, ErrUnknownCursor):
-		return audit.Failed, 400, "unknown_cursor"
-	case errors.As(err, &invalid) && invalid.Malformed:
-		return audit.Failed, 400, "invalid_request_parameters"
-	case invalid != nil:
-		return audit.Failed, 422, "invalid_request_parameters"
-	case outage.Of(err) != nil:
-		return audit.Failed, 503, outage.Of(err).Dependency + "_unavailable"
+	case errors.Is(err, context.Canceled):
+		return audit.Failed, 499, "client_closed_request"
+	case errors.Is(err, context.DeadlineExceeded):
+		return audit.Failed, 503, "timeout"
 	}
 	return audit.Failed, 500, "internal_error"
 }

@@ -53,6 +53,19 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Cause }
 
+// Code is the machine-readable error code, in answers and audit records alike.
+func (e *Error) Code() string {
+	switch {
+	case e.Kind == Unknown:
+		return "outcome_unknown"
+	case e.Kind == Full:
+		return "storage_full"
+	case e.Dependency == Etcd:
+		return "storage_unavailable"
+	}
+	return e.Dependency + "_unavailable"
+}
+
 // Of finds the outage in an error chain, or nil.
 func Of(err error) *Error {
 	var o *Error

@@ -24,6 +24,20 @@ func TestErrorNamesTheDependency(t *testing.T) {
 	}
 }
 
+func TestCode(t *testing.T) {
+	for want, e := range map[string]*outage.Error{
+		"storage_unavailable":  {Dependency: outage.Etcd},
+		"storage_full":         {Dependency: outage.Etcd, Kind: outage.Full},
+		"outcome_unknown":      {Dependency: outage.Etcd, Kind: outage.Unknown},
+		"root_key_unavailable": {Dependency: outage.RootKey},
+		"audit_unavailable":    {Dependency: outage.Audit},
+	} {
+		if got := e.Code(); got != want {
+			t.Errorf("%+v: got %q, want %q", e, got, want)
+		}
+	}
+}
+
 func TestOf(t *testing.T) {
 	cause := errors.New("connection refused")
 	o := &outage.Error{Dependency: outage.Etcd, Cause: cause}
