@@ -58,6 +58,11 @@ func golden() []audit.Record {
 			r.ObjectName = "a\nb\"c\\d\x00é\u2028\U0001f512<&>\xff"
 			r.KeyContext = map[string]string{"z": "1", "a": "\n", "B": "", "": "empty"}
 		}),
+		with(func(r *audit.Record) {
+			r.Action, r.Phase, r.Result, r.Status = access.TokenVend, audit.Access, audit.Allowed, 200
+			r.Provider, r.IntegrationID, r.AccountID = "github", "data_integration_1", "data_installation_1"
+			r.GrantID, r.FlowID, r.UserID, r.OrganizationID = "g", "f", "user_1", "org_1"
+		}),
 	}
 }
 
@@ -98,7 +103,8 @@ func TestAllowlist(t *testing.T) {
 	want := []string{
 		"v", "index", "time", "node", "environment_id", "request_id", "actor_id", "actor_name", "actor_source",
 		"action", "phase", "intent", "result", "code", "status", "object_id", "object_name", "version_id",
-		"key_id", "key_context", "provider", "integration_id", "account_id", "grant_id", "flow_id", "user_id", "organization_id", "revision", "route", "cut",
+		"key_id", "key_context", "provider", "integration_id", "account_id", "grant_id", "flow_id", "user_id",
+		"organization_id", "revision", "route", "cut",
 	}
 	full := audit.Record{
 		V: audit.Version, Index: 7, Time: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC), Node: "n", EnvironmentID: "e",

@@ -22,11 +22,11 @@ import (
 // between stands between the use case and the real store: it notes what was asked, and can fail.
 type between struct {
 	events.Store
-	calls  []string
-	query  events.Query
-	env    access.EnvironmentID
-	fence  error
-	page   error
+	calls []string
+	query events.Query
+	env   access.EnvironmentID
+	fence error
+	page  error
 	// revoke makes the API key's record say so from the fence on.
 	revoke bool
 }
