@@ -9,9 +9,12 @@ import (
 	"strings"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 
 	"culvert/internal/outage"
 )
@@ -100,6 +103,12 @@ func dial(cfg Config) (*clientv3.Client, error) {
 		DialKeepAliveTime:    5 * time.Second,
 		DialKeepAliveTimeout: 2 * time.Second,
 		PermitWithoutStream:  true,
+		// gRPC by itself waits up to two minutes between attempts, and so would we after an etcd that
+		// was down for a while.
+		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
+			MinConnectTimeout: 3 * time.Second,
+		})},
 		// Room for a page of records and for a 1 MiB value in each direction.
 		MaxCallSendMsgSize: 4 << 20,
 		MaxCallRecvMsgSize: 64 << 20,
@@ -109,6 +118,29 @@ func dial(cfg Config) (*clientv3.Client, error) {
 		return nil, fmt.Errorf("etcd client: %w", err)
 	}
 	return kv, nil
+}
+
+// head is etcd's newest revision, linearizably: no older than anything acknowledged before the call. A
+// count of a key that never exists costs a ReadIndex and nothing else.
+func (c *Client) head(ctx context.Context) (*etcdserverpb.ResponseHeader, error) {
+	if revision, ok := c.localRevision(); ok {
+		return &etcdserverpb.ResponseHeader{ClusterId: uint64(c.embedded.Server.Cluster().ID()), Revision: revision}, nil
+	}
+	resp, err := c.kv.Get(ctx, c.abs(keyFence), clientv3.WithCountOnly())
+	if err != nil {
+		return nil, err
+	}
+	return resp.Header, nil
+}
+
+// localRevision is the newest revision of an embedded etcd. It has one member, this one, and a write is
+// acknowledged after it was applied here: so what is applied here is all that anyone was told of, and
+// there is nobody to agree with. It reads one number under a shared lock.
+func (c *Client) localRevision() (int64, bool) {
+	if c.embedded == nil {
+		return 0, false
+	}
+	return c.embedded.Server.KV().Rev(), true
 }
 
 // abs turns a relative key into etcd's.
