@@ -116,7 +116,7 @@ func testEnvironments(t *testing.T, open opener) {
 	key := etcd.KeyEnv(p.env)
 	genuine := p.rawGet(t, key)
 	for i := 0; i < len(genuine); i += 1 + len(genuine)/64 {
-		for _, flip := range []byte{0x01, 0x80, ^genuine[i]} {
+		for _, flip := range []byte{0x01, 0x80, 0xff} {
 			edited := bytes.Clone(genuine)
 			edited[i] ^= flip
 			p.rawPut(t, key, edited)
