@@ -36,7 +36,7 @@ func Fail(code string, status int) Verdict {
 func Known(err error) Verdict {
 	// An outage wraps its cause, often a deadline: it is asked for first.
 	if o := outage.Of(err); o != nil {
-		return Fail(outageCode(o), 503)
+		return Fail(o.Code(), 503)
 	}
 	switch {
 	case errors.Is(err, access.ErrDenied):
@@ -49,18 +49,4 @@ func Known(err error) Verdict {
 		return Fail("timeout", 503)
 	}
 	return Fail("internal_error", 500)
-}
-
-func outageCode(o *outage.Error) string {
-	switch {
-	case o.Kind == outage.Unknown:
-		return "outcome_unknown"
-	case o.Kind == outage.Full:
-		return "storage_full"
-	case o.Dependency == outage.RootKey:
-		return "root_key_unavailable"
-	case o.Dependency == outage.Audit:
-		return "audit_unavailable"
-	}
-	return "storage_unavailable"
 }
