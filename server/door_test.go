@@ -133,9 +133,13 @@ func (d *door) try(ctx context.Context, q request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	// Opaque goes onto the wire as it is: net/url would tidy up what the test wants to send.
+	// Opaque goes onto the wire as it is: net/url would tidy up what the test wants to send. Only a path
+	// that begins with two slashes has to take the absolute form.
 	path, query, _ := strings.Cut(q.path, "?")
-	r.URL.Opaque, r.URL.RawQuery = "//"+d.addr+path, query
+	if strings.HasPrefix(path, "//") {
+		path = "//" + d.addr + path
+	}
+	r.URL.Opaque, r.URL.RawQuery = path, query
 	r.Header["Authorization"] = []string{"Bearer " + d.key()}
 	if q.body != "" {
 		r.Header["Content-Type"] = []string{"application/json"}

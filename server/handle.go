@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -94,9 +93,6 @@ func (x *exchange) end() {
 			err = x.recordRefusal(err)
 		}
 		x.finish(err)
-	}
-	if x.status == 0 {
-		x.finish(internalError(errors.New("no answer")))
 	}
 	x.route.requests.count(x.method(), x.status)
 	x.logAccess()

@@ -277,6 +277,9 @@ func TestBodyLimit(t *testing.T) {
 			t.Errorf("%d bytes in chunks: status %d, want %d", size, got.status, status)
 		}
 	}
+	// What is announced as too much is not waited for.
+	d.raw(t, fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n", kv, d.key(), limit+1)).
+		mustRefuse(t, 413, "body_too_large")
 	d.alive(t)
 }
 

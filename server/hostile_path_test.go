@@ -90,7 +90,7 @@ func oddNames() []string {
 	return []string{
 		"a/b", "a%2Fb", "a/b/", "/a/b", "//", "a b", "a+b", "a%20b", " lead", "trail ", "trail.", ".lead", "...",
 		"%2e%2e", "%", "name", "Name", "NAME", "ſame", "same", "kv", "metadata", "x/metadata", "x/versions",
-		"é", "e\u0301", "Å", "\u212b", "zero\u200bwidth", "zerowidth", "\ufeffbom", "\ufffd", "\uffff", "𝄞",
+		"é", "é/b", "\"a/b\"", "e\u0301", "Å", "\u212b", "zero\u200bwidth", "zerowidth", "\ufeffbom", "\ufffd", "\uffff", "𝄞",
 		"/vault/meta", "dek/", "culvert/1/object", "acme", "acme2", "acme/", "acme\u00a0", "__proto__", "*", "?a=b", "#frag",
 		"a;b", "a:b", "a@b", "a&b=c", "\"quoted\"", "<script>", "back\\slash", "[]", "{}", "|", "^", "`", "~", "'",
 		strings.Repeat("l", vault.MaxName), strings.Repeat("é", vault.MaxName),
