@@ -23,6 +23,7 @@ import (
 // disk can stall for two seconds (measured), and the rest finds out what became of it.
 const (
 	readTimeout    = 5 * time.Second
+	readAttempt    = 1500 * time.Millisecond
 	writeTimeout   = 3500 * time.Millisecond
 	resolveTimeout = 1500 * time.Millisecond
 	resolveAttempt = 400 * time.Millisecond
@@ -126,7 +127,7 @@ func (c *Client) head(ctx context.Context) (*etcdserverpb.ResponseHeader, error)
 	if revision, ok := c.localRevision(); ok {
 		return &etcdserverpb.ResponseHeader{ClusterId: uint64(c.embedded.Server.Cluster().ID()), Revision: revision}, nil
 	}
-	resp, err := c.kv.Get(ctx, c.abs(keyFence), clientv3.WithCountOnly())
+	resp, err := c.get(ctx, c.abs(keyFence), clientv3.WithCountOnly())
 	if err != nil {
 		return nil, err
 	}
@@ -151,6 +152,21 @@ func (c *Client) rel(key []byte) string { return string(key[len(c.root):]) }
 
 // end is the key behind the last one with this relative prefix.
 func (c *Client) end(prefix string) string { return clientv3.GetPrefixRangeEnd(c.root + prefix) }
+
+// get reads little from etcd, linearizably unless the options name a revision. It tries again while the
+// context lasts, because the next attempt goes to another member: a third of all reads would otherwise
+// wait in vain for one of three that was stopped, until its connection is given up.
+func (c *Client) get(ctx context.Context, key string, options ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	for {
+		attempt, cancel := bounded(ctx, readAttempt)
+		resp, err := c.kv.Get(attempt, key, options...)
+		again := err != nil && attempt.Err() != nil && ctx.Err() == nil
+		cancel()
+		if !again {
+			return resp, err
+		}
+	}
+}
 
 // down makes an outage of an etcd error.
 func down(err error) error {

@@ -77,7 +77,7 @@ func (s *Store) HeaderByName(ctx context.Context, env access.EnvironmentID, name
 }
 
 func (s *Store) headerByNameAtOnce(ctx context.Context, env access.EnvironmentID, key, name string) (vault.Stored, error) {
-	resp, err := s.client.kv.Get(ctx, s.client.abs(key))
+	resp, err := s.client.get(ctx, s.client.abs(key))
 	if err != nil {
 		return vault.Stored{}, down(err)
 	}
@@ -89,7 +89,7 @@ func (s *Store) headerByNameAtOnce(ctx context.Context, env access.EnvironmentID
 		return vault.Stored{}, err
 	}
 	object := keyObject(env, index.ID)
-	at, err := s.client.kv.Get(ctx, s.client.abs(object), clientv3.WithRev(resp.Header.Revision))
+	at, err := s.client.get(ctx, s.client.abs(object), clientv3.WithRev(resp.Header.Revision))
 	if err != nil {
 		return vault.Stored{}, down(err)
 	}

@@ -180,7 +180,7 @@ func (s *Store) lookup(ctx context.Context, key string) (*item, error) {
 func (s *Store) fetch(ctx context.Context, key string) (*item, error) {
 	ctx, cancel := bounded(ctx, readTimeout)
 	defer cancel()
-	resp, err := s.client.kv.Get(ctx, s.client.abs(key))
+	resp, err := s.client.get(ctx, s.client.abs(key))
 	if err != nil {
 		return nil, down(err)
 	}
@@ -200,7 +200,7 @@ func (s *Store) load(ctx context.Context) (int64, error) {
 			options = append(options, clientv3.WithRev(revision))
 		}
 		ctx, cancel := bounded(ctx, readTimeout)
-		resp, err := s.client.kv.Get(ctx, s.client.abs(kind+"/"), options...)
+		resp, err := s.client.get(ctx, s.client.abs(kind+"/"), options...)
 		cancel()
 		if err != nil {
 			return 0, err

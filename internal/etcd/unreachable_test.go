@@ -143,7 +143,7 @@ func TestUnreachable(t *testing.T) {
 	p := newPlace(t, etcdtest.MustOpen(t, etcd.Config{Endpoints: []string{endpoint}}))
 	witness := p.mustStore(t)
 	c := p.mustKEK(t, witness, nil)
-	t.Run("", func(t *testing.T) { // returns when both are over, before the witness is closed
+	t.Run("faults", func(t *testing.T) { // returns when both are over, before the witness is closed
 		for name, fault := range map[string]func(*etcdtest.Proxy){
 			"cut": (*etcdtest.Proxy).Cut, "stalled": (*etcdtest.Proxy).Stall,
 		} {
