@@ -1,7 +1,9 @@
 package connectors
 
 import (
+	"net"
 	"net/url"
+	"strings"
 	"time"
 
 	"culvert/internal/secret"
@@ -36,12 +38,17 @@ type Connector struct {
 	Type    string
 	DocsURL string
 
+	// Both are empty for a custom provider without OAuth.
 	AuthorizationURL, TokenURL string
-	// RefreshURL is empty where refreshes go to TokenURL. RevocationURL is empty where there is none.
-	RefreshURL, RevocationURL string
+	// RefreshURL is empty where refreshes go to TokenURL.
+	RefreshURL string
+	// RevocationURL takes requests of RFC 7009; empty where the provider has no such endpoint, also if it
+	// has another call for the purpose.
+	RevocationURL string
 	// Issuer is what the callback's iss must be (RFC 9207); empty where the provider sends none.
 	Issuer string
-	// IdentityURL answers who a token belongs to; empty where the provider has no such call.
+	// IdentityURL answers a GET with an access token as bearer: who it belongs to, as JSON. Empty where
+	// the provider has no such call.
 	IdentityURL string
 
 	ClientAuth ClientAuth
@@ -51,6 +58,8 @@ type Connector struct {
 	// ScopeSeparator joins scopes in an authorization request; replies are split at spaces and commas.
 	ScopeSeparator string
 	DefaultScopes  []string
+	// ScopeRules are how the scopes of a reply differ from those of the request.
+	ScopeRules ScopeRules
 	// AuthorizeParams are added to every authorization request.
 	AuthorizeParams map[string]string
 	// NoSecret is a provider that takes clients without a secret; NoScopes one that ignores scopes.
@@ -58,6 +67,9 @@ type Connector struct {
 
 	// Lifetime is that of an access token whose reply does not say; 0: it does not end.
 	Lifetime time.Duration
+	// ZeroNeverEnds is a provider whose expires_in of 0 means that the token does not end. Anywhere else
+	// such a token has ended already.
+	ZeroNeverEnds bool
 	// KillsPreviousAccessToken is a provider whose refresh ends the old access token at once: its
 	// margin is small, and callers wait for the refresh instead of getting a dying token.
 	KillsPreviousAccessToken bool
@@ -65,12 +77,14 @@ type Connector struct {
 	ReuseKillsFamily bool
 	// OneGrantPerAccount is a provider that knows one grant per app and account.
 	OneGrantPerAccount bool
-	// DeadGrantCodes are its own names for invalid_grant; DeadClientCodes those for invalid_client.
-	DeadGrantCodes, DeadClientCodes []string
+	// DeadGrantCodes are its own names for invalid_grant; DeadClientCodes those for invalid_client;
+	// TransientCodes those for temporarily_unavailable.
+	DeadGrantCodes, DeadClientCodes, TransientCodes []string
 
 	// Reply reads a token reply that no RFC describes; nil for all others. It stands in a file of the
-	// provider's own, with its documentation linked on top.
-	Reply func(status int, body []byte) (Tokens, error)
+	// provider's own, with its documentation linked on top. Its errors are those that the methods of
+	// [Reply] make.
+	Reply func(Reply) (Tokens, error)
 	// Preview marks data whose URLs nobody has verified.
 	Preview bool
 }
@@ -86,18 +100,33 @@ func (c *Connector) RefreshEndpoint() string {
 	return c.TokenURL
 }
 
-// Origin is scheme, host and port of a URL (RFC 6454), or "" if it has none.
+// Origin is scheme, host and port of a URL (RFC 6454 section 4: lower case, without the scheme's own
+// port), or "" if it has none. Two spellings of one origin are equal, so that a harmless edit of a URL
+// does not look like a changed endpoint.
 func Origin(raw string) string {
 	u, err := url.Parse(raw)
-	if err != nil || u.Scheme == "" || u.Host == "" {
+	if err != nil || u.Scheme == "" || u.Hostname() == "" {
 		return ""
 	}
-	return u.Scheme + "://" + u.Host
+	host := strings.ToLower(u.Hostname())
+	port := u.Port()
+	if u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {
+		port = ""
+	}
+	switch {
+	case port != "":
+		host = net.JoinHostPort(host, port)
+	case strings.Contains(host, ":"):
+		host = "[" + host + "]"
+	}
+	return u.Scheme + "://" + host
 }
 
 // Credentials are a client's at a provider.
 type Credentials struct {
-	ID     string
+	ID string
+	// Secret is empty for a public client, which is then identified by its id alone, whatever the
+	// connector's ClientAuth.
 	Secret secret.Bytes
 }
 
@@ -109,53 +138,11 @@ type Tokens struct {
 	// RefreshExpiresAt is zero where the provider does not say.
 	RefreshExpiresAt time.Time
 	// Scopes are what was granted; nil where the reply did not say, which means what was asked for
-	// (RFC 6749 section 5.1).
+	// (RFC 6749 section 5.1) or, after a refresh, what was granted before (section 6).
 	Scopes []string
-	// Named are further access tokens of the same reply, by their provider's name (Slack: "bot", "user").
+	// Named are access tokens of the same reply by their provider's name (Slack: "bot", "user"); Access
+	// is one of them. A refresh renews one: names that its reply lacks keep the token they had.
 	Named map[string]secret.Bytes
+	// NamedRefresh are the refresh tokens of Named, where each has its own. They are never vended.
+	NamedRefresh map[string]secret.Bytes
 }
-
-// Class tells what may be concluded from a failed call.
-type Class int
-
-// The classes of practice: what a broker may do next depends on nothing else.
-const (
-	// Transient: the provider is down or busy; nothing happened. Retry later.
-	Transient Class = iota + 1
-	// Ambiguous: the request was sent and no readable answer came; it may have taken effect.
-	Ambiguous
-	// DeadGrant: the provider says that this code or refresh token is no longer good.
-	DeadGrant
-	// ClientRejected: the provider refuses the client itself. No account is to blame.
-	ClientRejected
-	// Refused: any other definite refusal, such as a wrong parameter.
-	Refused
-	// Blocked: our own rules forbid the address; nothing was sent.
-	Blocked
-)
-
-// Error is a failed call to a provider. It never holds a body, a token or a URL with a query.
-type Error struct {
-	Class Class
-	// Code is the provider's error code if it is made of [a-z0-9_.-] and short, else "".
-	Code string
-	// Status is the HTTP status, 0 without an answer.
-	Status int
-	// RetryAfter is the provider's wish, 0 without one.
-	RetryAfter time.Duration
-	// Cause is for the log; it holds no part of the request or the reply.
-	Cause error
-}
-
-func (e *Error) Error() string {
-	text := "connectors: provider call failed"
-	if e.Code != "" {
-		text += ": " + e.Code
-	}
-	if e.Cause != nil {
-		text += ": " + e.Cause.Error()
-	}
-	return text
-}
-
-func (e *Error) Unwrap() error { return e.Cause }

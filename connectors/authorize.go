@@ -1,0 +1,90 @@
+package connectors
+
+import (
+	"errors"
+	"net/url"
+	"strings"
+)
+
+// AuthorizationRequest is what one trip of a browser to the provider adds to the connector.
+type AuthorizationRequest struct {
+	ClientID, RedirectURI, State string
+	// Challenge is the S256 challenge of [GenerateVerifier]; it is sent if the connector takes PKCE.
+	Challenge string
+	// Scopes are asked for as they are. None sends no scope parameter: a caller that wants the provider's
+	// defaults passes the connector's DefaultScopes, so that it knows what was asked for.
+	Scopes []string
+}
+
+// AuthorizationURL is where the browser goes (RFC 6749 section 4.1.1, RFC 7636 section 4.3). Parameters
+// that the provider's own URL has are kept, except for those of ours, of which each is there once.
+//
+// The address is the browser's to resolve, so only the URL's form is checked: https, or http on
+// loopback where egress allows that. An error is an [Error] of class Blocked or Refused.
+func (c *Client) AuthorizationURL(conn *Connector, r AuthorizationRequest) (string, error) {
+	if conn.AuthorizationURL == "" {
+		return "", refusal("the provider has no authorization endpoint")
+	}
+	if conn.PKCE && r.Challenge == "" {
+		return "", refusal("a challenge is required")
+	}
+	u, err := c.egress.check(conn.AuthorizationURL, false)
+	if err != nil {
+		return "", blocked(err)
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return "", refusal("the authorization URL has a malformed query")
+	}
+	for name, value := range conn.AuthorizeParams {
+		query.Set(name, value)
+	}
+	query.Set("response_type", "code")
+	query.Set("client_id", r.ClientID)
+	query.Set("redirect_uri", r.RedirectURI)
+	query.Set("state", r.State)
+	if conn.PKCE {
+		query.Set("code_challenge", r.Challenge)
+		query.Set("code_challenge_method", "S256")
+	}
+	conn.setScopes(query, r.Scopes)
+	// A space is %20 to everybody, "+" only to those who decode forms. A "+" of a value is %2B already.
+	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20")
+	return u.String(), nil
+}
+
+// setScopes puts each scope into the parameter that takes it.
+func (c *Connector) setScopes(query url.Values, scopes []string) {
+	if c.NoScopes {
+		return
+	}
+	lists := map[string][]string{}
+	for _, scope := range scopes {
+		param := "scope"
+		for prefix, other := range c.ScopeRules.Params {
+			if rest, ok := strings.CutPrefix(scope, prefix); ok {
+				param, scope = other, rest
+				break
+			}
+		}
+		lists[param] = append(lists[param], scope)
+	}
+	for param, list := range lists {
+		query.Set(param, strings.Join(list, c.ScopeSeparator))
+	}
+}
+
+// ownParam tells the authorization parameters that are ours to set: a connector's own may not be among
+// them. request and request_uri would replace all of ours (RFC 9101 section 4).
+func ownParam(name string) bool {
+	switch name {
+	case "response_type", "client_id", "redirect_uri", "state", "scope",
+		"code_challenge", "code_challenge_method", "request", "request_uri":
+		return true
+	}
+	return false
+}
+
+func refusal(cause string) error { return &Error{Class: Refused, Cause: errors.New(cause)} }
+
+func blocked(cause error) error { return &Error{Class: Blocked, Cause: cause} }

@@ -1,0 +1,98 @@
+package catalog
+
+// https://docs.slack.dev/authentication/installing-with-oauth
+// https://docs.slack.dev/authentication/using-token-rotation
+// https://docs.slack.dev/reference/methods/oauth.v2.access
+
+import (
+	"maps"
+
+	"culvert/connectors"
+	"culvert/internal/secret"
+)
+
+// slackUser marks scopes of the user's own token: Slack takes and returns them apart from the bot's.
+const slackUser = "user:"
+
+// slack gives one installation up to two tokens, the bot's and the user's, which the prefix "user:" of
+// a scope asks for. Challenges are taken only by apps that were turned into public clients for good, so
+// none is sent. Tokens end only where the app has rotation switched on. Revocation is a call of Slack's
+// own.
+func slack() connectors.Connector {
+	return connectors.Connector{
+		Slug:             "slack",
+		Name:             "Slack",
+		Type:             "slack",
+		DocsURL:          "https://docs.slack.dev/authentication/installing-with-oauth",
+		AuthorizationURL: "https://slack.com/oauth/v2/authorize",
+		TokenURL:         "https://slack.com/api/oauth.v2.access",
+		IdentityURL:      "https://slack.com/api/auth.test",
+		ClientAuth:       connectors.ClientAuthBody,
+		Body:             connectors.BodyForm,
+		PKCE:             false,
+		ScopeSeparator:   ",",
+		DefaultScopes:    []string{"channels:read", "chat:write"},
+		ScopeRules:       connectors.ScopeRules{Params: map[string]string{slackUser: "user_scope"}},
+		DeadGrantCodes: []string{
+			"invalid_code", "code_already_used", "code_expired",
+			"invalid_refresh_token", "token_revoked", "token_expired", "account_inactive",
+		},
+		DeadClientCodes: []string{"invalid_client_id", "bad_client_secret"},
+		TransientCodes:  []string{"ratelimited", "service_unavailable", "team_added_to_org"},
+		Reply:           slackReply,
+	}
+}
+
+// slackReply reads {"ok": false, "error"} with status 200, and tokens at the top (the bot's, or after a
+// refresh whichever was refreshed) and in authed_user (the user's). An installation with user scopes
+// only has nothing at the top. The first token found is the one that is vended; both have names.
+func slackReply(r connectors.Reply) (connectors.Tokens, error) {
+	if r.False("ok") {
+		switch code := r.Text("error"); code {
+		case "internal_error", "fatal_error", "request_timeout":
+			// By Slack's own words part of it may have been done: the old refresh token may be used up.
+			return connectors.Tokens{}, r.FailAs(connectors.Ambiguous, code)
+		default:
+			return connectors.Tokens{}, r.Fail(code)
+		}
+	}
+	top := "bot"
+	if r.Text("token_type") == "user" {
+		top = "user"
+	}
+	inner := r.Object("authed_user")
+	if inner.Text("access_token") == "" {
+		return slackTokens(r, top)
+	}
+	user, err := slackTokens(inner, "user")
+	if err != nil || r.Text("access_token") == "" {
+		return user, err
+	}
+	bot, err := slackTokens(r, top)
+	if err != nil {
+		return connectors.Tokens{}, err
+	}
+	maps.Copy(bot.Named, user.Named)
+	maps.Copy(bot.NamedRefresh, user.NamedRefresh)
+	bot.Scopes = append(bot.Scopes, user.Scopes...)
+	return bot, nil
+}
+
+// slackTokens reads one token under its name.
+func slackTokens(r connectors.Reply, name string) (connectors.Tokens, error) {
+	t, err := r.Tokens()
+	if err != nil {
+		return connectors.Tokens{}, err
+	}
+	if name == "user" {
+		for i := range t.Scopes {
+			t.Scopes[i] = slackUser + t.Scopes[i]
+		}
+	}
+	t.Named = map[string]secret.Bytes{name: t.Access}
+	t.NamedRefresh = map[string]secret.Bytes{}
+	if t.Refresh.Len() > 0 {
+		t.NamedRefresh[name] = t.Refresh
+	}
+	return t, nil
+}

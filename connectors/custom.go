@@ -1,0 +1,173 @@
+package connectors
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"culvert/internal/text"
+)
+
+// Definition is a provider that a caller describes (contract section 2.1, custom_provider).
+type Definition struct {
+	Name string
+	// The URLs are absolute and https, or http on loopback. Empty ones belong to providers without OAuth;
+	// an empty RefreshTokenURL means that refreshes go to TokenURL.
+	AuthorizationURL, TokenURL, RefreshTokenURL string
+	PKCE                                        bool
+	// ScopeSeparator is " " if empty.
+	ScopeSeparator string
+	// SecretRequired is false for a provider that takes clients without a secret.
+	SecretRequired  bool
+	AuthorizeParams map[string]string
+	// TokenContentType is one of the values of [Body], form if empty.
+	TokenContentType string
+	// ClientAuth is one of the values of [ClientAuth], request_body if empty.
+	ClientAuth string
+}
+
+// DefinitionError is a refused field. Field is the name on the wire; Rule says what is allowed and never
+// repeats what was sent.
+type DefinitionError struct{ Field, Rule string }
+
+func (e *DefinitionError) Error() string { return "connectors: " + e.Field + " " + e.Rule }
+
+// Bounds of a definition. They are far above what providers need and keep records small.
+const (
+	maxNameBytes  = 256
+	maxURLBytes   = 2048
+	maxParams     = 32
+	maxParamBytes = 1024
+	maxSlugBytes  = 64
+)
+
+// Custom makes a connector of a caller's definition. Errors are of type [DefinitionError]. It checks
+// what can be checked without an address: whether this server may call the URLs is
+// [Egress.CheckURL]'s to say now, and the dialer's whenever they are called.
+func Custom(slug string, d Definition) (*Connector, error) {
+	c := &Connector{
+		Slug:             slug,
+		Name:             d.Name,
+		Type:             "custom",
+		AuthorizationURL: d.AuthorizationURL,
+		TokenURL:         d.TokenURL,
+		RefreshURL:       d.RefreshTokenURL,
+		ClientAuth:       cmp.Or(ClientAuth(d.ClientAuth), ClientAuthBody),
+		Body:             cmp.Or(Body(d.TokenContentType), BodyForm),
+		PKCE:             d.PKCE,
+		ScopeSeparator:   cmp.Or(d.ScopeSeparator, " "),
+		AuthorizeParams:  maps.Clone(d.AuthorizeParams),
+		NoSecret:         !d.SecretRequired,
+	}
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// check holds a connector to the rules that any must keep, whoever wrote it. Its errors are of type
+// DefinitionError.
+func (c *Connector) check() error {
+	if !slugOK(c.Slug) {
+		return &DefinitionError{"slug", "must be 1 to 64 of a-z, 0-9, - and _, beginning and ending with a letter or digit"}
+	}
+	if c.Name == "" || len(c.Name) > maxNameBytes || text.Unprintable(c.Name) {
+		return &DefinitionError{"name", "must be printable text of at most 256 bytes"}
+	}
+	for _, endpoint := range []struct{ field, url string }{
+		{"authorization_url", c.AuthorizationURL},
+		{"token_url", c.TokenURL},
+		{"refresh_token_url", c.RefreshURL},
+		{"revocation_url", c.RevocationURL},
+		{"identity_url", c.IdentityURL},
+	} {
+		if endpoint.url == "" {
+			continue
+		}
+		if _, rule := parseEndpoint(endpoint.url); rule != "" {
+			return &DefinitionError{endpoint.field, rule}
+		}
+	}
+	switch c.ClientAuth {
+	case ClientAuthBody, ClientAuthBasic, ClientAuthNone:
+	default:
+		return &DefinitionError{"authenticate_via", "must be request_body or basic_auth_header"}
+	}
+	if c.Body != BodyForm && c.Body != BodyJSON {
+		return &DefinitionError{"token_body_content_type", "must be application/x-www-form-urlencoded or application/json"}
+	}
+	if s := c.ScopeSeparator; s == "" || len(s) > 3 || strings.ContainsFunc(s, notSeparator) {
+		return &DefinitionError{"request_scope_separator", "must be a space, a comma or other punctuation"}
+	}
+	return c.checkParams()
+}
+
+func (c *Connector) checkParams() error {
+	const field = "additional_authorization_parameters"
+	if len(c.AuthorizeParams) > maxParams {
+		return &DefinitionError{field, "must be at most 32"}
+	}
+	for name, value := range c.AuthorizeParams {
+		switch {
+		case name == "" || len(name)+len(value) > maxParamBytes || text.Unprintable(name) || text.Unprintable(value):
+			return &DefinitionError{field, "must be printable, with names, and at most 1024 bytes each"}
+		case ownParam(name):
+			return &DefinitionError{field, "must not set a parameter of the authorization request itself"}
+		}
+	}
+	return nil
+}
+
+func slugOK(slug string) bool {
+	edge := func(b byte) bool { return b >= 'a' && b <= 'z' || b >= '0' && b <= '9' }
+	if slug == "" || len(slug) > maxSlugBytes || !edge(slug[0]) || !edge(slug[len(slug)-1]) {
+		return false
+	}
+	return !strings.ContainsFunc(slug, func(r rune) bool {
+		return r > 'z' || !edge(byte(r)) && r != '-' && r != '_'
+	})
+}
+
+func notSeparator(r rune) bool {
+	return r < ' ' || r > '~' || r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z'
+}
+
+// parseEndpoint takes a URL that a server may be asked at, or says which rule it breaks. What parsers
+// are known to read differently (backslashes, userinfo, odd hosts) is refused instead of interpreted.
+func parseEndpoint(raw string) (*url.URL, string) {
+	if len(raw) > maxURLBytes {
+		return nil, "must be at most 2048 bytes"
+	}
+	if strings.ContainsFunc(raw, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`\{}"<>^|`+"`", r) }) {
+		return nil, "must be a URL without spaces, placeholders and unusual characters"
+	}
+	u, err := url.Parse(raw)
+	if err != nil || u.Opaque != "" || !hostOK(u.Hostname()) || strings.HasSuffix(u.Host, ":") {
+		return nil, "must be an absolute URL"
+	}
+	switch {
+	case u.User != nil:
+		return nil, "must not have a user name or password"
+	case strings.Contains(raw, "#"):
+		return nil, "must not have a fragment"
+	case u.Scheme == "http" && !loopbackName(u.Hostname()), u.Scheme != "http" && u.Scheme != "https":
+		return nil, "must be https, or http on loopback"
+	}
+	if _, err := url.ParseQuery(u.RawQuery); err != nil {
+		return nil, "must have a well-formed query"
+	}
+	return u, ""
+}
+
+// hostOK takes IP addresses without a zone, and names of the characters that DNS names of hosts have:
+// an internationalised name comes in its ASCII form.
+func hostOK(host string) bool {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.Zone() == ""
+	}
+	return host != "" && len(host) <= 253 && !strings.ContainsFunc(host, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '.' && r != '_'
+	})
+}
