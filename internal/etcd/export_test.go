@@ -23,6 +23,9 @@ const (
 	CacheShards   = cacheShards
 )
 
+// ErrReplaced is what Health says once etcd contradicts itself.
+var ErrReplaced = errReplaced
+
 // The layout, for tests that write to etcd past the store.
 var (
 	KeyEnv         = keyEnv

@@ -28,7 +28,7 @@ type feed struct {
 	// ctx ends with the store.
 	ctx   context.Context
 	sinks sinks
-	// delay holds back every response; only the tests of the fence set it.
+	// delay holds back every response with events; only the tests of the fence set it.
 	delay time.Duration
 
 	ready atomic.Bool
@@ -107,7 +107,7 @@ func (f *feed) once() error {
 	f.applied.Store(revision)
 	f.ready.Store(true)
 	for resp := range responses {
-		if f.delay > 0 {
+		if f.delay > 0 && !resp.IsProgressNotify() {
 			time.Sleep(f.delay)
 		}
 		if err := resp.Err(); err != nil {

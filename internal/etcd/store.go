@@ -41,7 +41,7 @@ type StoreConfig struct {
 	// MinFreeBytes is the free space on the data disk below which creates and updates are refused; a
 	// quarter of it stops every write that does not free or protect something. Default 1 GiB.
 	MinFreeBytes uint64
-	// WatchDelay holds back every response of the watch, for tests of the fence. Default 0.
+	// WatchDelay holds back every response of the watch with events, for tests of the fence. Default 0.
 	WatchDelay time.Duration
 }
 

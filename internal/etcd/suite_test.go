@@ -41,6 +41,9 @@ func scenarios() []scenario {
 		{"list", testList},
 		{"two stores", testTwoStores},
 		{"watch cut", testWatchCut},
+		{"slow watch", testSlowWatch},
+		{"fences at once", testFencesAtOnce},
+		{"foreign writes", testForeignWrites},
 	}
 }
 

@@ -72,7 +72,7 @@ func serveMember(text string) error {
 	return nil
 }
 
-// Cluster is three real etcd processes.
+// Cluster is three real etcd processes, or as many as were asked for.
 type Cluster struct {
 	Members []*Member
 }
@@ -89,10 +89,16 @@ type Member struct {
 // The package's TestMain must be [Main].
 func NewCluster(t testing.TB) *Cluster {
 	t.Helper()
+	return NewClusterOf(t, 3)
+}
+
+// NewClusterOf is [NewCluster] with this many members.
+func NewClusterOf(t testing.TB, members int) *Cluster {
+	t.Helper()
 	c := &Cluster{}
 	var initial []string
 	dir := t.TempDir()
-	for i := range 3 {
+	for i := range members {
 		name := fmt.Sprintf("m%d", i)
 		cfg := memberConfig{Name: name, Dir: filepath.Join(dir, name), ClientURL: "http://" + freeAddr(t), PeerURL: "http://" + freeAddr(t)}
 		initial = append(initial, name+"="+cfg.PeerURL)
@@ -171,6 +177,14 @@ func (m *Member) Kill() {
 	_ = m.cmd.Wait()
 	_ = m.stdin.Close()
 	m.cmd = nil
+}
+
+// MustWipe removes the data of a member that does not run: it starts as if it never had been.
+func (m *Member) MustWipe(t testing.TB) {
+	t.Helper()
+	if err := os.RemoveAll(m.config.Dir); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Pause stops the member with SIGSTOP: it keeps its connections and answers nothing.

@@ -34,11 +34,11 @@ const (
 // safe for concurrent use.
 type Proxy struct {
 	listener net.Listener
-	target   string
 	work     sync.WaitGroup
 
 	mu sync.Mutex
 	// All below are guarded by mu.
+	target  string
 	armed   Fault
 	struck  map[Fault]int
 	refuses bool
@@ -66,6 +66,18 @@ func NewProxy(t testing.TB, endpoint string) *Proxy {
 
 // Endpoint is what clients connect to.
 func (p *Proxy) Endpoint() string { return "http://" + p.listener.Addr().String() }
+
+// Retarget makes new connections go to another endpoint: somebody replaced the etcd.
+func (p *Proxy) Retarget(t testing.TB, endpoint string) {
+	t.Helper()
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = u.Host
+}
 
 // Arm makes the next request of a kilobyte or more suffer the fault.
 func (p *Proxy) Arm(f Fault) {
@@ -134,7 +146,10 @@ func (p *Proxy) accept() {
 // serve is the life of one connection.
 func (p *Proxy) serve(client net.Conn) {
 	defer client.Close()
-	server, err := net.Dial("tcp", p.target)
+	p.mu.Lock()
+	target := p.target
+	p.mu.Unlock()
+	server, err := net.Dial("tcp", target)
 	if err != nil {
 		return
 	}
