@@ -44,6 +44,8 @@ func scenarios() []scenario {
 		{"slow watch", testSlowWatch},
 		{"fences at once", testFencesAtOnce},
 		{"foreign writes", testForeignWrites},
+		{"epochs at once", testEpochsAtOnce},
+		{"broken epoch", testBrokenEpoch},
 	}
 }
 

@@ -16,6 +16,12 @@ import (
 // no such test is about a crash. It returns the endpoint and stops after the test.
 func Listening(t testing.TB) string {
 	t.Helper()
+	return ListeningQuota(t, 0)
+}
+
+// ListeningQuota is [Listening] with a quota in bytes; 0 is etcd's default.
+func ListeningQuota(t testing.TB, quota int64) string {
+	t.Helper()
 	client, peer := "http://"+freeAddr(t), "http://"+freeAddr(t)
 	ec := embed.NewConfig()
 	ec.Dir = t.TempDir()
@@ -24,6 +30,7 @@ func Listening(t testing.TB) string {
 	ec.InitialCluster = ec.InitialClusterFromName(ec.Name)
 	ec.TickMs, ec.ElectionMs = 10, 100
 	ec.UnsafeNoFsync = true
+	ec.QuotaBackendBytes = quota
 	ec.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
 	e, err := embed.StartEtcd(ec)
 	if err != nil {

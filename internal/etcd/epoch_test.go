@@ -1,0 +1,182 @@
+package etcd_test
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"culvert/internal/etcd"
+	"culvert/internal/etcd/etcdtest"
+	"culvert/internal/events"
+	"culvert/internal/id"
+	"culvert/internal/outage"
+	"culvert/keys"
+)
+
+func mustEpoch(t testing.TB, p *place, s *etcd.Store) uint64 {
+	t.Helper()
+	mustFence(t, s)
+	n, err := s.Epoch(t.Context(), p.env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestEpochEnds: an epoch ends after a second with events, or at once after many, and not without any.
+func TestEpochEnds(t *testing.T) {
+	p := newPlace(t, etcdtest.Embedded(t))
+	s := p.mustStore(t)
+	first := mustEpoch(t, p, s)
+	// Case 1: nothing happens, nothing ends.
+	time.Sleep(1200 * time.Millisecond)
+	if n := mustEpoch(t, p, s); n != first {
+		t.Errorf("epoch %d after %d without an event", n, first)
+	}
+	// Case 2: one event, and the epoch ends once.
+	p.mustLog(t, s, events.DataCreated, time.Now(), "one")
+	eventually(t, "the epoch to end", func() bool { return mustEpoch(t, p, s) == first+1 })
+	time.Sleep(1200 * time.Millisecond)
+	if n := mustEpoch(t, p, s); n != first+1 {
+		t.Errorf("epoch %d, want %d", n, first+1)
+	}
+	// Case 3: many events end it before the second is over.
+	const more = 200
+	c := p.mustKEK(t, s, map[string]string{"for": "many"})
+	var wg sync.WaitGroup
+	began := time.Now()
+	const writers = 64
+	for i := range writers {
+		wg.Go(func() {
+			for n := range (etcd.EpochEvents + more) / writers {
+				if _, err := s.Create(t.Context(), p.write(fmt.Sprintf("%d/%d", i, n), c), nil); err != nil {
+					t.Errorf("create: %v", err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	took := time.Since(began)
+	sizes := map[uint64]int{}
+	for _, e := range p.mustEvents(t, s, events.DataCreated) {
+		n, _ := id.EventEpoch(e.ID)
+		sizes[n]++
+	}
+	largest := 0
+	for _, n := range sizes {
+		largest = max(largest, n)
+	}
+	t.Logf("%d events in %s, by epoch %v", etcd.EpochEvents+more, took, sizes)
+	if largest > etcd.EpochEvents+writers || len(sizes) < 3 {
+		t.Errorf("epochs hold %v events, want at most about %d", sizes, etcd.EpochEvents)
+	}
+}
+
+// testEpochsAtOnce: replicas that end epochs at the same moment end each one once, and no event is lost
+// or stored twice between them.
+func testEpochsAtOnce(t *testing.T, open opener) {
+	p := newPlace(t, open(t))
+	stores := []*etcd.Store{p.mustStore(t), p.mustStore(t), p.mustStore(t, slowWatch)}
+	first := mustEpoch(t, p, stores[0])
+	const each, writes = 20, 15
+	var wg sync.WaitGroup
+	for i, s := range stores {
+		wg.Go(func() {
+			for range each {
+				if err := s.AdvanceEpoch(t.Context(), p.env); err != nil {
+					t.Errorf("advance: %v", err)
+				}
+				// At once with the others, and then long enough for a transaction.
+				sleep(t.Context(), time.Until(time.Now().Truncate(25*time.Millisecond).Add(25*time.Millisecond)))
+			}
+		})
+		wg.Go(func() {
+			for n := range writes {
+				c := p.newKEK(map[string]string{"n": fmt.Sprintf("%d/%d", i, n)})
+				if err := s.CreateKEK(t.Context(), c); err != nil {
+					t.Errorf("write while epochs end: %v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	last := mustEpoch(t, p, stores[0])
+	if ended := last - first; ended < each || ended > 3*each+10 {
+		t.Errorf("%d epochs ended", ended)
+	}
+	if n := len(p.mustEvents(t, stores[2], events.KEKCreated)); n != len(stores)*writes {
+		t.Errorf("%d events, want %d", n, len(stores)*writes)
+	}
+	eventually(t, "all replicas to be in one epoch", func() bool {
+		a, b, c := mustEpoch(t, p, stores[0]), mustEpoch(t, p, stores[1]), mustEpoch(t, p, stores[2])
+		return a == b && b == c
+	})
+}
+
+// testBrokenEpoch: a writer of etcd who spoils the epoch stops writes with an integrity failure; he opens
+// nothing and breaks no read of an object.
+func testBrokenEpoch(t *testing.T, open opener) {
+	p := newPlace(t, open(t))
+	s := p.mustStore(t)
+	c := p.mustKEK(t, s, nil)
+	w := p.mustCreate(t, s, "kept", c)
+	genuine := p.rawGet(t, etcd.KeyEpoch(p.env))
+	for _, edited := range []string{"", "x", "0", "-1", "1e3", fmt.Sprint(uint64(1) << 41), string(slices.Concat(genuine, []byte("\n")))} {
+		p.rawPut(t, etcd.KeyEpoch(p.env), []byte(edited))
+		p.mustSee(t, s, w)
+		_, err := s.Create(t.Context(), p.write("refused", c), nil)
+		mustBe(t, fmt.Sprintf("a create with epoch %q", edited), err, keys.ErrTampered)
+		_, err = s.Page(t.Context(), p.env, events.Query{Types: allTypes(), Limit: 10, Order: events.Ascending})
+		mustBe(t, fmt.Sprintf("events with epoch %q", edited), err, events.ErrTampered)
+	}
+	p.rawPut(t, etcd.KeyEpoch(p.env), genuine)
+	if _, err := s.Create(t.Context(), p.write("refused", c), nil); err != nil {
+		t.Errorf("a create with the genuine epoch: %v", err)
+	}
+}
+
+// TestClocks: of three replicas one whose clock is off refuses writes; late news of the others is no
+// reason to.
+func TestClocks(t *testing.T) {
+	p := newPlace(t, etcdtest.Embedded(t))
+	s := p.mustStore(t)
+	beat := func(node string, off time.Duration) {
+		s.Hear(node, fmt.Append(nil, time.Now().Add(off).UnixMilli()))
+	}
+	refused := func(want bool, when string) {
+		t.Helper()
+		o := outage.Of(s.ForWrite())
+		if (o != nil) != want || o != nil && o.Dependency != outage.Clock {
+			t.Errorf("%s: %v, want a refusal %v", when, o, want)
+		}
+	}
+	refused(false, "alone")
+	beat("a", 5*time.Second)
+	beat("b", 5*time.Second)
+	refused(false, "two are no majority")
+	if len(s.Degraded()) == 0 {
+		t.Error("two clocks that differ by five seconds are worth a word")
+	}
+	beat("c", 0)
+	refused(true, "two of three are five seconds ahead")
+	_, err := s.Create(t.Context(), p.write("refused", p.newKEK(nil)), nil)
+	if o := outage.Of(err); o == nil || o.Dependency != outage.Clock {
+		t.Errorf("a create with a wrong clock: %v", err)
+	}
+
+	s = p.mustStore(t)
+	for _, node := range []string{"a", "b", "c"} {
+		beat(node, 0)
+	}
+	refused(false, "all agree")
+	for _, node := range []string{"a", "b", "c"} {
+		beat(node, -3*time.Second)
+	}
+	refused(false, "a watch that caught up delivered old beats")
+	s.Hear("d", []byte("rubbish"))
+	s.Hear("a", nil)
+	refused(false, "beats that are none")
+}
