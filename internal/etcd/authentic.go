@@ -98,15 +98,20 @@ type codec interface {
 
 // put is the operation that stores a record under its MAC.
 func (s *Store) put(env access.EnvironmentID, key string, record any) (clientv3.Op, error) {
-	e, err := s.environments.Environment(env)
-	if err != nil {
-		return clientv3.Op{}, err
-	}
-	value, err := authentic(s.codec, e, key, record)
+	value, err := s.authentic(env, key, record)
 	if err != nil {
 		return clientv3.Op{}, err
 	}
 	return clientv3.OpPut(s.client.abs(key), string(value)), nil
+}
+
+// authentic is a record with its MAC.
+func (s *Store) authentic(env access.EnvironmentID, key string, record any) ([]byte, error) {
+	e, err := s.environments.Environment(env)
+	if err != nil {
+		return nil, err
+	}
+	return authentic(s.codec, e, key, record)
 }
 
 func authentic(c codec, e *keys.Environment, key string, record any) ([]byte, error) {

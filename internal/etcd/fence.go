@@ -45,6 +45,9 @@ type round struct {
 // wait returns nil once everything that was acknowledged anywhere before the call is visible to
 // lookups.
 func (f *fence) wait(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return down(ctx.Err())
+	}
 	if f.passed() {
 		return nil
 	}

@@ -222,14 +222,16 @@ func (s *Store) Delete(ctx context.Context, h vault.Header, revision int64, ev e
 
 // writeVersion adds the header and the ciphertext of its current version.
 func (s *Store) writeVersion(c *change, w vault.Write) error {
-	h := &w.Header
-	op, err := s.put(h.Environment, keyObject(h.Environment, h.ID), h)
+	h := w.Header
+	object, version := keyObject(h.Environment, h.ID), keyVersion(h.Environment, h.ID, h.Current().Sequence)
+	value, err := s.authentic(h.Environment, object, &h)
 	if err != nil {
 		return err
 	}
-	version := keyVersion(h.Environment, h.ID, h.Current().Sequence)
 	// No MAC: the seal's AAD holds the object, version, sequence and environment, so it opens here only.
-	c.then = append(c.then, op, clientv3.OpPut(s.client.abs(version), string(w.Ciphertext)))
+	c.then = append(c.then, clientv3.OpPut(s.client.abs(object), string(value)),
+		clientv3.OpPut(s.client.abs(version), string(w.Ciphertext)))
+	c.writes = append(c.writes, written{key: object, value: value, record: &h}, written{key: version, value: w.Ciphertext})
 	return nil
 }
 

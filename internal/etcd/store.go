@@ -232,6 +232,9 @@ func (s *Store) apply(it *item, deleted bool) {
 	case kind == kindRequest && !deleted:
 		s.room.addRequest(len(it.key) + len(it.value))
 	case cached(kind):
+		if mine := s.cache.get(it.key); !deleted && mine != nil && mine.revision == it.revision {
+			it = mine // with its record, verified already
+		}
 		s.cache.apply(it, deleted)
 		if kind == kindObject {
 			s.indexes.apply(it, deleted)

@@ -29,6 +29,8 @@ type change struct {
 	when   []clientv3.Cmp
 	then   []clientv3.Op
 	events []events.Event
+	// writes are those of then whose keys the cache is to have.
+	writes []written
 	// probes are read instead if a condition does not hold, to find out which.
 	probes []clientv3.Op
 }
@@ -56,7 +58,20 @@ type eventRecord struct {
 //
 // The caller's cancellation is not passed on: a client that hangs up must not turn a write whose
 // answer is on its way into one nobody knows about.
-func (s *Store) commit(ctx context.Context, c change) (outcome, error) {
+func (s *Store) commit(ctx context.Context, c change) (done outcome, err error) {
+	for i := range c.writes {
+		c.writes[i].begin(s.cache)
+	}
+	defer func() {
+		for i := range c.writes {
+			c.writes[i].settle(s.cache, done.revision)
+		}
+	}()
+	return s.retried(ctx, c)
+}
+
+// retried sends a change until its epoch lasts.
+func (s *Store) retried(ctx context.Context, c change) (outcome, error) {
 	deadline := time.Now().Add(writeTimeout)
 	ctx, cancel := bounded(context.WithoutCancel(ctx), writeTimeout+resolveTimeout)
 	defer cancel()
