@@ -5,8 +5,11 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"culvert/vault/vaulttest"
 )
 
 // Shapes of what cannot be predicted. Times have all six digits (vault) or three (events).
@@ -259,5 +262,16 @@ func TestIdempotencyKey(t *testing.T) {
 		if a.body == first.body {
 			t.Error("an answer with a key was replayed")
 		}
+	}
+}
+
+// TestTimesHaveAllDigits: also where the last ones are zero. Some SDKs refuse other widths.
+func TestTimesHaveAllDigits(t *testing.T) {
+	d := newDoorWith(t, vaulttest.Config{Now: func() time.Time { return time.Now().Truncate(time.Second) }}, nil)
+	if got := d.mustCreate(t, "thing", "value")["updated_at"].(string); !strings.HasSuffix(got, ".000000Z") {
+		t.Errorf("updated_at %q", got)
+	}
+	if got := d.do(t, get(allEvents)).want(t, 200).body; !strings.Contains(got, `.000Z"`) {
+		t.Errorf("events %s", got)
 	}
 }

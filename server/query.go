@@ -58,7 +58,7 @@ func (q query) oneOf(first, second string) (string, error) {
 	return "", malformedQuery(first, "and "+second+" are the same parameter and differ")
 }
 
-// limit is the size of a page: what is above the maximum is the maximum.
+// limit is the size of a page. The use cases take what is above the maximum for the maximum.
 func (q query) limit() (int, error) {
 	if _, given := q.values["limit"]; !given {
 		return defaultPage, nil
@@ -68,7 +68,7 @@ func (q query) limit() (int, error) {
 		return 0, err
 	}
 	if n := digits(text); n >= 1 {
-		return min(n, maxPage), nil
+		return n, nil
 	}
 	return 0, malformedQuery("limit", "must be a number from 1 to 100")
 }
