@@ -64,6 +64,7 @@ func dev(cmd *cobra.Command, cfg Config) error {
 	if err := disableCoreDumps(); err != nil {
 		return err
 	}
+	calmCollector()
 	log, lines := newLogger(cmd.ErrOrStderr())
 	defer func() { _ = lines.Close() }()
 	g, err := build(cmd.Context(), cfg, log)
