@@ -23,6 +23,7 @@ func (x *exchange) authenticate() error {
 	if reason != "" {
 		return x.unauthenticated(reason)
 	}
+	// Length, alphabet and checksum first: what is no key at all costs no HMAC and no look-up.
 	key, err := access.ParseAPIKey(token)
 	if err != nil {
 		return x.unauthenticated(reasonMalformed)
@@ -31,6 +32,7 @@ func (x *exchange) authenticate() error {
 	if errors.Is(err, access.ErrUnauthenticated) {
 		return x.unauthenticated(reasonRejected)
 	}
+	// An outage is no refusal: a 401 would make clients throw away a good key.
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,8 @@ import (
 )
 
 // cors answers browsers. Without configured origins it does nothing, and browsers keep pages of other
-// origins from reading anything.
+// origins from reading anything. It protects no route: whoever is not a browser ignores it. Credentials
+// mode is never allowed, because no route takes a cookie.
 type cors struct {
 	origins  map[string]bool
 	loopback bool
@@ -35,6 +36,7 @@ func (c cors) answer(x *exchange) bool {
 		return false
 	}
 	h := x.w.Header()
+	// Also where the answer is no: a cache must not give one origin's answer to another.
 	h.Add("Vary", "Origin")
 	origin := x.r.Header.Get("Origin")
 	if origin == "" || !c.allows(origin) {
@@ -42,6 +44,8 @@ func (c cors) answer(x *exchange) bool {
 	}
 	h.Set("Access-Control-Allow-Origin", origin)
 	h.Set("Access-Control-Expose-Headers", "X-Request-ID, Retry-After")
+	// Browsers send a preflight request without a credential, so it is answered before authentication. It
+	// says nothing of the path.
 	if x.r.Method != http.MethodOptions || x.r.Header.Get("Access-Control-Request-Method") == "" {
 		return false
 	}
@@ -53,6 +57,7 @@ func (c cors) answer(x *exchange) bool {
 	return true
 }
 
+// allows compares whole origins: a prefix or a suffix would let "https://app.example.com.evil.com" in.
 func (c cors) allows(origin string) bool {
 	if c.origins[origin] {
 		return true

@@ -30,7 +30,8 @@ type problem struct {
 
 func (p *problem) Error() string { return p.code }
 
-// problem is the only mapping from errors to statuses.
+// problem is the only mapping from errors to statuses. The audit trail of the use cases follows it: an
+// auditor finds the code and the status that the caller was given.
 func (s *Server) problem(err error) *problem {
 	var p *problem
 	if errors.As(err, &p) {
@@ -54,6 +55,7 @@ func (s *Server) problem(err error) *problem {
 	for _, known := range s.sentinels {
 		if errors.Is(err, known.err) {
 			copied := known.problem
+			// Below 500 the client is at fault, and a line per mistake would drown the others.
 			if copied.status >= http.StatusInternalServerError {
 				copied.cause = err
 			}
@@ -74,6 +76,7 @@ func sentinels() []sentinel {
 	const integrity = "A stored record failed its integrity check and was not used."
 	return []sentinel{
 		{vault.ErrNotFound, problem{status: 404, code: "entity_not_found", text: "Object not found."}},
+		// A key that was revoked between authentication and the read fence.
 		{access.ErrUnauthenticated, *unauthorized()},
 		{access.ErrDenied, problem{status: 403, code: "forbidden", text: "This API key is not allowed to do that."}},
 		// The text is the contract's, letter for letter.
@@ -89,19 +92,23 @@ func sentinels() []sentinel {
 		// Retryable, and SDKs do so by themselves: nobody lost, too many wrote at once.
 		{vault.ErrConflict, *busy()},
 		{keys.ErrConflict, *busy()},
+		// Not 404, which would deny what the list shows, and nothing that invites a retry.
 		{keys.ErrShredded, problem{status: 403, code: "key_shredded",
 			text: "The key of this key context was destroyed; what was under it cannot be read again."}},
 		{keys.ErrRefused, problem{status: 403, code: "root_key_refused",
 			text: "A key that this key context needs is disabled or refuses its use."}},
+		// The caller's choice of a context is in conflict with an operator's; it ends by itself.
 		{keys.ErrShredding, problem{status: 409, code: "shred_in_progress",
 			text: "A key context with one of these items is being shredded; try again later."}},
 		{keys.ErrCreateRate, problem{status: 429, code: "rate_limit_exceeded", retry: time.Second,
 			text: "Too many new key contexts; known ones go on working."}},
 		{keys.ErrNotOurs, *notOurs()},
+		// One answer for every way in which a record can be wrong: a writer of etcd learns nothing by trying.
 		{keys.ErrTampered, problem{status: 500, code: codeIntegrity, text: integrity}},
 		{keys.ErrKEKNotFound, problem{status: 500, code: codeIntegrity, text: integrity}},
 		// Nobody reads this answer; the status is for the access log.
 		{context.Canceled, problem{status: 499, code: "client_closed_request", text: "The client went away."}},
+		// A deadline that no dependency claimed as its own.
 		{context.DeadlineExceeded, problem{status: 503, code: "timeout", retry: time.Second,
 			text: "The request took too long."}},
 	}
@@ -113,6 +120,7 @@ func unauthorized() *problem {
 	return &problem{status: http.StatusUnauthorized, code: "unauthorized", text: "Unauthorized"}
 }
 
+// busy is 503 and not 409: SDKs retry it by themselves, and a retry is right.
 func busy() *problem {
 	return &problem{status: http.StatusServiceUnavailable, code: "concurrent_request", retry: time.Second,
 		text: "Too many concurrent changes of the same object; nothing was changed."}
@@ -139,10 +147,12 @@ func refused(code, field, rule string) *problem {
 	return &problem{status: http.StatusUnprocessableEntity, code: code, text: field + " " + rule + ".", field: field}
 }
 
+// unknownCursor does not fall back to the first page: a pager would begin again without end.
 func unknownCursor() *problem {
 	return malformed("invalid_cursor", "The cursor is none that this list gave out.")
 }
 
+// notOurs is one answer for garbage, truncation and blobs of other environments.
 func notOurs() *problem {
 	return malformed("invalid_encrypted_keys", "This is not a data key of this environment.")
 }
@@ -151,6 +161,7 @@ func noRoute() *problem {
 	return &problem{status: http.StatusNotFound, code: "route_not_found", text: "There is nothing at this path."}
 }
 
+// noMethod goes with the Allow header that gin has set (RFC 9110 section 15.5.6).
 func noMethod() *problem {
 	return &problem{status: http.StatusMethodNotAllowed, code: "method_not_allowed",
 		text: "This path does not have that method; the Allow header lists those it has."}
@@ -174,6 +185,7 @@ func wrongMediaType(text string) *problem {
 func unavailable(o *outage.Error) *problem {
 	p := &problem{status: http.StatusServiceUnavailable, retry: max(o.RetryAfter, time.Second), cause: o}
 	switch {
+	// The kind before the dependency: what happened to the change matters more than who is down.
 	case o.Kind == outage.Unknown:
 		p.code = "outcome_unknown"
 		p.text = "etcd did not answer in time; whether the change was made is not known."

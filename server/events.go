@@ -25,7 +25,7 @@ func eventTypes() map[events.Type]bool {
 	return types
 }
 
-// listEvents is GET /events.
+// listEvents is GET /events: the log of changes, in the order of their commits.
 func (s *Server) listEvents() handler {
 	known := eventTypes()
 	return handle(endpoint[events.Query, events.Page]{
@@ -52,6 +52,7 @@ func decodeEvents(x *exchange, known map[events.Type]bool) (events.Query, error)
 	if q.Limit, err = parameters.limit(); err != nil {
 		return q, err
 	}
+	// "normal" is what a consumer that follows the log wants: oldest first, and after means newer.
 	order, err := parameters.order("normal", "normal", "asc", "desc")
 	if err != nil {
 		return q, err
@@ -110,7 +111,8 @@ func (q query) eventTypes(known map[events.Type]bool) ([]events.Type, error) {
 	return types, nil
 }
 
-// event appends one event. Its data was encoded in the transaction that committed it.
+// event appends one event. Its data is JSON already: it was encoded for the transaction that committed
+// the change, and its record's MAC has been checked.
 func (w *jsonWriter) event(e events.Stored) {
 	w.raw(`{"object":"event","id":`)
 	w.text(e.ID)

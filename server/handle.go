@@ -69,6 +69,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := s.now()
 	x := &exchange{server: s, w: w, r: r, route: s.unmatched, id: "req_" + id.ULID(started), started: started}
 	defer x.end()
+	// Set before anything can fail. Headers are written as map entries in canonical form here and below:
+	// Set would canonicalise them again for every request.
 	w.Header()["X-Request-Id"] = []string{x.id}
 	if len(r.URL.EscapedPath()) > s.limits.PathBytes {
 		x.finish(pathTooLong(s.limits.PathBytes))

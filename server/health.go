@@ -63,7 +63,8 @@ func (h *health) current() []Check {
 	return h.checks
 }
 
-// alive is GET /healthz: the process answers.
+// alive is GET /healthz: the process answers. It asks no dependency, or an outage of etcd would make an
+// orchestrator restart every replica.
 func (s *Server) alive() handler {
 	return func(x *exchange) error {
 		return x.answer(http.StatusOK, false, func(b []byte) ([]byte, error) {
@@ -78,6 +79,7 @@ func (s *Server) ready() handler {
 		checks := s.health.current()
 		overall, status := Ready, http.StatusOK
 		for _, c := range checks {
+			// Anything but the two good states is unready: a state nobody foresaw must not pass for health.
 			switch {
 			case c.State == Ready:
 			case c.State == Degraded && overall != Unready:

@@ -22,6 +22,7 @@ func (x *exchange) body() ([]byte, error) {
 	if err := checkMediaType(x.r.Header); err != nil {
 		return nil, err
 	}
+	// The announced length saves reading what will be refused; the reader below is what holds the limit.
 	limit := x.server.limits.BodyBytes
 	if x.r.ContentLength > limit {
 		return nil, bodyTooLarge(limit)
@@ -84,6 +85,8 @@ type member struct {
 func decodeObject(raw []byte, members ...member) error {
 	r := &jsonReader{dec: jsontext.NewDecoder(bytes.NewBuffer(raw))}
 	seen := make([]bool, len(members))
+	// first is the first refused value. Reading goes on behind it, because a body that turns out not to be
+	// JSON is 400 whatever else it is.
 	var first error
 	if r.dec.PeekKind() != '{' {
 		return r.syntax(nil)
@@ -101,6 +104,7 @@ func decodeObject(raw []byte, members ...member) error {
 			return err
 		}
 		isNull := r.dec.PeekKind() == 'n'
+		// What nobody reads is still checked, for duplicates and UTF-8, and bounded.
 		if i < 0 || isNull {
 			if err := r.skip(); err != nil {
 				return err
@@ -194,6 +198,7 @@ func (r *jsonReader) end() error {
 	return nil
 }
 
+// syntax is the library's error in our words, which say as much as a person needs to find the mistake.
 func (r *jsonReader) syntax(err error) *problem {
 	switch {
 	case err == nil:
@@ -223,7 +228,7 @@ func (r *jsonReader) text(field string) ([]byte, error) {
 	return text, nil
 }
 
-// textInto takes a string member.
+// textInto takes a string member. Its rules (length, characters) are those of the use case.
 func textInto(field string, to *string) func(*jsonReader) error {
 	return func(r *jsonReader) error {
 		text, err := r.text(field)
@@ -278,6 +283,7 @@ func (r *jsonReader) items(field string) (map[string]string, error) {
 		if err != nil {
 			return nil, err
 		}
+		// The token is gone with the next read.
 		key := name.String()
 		value, err := r.text(field)
 		if err != nil && !isRefusal(err) {

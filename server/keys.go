@@ -22,7 +22,8 @@ func (s *Server) createDataKey() handler {
 	})
 }
 
-// decryptDataKey is POST /vault/v1/keys/decrypt.
+// decryptDataKey is POST /vault/v1/keys/decrypt. The answer has no context: the blob's own says nothing
+// to a caller who may hold many.
 func (s *Server) decryptDataKey() handler {
 	return handle(endpoint[[]byte, vault.DataKey]{
 		status: http.StatusOK, plaintext: true,
@@ -61,7 +62,8 @@ func (s *Server) rekeyDataKey() handler {
 	})
 }
 
-// object reads a request that is nothing but a body.
+// object reads a request that is nothing but a body. None of these bodies is kept: they hold no value,
+// and what they ask for must not be replayed.
 func (x *exchange) object(members ...member) error {
 	if _, err := x.query(); err != nil {
 		return err
@@ -73,6 +75,7 @@ func (x *exchange) object(members ...member) error {
 	return decodeObject(raw, members...)
 }
 
+// encodeDataKey is the answer of data-key and rekey, which is the same key in another wrapping.
 func encodeDataKey(b []byte, k vault.DataKey) ([]byte, error) {
 	w := &jsonWriter{b: b}
 	w.raw(`{"id":`)

@@ -23,6 +23,7 @@ func (s *Server) createObject() handler {
 
 func decodeCreate(x *exchange) (vault.CreateRequest, error) {
 	var q vault.CreateRequest
+	// In the order of what costs least: query, headers, and the body last.
 	if _, err := x.query(); err != nil {
 		return q, err
 	}
@@ -82,6 +83,8 @@ func (s *Server) listObjects() handler {
 	})
 }
 
+// decodeList reads the query of the list. Cursors and search go to the vault as they are: what a cursor
+// is, and above which size there is no search, is known there.
 func decodeList(x *exchange) (vault.Query, error) {
 	var q vault.Query
 	parameters, err := x.query()
@@ -116,7 +119,8 @@ func decodeList(x *exchange) (vault.Query, error) {
 	return q, err
 }
 
-// readObject is GET /vault/v1/kv/{id}.
+// readObject is GET /vault/v1/kv/{id}, the hot path: no query, no body, and two short copies into the
+// answer are all the door adds to it.
 func (s *Server) readObject() handler {
 	return handle(endpoint[vault.ObjectID, vault.Object]{
 		status: http.StatusOK, plaintext: true,
@@ -141,7 +145,7 @@ func (s *Server) readObjectByName() handler {
 	})
 }
 
-// describeObject is GET /vault/v1/kv/{id}/metadata.
+// describeObject is GET /vault/v1/kv/{id}/metadata. Nothing is opened for it.
 func (s *Server) describeObject() handler {
 	return handle(endpoint[vault.ObjectID, vault.Object]{
 		status: http.StatusOK,
@@ -175,6 +179,8 @@ func (s *Server) updateObject() handler {
 	})
 }
 
+// decodeUpdate has no idempotency key: with version_check an update is safe to repeat, and without it
+// the last writer wins anyway.
 func decodeUpdate(x *exchange) (vault.UpdateRequest, error) {
 	var q vault.UpdateRequest
 	var err error
@@ -215,6 +221,8 @@ func (s *Server) deleteObject() handler {
 	})
 }
 
+// decodeDelete takes the version check from the query alone: that is where SDKs put it, and bodies of
+// DELETE get lost on the way (RFC 9110 section 9.3.5).
 func decodeDelete(x *exchange) (vault.DeleteRequest, error) {
 	var q vault.DeleteRequest
 	var err error
@@ -245,6 +253,7 @@ func versionCheck(text string) (*vault.VersionID, error) {
 	return &version, nil
 }
 
+// decodeID does not look at the form of an id: one that cannot exist is not found, like any other.
 func decodeID(x *exchange) (vault.ObjectID, error) {
 	if _, err := x.query(); err != nil {
 		return "", err
@@ -253,6 +262,7 @@ func decodeID(x *exchange) (vault.ObjectID, error) {
 	return vault.ObjectID(text), err
 }
 
+// encodeObject is the one encoder of values.
 func encodeObject(b []byte, o vault.Object) ([]byte, error) {
 	w := &jsonWriter{b: b}
 	w.head(o)
@@ -262,6 +272,7 @@ func encodeObject(b []byte, o vault.Object) ([]byte, error) {
 	return w.done()
 }
 
+// encodeWithoutValue has no member "value" at all, rather than an empty one: an empty value is legal.
 func encodeWithoutValue(b []byte, o vault.Object) ([]byte, error) {
 	w := &jsonWriter{b: b}
 	w.head(o)
@@ -279,6 +290,8 @@ func (w *jsonWriter) head(o vault.Object) {
 	w.metadata(o.Metadata)
 }
 
+// metadata appends every member the contract has, with null where there is nothing: SDKs index them
+// without asking.
 func (w *jsonWriter) metadata(m vault.Metadata) {
 	w.raw(`{"id":`)
 	w.text(string(m.ID))
@@ -309,6 +322,7 @@ func (w *jsonWriter) summary(s vault.Summary) {
 	w.raw(`}`)
 }
 
+// version appends one version. The etag is bare hex, of the ciphertext.
 func (w *jsonWriter) version(v vault.Version) {
 	w.raw(`{"id":`)
 	w.text(string(v.ID))

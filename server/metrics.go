@@ -39,9 +39,11 @@ func NewMetrics() *Metrics {
 			Help: "Stored records that failed their integrity check. Anything but zero is an alarm.",
 		}),
 	}
+	// It can only fail for two metrics of one name, which the first start would show.
 	m.registry.MustRegister(m.requests, m.unauthenticated, m.integrity,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	// At zero from the start: a rate needs a first value.
 	for _, reason := range []string{reasonMissing, reasonDuplicate, reasonMalformed, reasonRejected} {
 		m.unauthenticated.WithLabelValues(reason)
 	}
@@ -78,6 +80,8 @@ func (m *Metrics) requestCounter(route, method string) requestCounter {
 	return c
 }
 
+// count is called once per request. The labels are the template, a known method and our own status:
+// none of them can be chosen by a client.
 func (c *requestCounter) count(method string, status int) {
 	switch {
 	case c.ok != nil && status == http.StatusOK:

@@ -49,6 +49,7 @@ func (q query) oneOf(first, second string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	// Two values would leave it to chance which of them counts.
 	switch {
 	case a == "":
 		return b, nil

@@ -99,6 +99,8 @@ func (s *Server) route() {
 			x.finish(row.handler(x))
 		})
 	}
+	// No action and no handler: a request without a route is answered before anybody is asked who he is.
+	// That tells a stranger the table, which is public anyway.
 	s.unmatched = s.row("", unmatched, public, nil)
 	e.NoRoute(func(c *gin.Context) { exchangeOf(c).finish(noRoute()) })
 	e.NoMethod(func(c *gin.Context) { exchangeOf(c).finish(noMethod()) })
