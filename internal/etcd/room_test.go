@@ -46,6 +46,7 @@ func TestFullStore(t *testing.T) {
 			break
 		}
 		stored = append(stored, w)
+		p.client.Flush()
 		s.Measure(ctx)
 	}
 	mustBeOutage(t, "a create in a full store", err, outage.Full)
