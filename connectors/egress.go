@@ -237,7 +237,10 @@ func target(host string, port uint16) string {
 func urlPort(u *url.URL) uint16 {
 	switch p := u.Port(); {
 	case p != "":
-		n, _ := strconv.ParseUint(p, 10, 16)
+		n, err := strconv.ParseUint(p, 10, 16)
+		if err != nil {
+			return 0
+		}
 		return uint16(n)
 	case u.Scheme == "http":
 		return 80

@@ -16,12 +16,18 @@ import (
 	"culvert/internal/secret"
 )
 
-// Reply is a token endpoint's answer, or an object inside it, taken apart but not yet understood. It
-// holds tokens: it is not to be kept or printed. Members are read by name; one that is absent, null or
-// of another type reads as nothing.
+// Reply is a token endpoint's answer, or an object inside it, taken apart but not yet understood.
+// Members are read by name; one that is absent, null or of another type reads as nothing.
 type Reply struct {
 	*answer
-	members map[string]jsontext.Value
+	// member is a closure for the reason that secret.Bytes is one: what it holds cannot be printed.
+	member func(name string) jsontext.Value
+}
+
+type members map[string]jsontext.Value
+
+func (m members) reply(a *answer) Reply {
+	return Reply{answer: a, member: func(name string) jsontext.Value { return m[name] }}
 }
 
 // answer is what an HTTP response says besides its body, and what was asked.
@@ -56,17 +62,18 @@ func (a *answer) read(body []byte) (Tokens, error) {
 // come as text/plain, JSON as text/html), and neither form nor HTML begins with a brace.
 func (a *answer) parse(body []byte) (Reply, error) {
 	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff")))
-	r := Reply{answer: a}
+	var m members
+	r := m.reply(a)
 	switch {
 	case len(body) == 0:
 		return r, r.Unreadable("is empty")
 	case body[0] == '{':
 		// Duplicate names are refused by default: which one counts would be the parser's choice. Text that
 		// is not UTF-8 is let be, as it is in names of people, not in tokens.
-		if err := json.Unmarshal(body, &r.members, jsontext.AllowInvalidUTF8(true)); err != nil {
+		if err := json.Unmarshal(body, &m, jsontext.AllowInvalidUTF8(true)); err != nil {
 			return r, r.Unreadable("is malformed JSON") // the error quotes the body
 		}
-		return r, nil
+		return m.reply(a), nil
 	case body[0] == '<':
 		a.html = true
 		return r, r.Unreadable("is HTML")
@@ -75,7 +82,7 @@ func (a *answer) parse(body []byte) (Reply, error) {
 	if err != nil || !form.Has("access_token") && !form.Has("error") {
 		return r, r.Unreadable("is neither JSON nor a form")
 	}
-	r.members = make(map[string]jsontext.Value, len(form))
+	m = make(members, len(form))
 	for name, values := range form {
 		if len(values) > 1 {
 			return r, r.Unreadable("has a parameter twice")
@@ -84,14 +91,14 @@ func (a *answer) parse(body []byte) (Reply, error) {
 		if err != nil {
 			return r, r.Unreadable("is not UTF-8")
 		}
-		r.members[name] = quoted
+		m[name] = quoted
 	}
-	return r, nil
+	return m.reply(a), nil
 }
 
 // Text is a member that is a string or a number, as text.
 func (r Reply) Text(name string) string {
-	v := r.members[name]
+	v := r.member(name)
 	switch v.Kind() {
 	case '0':
 		return string(v)
@@ -105,22 +112,22 @@ func (r Reply) Text(name string) string {
 }
 
 // False tells a member that is there and false.
-func (r Reply) False(name string) bool { return r.members[name].Kind() == 'f' }
+func (r Reply) False(name string) bool { return r.member(name).Kind() == 'f' }
 
 // Object is a member that is an object; one that is not has no members.
 func (r Reply) Object(name string) Reply {
-	inner := Reply{answer: r.answer}
-	if v := r.members[name]; v.Kind() == '{' {
+	var inner members
+	if v := r.member(name); v.Kind() == '{' {
 		// It cannot fail on what has been parsed already; if it did, the object would be empty.
-		_ = json.Unmarshal(v, &inner.members, jsontext.AllowInvalidUTF8(true))
+		_ = json.Unmarshal(v, &inner, jsontext.AllowInvalidUTF8(true))
 	}
-	return inner
+	return inner.reply(r.answer)
 }
 
 // list is a member that is a list of strings, or a string that holds one. said is false if there is no
 // such member.
 func (r Reply) list(name string) (items []string, said bool) {
-	v := r.members[name]
+	v := r.member(name)
 	switch v.Kind() {
 	case '"':
 		return splitScopes(r.Text(name)), true
@@ -135,7 +142,7 @@ func (r Reply) list(name string) (items []string, said bool) {
 // failure is the error code of a reply that has one. Providers send a string (RFC 6749 section 5.2), an
 // object with a code inside, or true with the code elsewhere.
 func (r Reply) failure() (code string, failed bool) {
-	switch v := r.members["error"]; v.Kind() {
+	switch v := r.member("error"); v.Kind() {
 	case '"', '0':
 		code = r.Text("error")
 		return code, code != "" && code != "0"

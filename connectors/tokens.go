@@ -125,8 +125,8 @@ func (r Reply) ours(at time.Time) time.Time {
 
 // there tells a member that is neither absent nor null.
 func (r Reply) there(name string) bool {
-	v, ok := r.members[name]
-	return ok && v.Kind() != 'n'
+	v := r.member(name)
+	return v != nil && v.Kind() != 'n'
 }
 
 // seconds reads a lifetime, which comes as a number or as a string of one. What has ended already has
