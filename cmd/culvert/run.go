@@ -17,7 +17,7 @@ const drainTimeout = 10 * time.Second
 // Run serves until ctx ends or serving fails, lets the requests in progress finish, and closes
 // everything. Requests that are still going after [drainTimeout] are cut off.
 func (g *graph) Run(ctx context.Context) error {
-	doors := []door{{g.server.HTTPServer(), g.listener}}
+	doors := []door{{g.server.HTTPServer(), g.server.Listener(g.listener)}}
 	if g.admin != nil {
 		doors = append(doors, door{
 			&http.Server{
