@@ -27,6 +27,7 @@ func mustEpoch(t testing.TB, p *place, s *etcd.Store) uint64 {
 
 // TestEpochEnds: an epoch ends after a second with events, or at once after many, and not without any.
 func TestEpochEnds(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t, etcdtest.Embedded(t))
 	s := p.mustStore(t)
 	first := mustEpoch(t, p, s)

@@ -157,6 +157,7 @@ func TestFenceEnds(t *testing.T) {
 
 // TestNetworkCuts cuts the connections of a replica again and again, and looks for stale reads meanwhile.
 func TestNetworkCuts(t *testing.T) {
+	t.Parallel()
 	endpoint := etcdtest.Listening(t)
 	proxy := etcdtest.NewProxy(t, endpoint)
 	p := newPlace(t, etcdtest.MustOpen(t, etcd.Config{Endpoints: []string{endpoint}}))

@@ -99,7 +99,7 @@ func TestIndex(t *testing.T) {
 				put(ids.Draw(t, "id"), names.Draw(t, "name"), moments.Draw(t, "at"), rapid.Bool().Draw(t, "stale"), rapid.IntRange(0, 20).Draw(t, "broken") == 0)
 			},
 			"run": func(t *rapid.T) {
-				ms, n := rapid.Uint64Range(1, 40).Draw(t, "ms"), rapid.IntRange(1, 1500).Draw(t, "n")
+				ms, n := rapid.Uint64Range(1, 40).Draw(t, "ms"), rapid.IntRange(1, 800).Draw(t, "n")
 				for i := range n {
 					put(testUUID(ms, uint64(i)), fmt.Sprint(i%7), time.UnixMicro(int64(i%30)).UTC(), false, false)
 				}

@@ -52,7 +52,7 @@ func testList(t *testing.T, open opener) {
 	}
 	mustFence(t, s)
 	mustFence(t, bounded)
-	for range 120 {
+	for range 60 {
 		q := randomQuery(random, all)
 		p.mustAgree(t, s, all, q)
 		if q.Search != "" {

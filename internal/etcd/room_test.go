@@ -137,6 +137,7 @@ func mustFill(t *testing.T, p *place) {
 // TestSpaceAlarm: at the quota etcd refuses every put until somebody disarms its alarm. The embedded one
 // is brought back by the store itself; of an external one it says what is the matter.
 func TestSpaceAlarm(t *testing.T) {
+	t.Parallel()
 	t.Run("embedded", func(t *testing.T) {
 		p := newPlace(t, etcdtest.MustOpen(t, etcd.Config{DataDir: t.TempDir(), QuotaBytes: smallQuota}))
 		s := p.mustStore(t)

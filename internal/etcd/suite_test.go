@@ -58,6 +58,7 @@ func TestEmbedded(t *testing.T) {
 
 // TestCluster runs the same over gRPC on three processes, each scenario under a root of its own.
 func TestCluster(t *testing.T) {
+	t.Parallel()
 	cluster := etcdtest.NewCluster(t)
 	roots := 0
 	open := func(t testing.TB) *etcd.Client {
