@@ -28,7 +28,8 @@
 //  2. Is there something in its replies that no RFC describes (tokens elsewhere than at the top, failure
 //     told otherwise than by an error member)? Then the block moves to a file of its own, with a function
 //     for the field Reply that uses the methods of [Reply].
-//  3. Put replies of the provider, good and bad, into catalog/testdata/replies.txt, with what they mean.
-//  4. Run the tests of both packages: one holds every block to the rules of the catalogue, one sends
-//     every reply through the client.
+//  3. Put replies of the provider, good and bad, into the vectors of catalog/replies_test.go, with what
+//     they mean, and its authorization URL into catalog/catalog_test.go.
+//  4. Run the tests of package catalog: one holds every block to the rules of the catalogue and wants
+//     vectors for it, one sends every vector through the client.
 package connectors

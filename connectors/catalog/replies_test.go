@@ -1,0 +1,240 @@
+package catalog_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"culvert/connectors"
+	"culvert/connectors/catalog"
+	"culvert/connectors/connectorstest"
+	"culvert/internal/secret"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// vector is a reply of a provider, as documented or seen, and what it means.
+type vector struct {
+	slug, name  string
+	status      int
+	contentType string // default JSON
+	body        string
+	want        outcome
+}
+
+// outcome is either tokens or a failure.
+type outcome struct {
+	Access, Refresh string
+	// Lifetime is in seconds; 0: the token does not end.
+	Lifetime, RefreshLifetime int
+	Scopes                    []string
+	Named, NamedRefresh       map[string]string
+
+	Class connectors.Class
+	Code  string
+}
+
+const (
+	transient = connectors.Transient
+	ambiguous = connectors.Ambiguous
+	dead      = connectors.DeadGrant
+	client    = connectors.ClientRejected
+	refused   = connectors.Refused
+)
+
+func vectors() []vector {
+	const form = "application/x-www-form-urlencoded"
+	return []vector{
+		{"github", "tokens", 200, "", `{"access_token":"gho_1","token_type":"bearer","scope":"repo,gist"}`,
+			outcome{Access: "gho_1", Scopes: []string{"repo", "gist"}}},
+		{"github", "tokens as a form, in spite of Accept", 200, form + "; charset=utf-8", `access_token=gho_1&scope=repo%2Cgist&token_type=bearer`,
+			outcome{Access: "gho_1", Scopes: []string{"repo", "gist"}}},
+		{"github", "tokens without scopes", 200, "", `{"access_token":"gho_1","scope":"","token_type":"bearer"}`,
+			outcome{Access: "gho_1", Scopes: []string{}}},
+		{"github", "a used code", 200, "", `{"error":"bad_verification_code","error_description":"The code is incorrect or expired.","error_uri":"https://docs.github.com/x"}`,
+			outcome{Class: dead, Code: "bad_verification_code"}},
+		{"github", "a used code as a form", 200, form, `error=bad_verification_code&error_description=The+code+is+incorrect`,
+			outcome{Class: dead, Code: "bad_verification_code"}},
+		{"github", "a wrong secret", 200, "", `{"error":"incorrect_client_credentials"}`,
+			outcome{Class: client, Code: "incorrect_client_credentials"}},
+		{"github", "another callback", 200, "", `{"error":"redirect_uri_mismatch"}`,
+			outcome{Class: refused, Code: "redirect_uri_mismatch"}},
+		{"github", "an address that is not verified", 200, "", `{"error":"unverified_user_email"}`,
+			outcome{Class: refused, Code: "unverified_user_email"}},
+		{"github", "an unknown app", 404, "", `{"error":"Not Found"}`, outcome{Class: refused}},
+		{"github", "a unicorn", 502, "text/html", "<!DOCTYPE html><title>Unicorn!</title>", outcome{Class: ambiguous}},
+		{"github", "maintenance", 503, "text/html", "<html>", outcome{Class: transient}},
+
+		{"github-app", "tokens that end", 200, "", `{"access_token":"ghu_1","expires_in":28800,"refresh_token":"ghr_1","refresh_token_expires_in":15897600,"scope":"","token_type":"bearer"}`,
+			outcome{Access: "ghu_1", Refresh: "ghr_1", Lifetime: 28800, RefreshLifetime: 15897600, Scopes: []string{}}},
+		{"github-app", "tokens that do not end", 200, "", `{"access_token":"ghu_1","scope":"","token_type":"bearer"}`,
+			outcome{Access: "ghu_1", Scopes: []string{}}},
+		{"github-app", "a used refresh token", 200, "", `{"error":"bad_refresh_token","error_description":"The refresh token is incorrect or expired."}`,
+			outcome{Class: dead, Code: "bad_refresh_token"}},
+		{"github-app", "a wrong secret", 200, "", `{"error":"incorrect_client_credentials"}`,
+			outcome{Class: client, Code: "incorrect_client_credentials"}},
+
+		{"gitlab", "tokens", 200, "", `{"access_token":"gl1","token_type":"Bearer","expires_in":7200,"refresh_token":"gr1","scope":"read_user api","created_at":1607635748}`,
+			outcome{Access: "gl1", Refresh: "gr1", Lifetime: 7200, Scopes: []string{"read_user", "api"}}},
+		{"gitlab", "a used refresh token", 400, "", `{"error":"invalid_grant","error_description":"The provided authorization grant is invalid, expired, revoked, or was issued to another client."}`,
+			outcome{Class: dead, Code: "invalid_grant"}},
+		{"gitlab", "a wrong secret", 401, "", `{"error":"invalid_client","error_description":"Client authentication failed."}`,
+			outcome{Class: client, Code: "invalid_client"}},
+		{"gitlab", "too many requests, in prose", 429, "text/plain", "Retry later\n", outcome{Class: transient}},
+
+		{"google", "tokens", 200, "", `{"access_token":"ya29.1","expires_in":3599,"refresh_token":"1//r","scope":"openid https://www.googleapis.com/auth/userinfo.email","token_type":"Bearer","id_token":"x.y.z"}`,
+			outcome{Access: "ya29.1", Refresh: "1//r", Lifetime: 3599, Scopes: []string{"openid", "https://www.googleapis.com/auth/userinfo.email"}}},
+		{"google", "a dead refresh token", 400, "", `{"error":"invalid_grant","error_description":"Token has been expired or revoked."}`,
+			outcome{Class: dead, Code: "invalid_grant"}},
+		{"google", "a Workspace that wants another sign-in", 400, "", `{"error":"invalid_grant","error_description":"reauth related error (invalid_rapt)","error_subtype":"invalid_rapt"}`,
+			outcome{Class: dead, Code: "invalid_grant"}},
+		{"google", "a Workspace that forbids the app", 400, "", `{"error":"admin_policy_enforced"}`,
+			outcome{Class: refused, Code: "admin_policy_enforced"}},
+		{"google", "a deleted client", 401, "", `{"error":"deleted_client","error_description":"The OAuth client was deleted."}`,
+			outcome{Class: client, Code: "deleted_client"}},
+		{"google", "an error of its gateway", 500, "", `{"error":{"code":500,"message":"Internal error","status":"INTERNAL"}}`,
+			outcome{Class: ambiguous, Code: "500"}},
+		{"google", "an error of its gateway that names no code", 503, "", `{"error":{"status":"unavailable"}}`,
+			outcome{Class: transient, Code: "unavailable"}},
+
+		{"linear", "tokens", 200, "", `{"access_token":"lin1","token_type":"Bearer","expires_in":86399,"refresh_token":"linr","scope":"read write"}`,
+			outcome{Access: "lin1", Refresh: "linr", Lifetime: 86399, Scopes: []string{"read", "write"}}},
+		{"linear", "scopes as an array", 200, "", `{"access_token":"lin1","expires_in":86399,"scope":["read","issues:create"]}`,
+			outcome{Access: "lin1", Lifetime: 86399, Scopes: []string{"read", "issues:create"}}},
+		{"linear", "tokens of ten years, from before rotation", 200, "", `{"access_token":"lin1","expires_in":315705599,"scope":"read,write"}`,
+			outcome{Access: "lin1", Lifetime: 315705599, Scopes: []string{"read", "write"}}},
+		{"linear", "a used refresh token", 400, "", `{"error":"invalid_grant","error_description":"Refresh token is invalid."}`,
+			outcome{Class: dead, Code: "invalid_grant"}},
+
+		{"microsoft", "tokens", 200, "", `{"token_type":"Bearer","scope":"User.Read profile","expires_in":4321,"ext_expires_in":4321,"access_token":"eyJ","refresh_token":"0.A"}`,
+			outcome{Access: "eyJ", Refresh: "0.A", Lifetime: 4321, Scopes: []string{"User.Read", "profile"}}},
+		{"microsoft", "lifetimes as text, as its v1 endpoint has them", 200, "", `{"access_token":"eyJ","expires_in":"3599","ext_expires_in":"3599","expires_on":"1772370000"}`,
+			outcome{Access: "eyJ", Lifetime: 3599}},
+		{"microsoft", "a changed password", 400, "", `{"error":"invalid_grant","error_description":"AADSTS50173: ...","error_codes":[50173],"timestamp":"2026-03-01 12:00:00Z","suberror":"bad_token"}`,
+			outcome{Class: dead, Code: "invalid_grant"}},
+		{"microsoft", "90 days without use", 400, "", `{"error":"invalid_grant","error_description":"AADSTS700082: ...","error_codes":[700082]}`,
+			outcome{Class: dead, Code: "invalid_grant"}},
+		{"microsoft", "consent taken back", 400, "", `{"error":"invalid_grant","error_codes":[65001],"suberror":"consent_required"}`,
+			outcome{Class: dead, Code: "invalid_grant"}},
+		{"microsoft", "a policy that wants the user", 400, "", `{"error":"interaction_required","error_codes":[50076]}`,
+			outcome{Class: dead, Code: "interaction_required"}},
+		{"microsoft", "a client secret that ran out", 401, "", `{"error":"invalid_client","error_description":"AADSTS7000222: ...","error_codes":[7000222]}`,
+			outcome{Class: client, Code: "invalid_client"}},
+		{"microsoft", "an app that is not in the tenant", 400, "", `{"error":"unauthorized_client","error_codes":[700016]}`,
+			outcome{Class: client, Code: "unauthorized_client"}},
+		{"microsoft", "scopes of two resources", 400, "", `{"error":"invalid_request","error_codes":[28000]}`,
+			outcome{Class: refused, Code: "invalid_request"}},
+		{"microsoft", "a passing error", 400, "", `{"error":"temporarily_unavailable","error_codes":[90033]}`,
+			outcome{Class: transient, Code: "temporarily_unavailable"}},
+
+		{"slack", "a bot's token", 200, "", `{"ok":true,"access_token":"xoxb-1","token_type":"bot","scope":"chat:write,channels:read","bot_user_id":"U0","team":{"id":"T1"},"authed_user":{"id":"U1"}}`,
+			outcome{Access: "xoxb-1", Scopes: []string{"chat:write", "channels:read"}, Named: map[string]string{"bot": "xoxb-1"}}},
+		{"slack", "a user's token only: nothing at the top", 200, "", `{"ok":true,"app_id":"A1","authed_user":{"id":"U1","scope":"search:read,users:read","access_token":"xoxp-1","token_type":"user"},"team":{"id":"T1"},"enterprise":null}`,
+			outcome{Access: "xoxp-1", Scopes: []string{"user:search:read", "user:users:read"}, Named: map[string]string{"user": "xoxp-1"}}},
+		{"slack", "both", 200, "", `{"ok":true,"access_token":"xoxb-1","token_type":"bot","scope":"chat:write","authed_user":{"id":"U1","scope":"search:read","access_token":"xoxp-1","token_type":"user"}}`,
+			outcome{
+				Access: "xoxb-1", Scopes: []string{"chat:write", "user:search:read"},
+				Named: map[string]string{"bot": "xoxb-1", "user": "xoxp-1"},
+			}},
+		{"slack", "both, with rotation", 200, "", `{"ok":true,"access_token":"xoxe.xoxb-1","token_type":"bot","scope":"chat:write","expires_in":43200,"refresh_token":"xoxe-1","authed_user":{"id":"U1","scope":"search:read","access_token":"xoxe.xoxp-1","token_type":"user","expires_in":43100,"refresh_token":"xoxe-2"}}`,
+			outcome{
+				Access: "xoxe.xoxb-1", Refresh: "xoxe-1", Lifetime: 43200, Scopes: []string{"chat:write", "user:search:read"},
+				Named:        map[string]string{"bot": "xoxe.xoxb-1", "user": "xoxe.xoxp-1"},
+				NamedRefresh: map[string]string{"bot": "xoxe-1", "user": "xoxe-2"},
+			}},
+		{"slack", "a user's token with rotation", 200, "", `{"ok":true,"authed_user":{"id":"U1","scope":"search:read","access_token":"xoxe.xoxp-1","token_type":"user","expires_in":43200,"refresh_token":"xoxe-2"}}`,
+			outcome{
+				Access: "xoxe.xoxp-1", Refresh: "xoxe-2", Lifetime: 43200, Scopes: []string{"user:search:read"},
+				Named: map[string]string{"user": "xoxe.xoxp-1"}, NamedRefresh: map[string]string{"user": "xoxe-2"},
+			}},
+		{"slack", "a refreshed user's token, which is at the top", 200, "", `{"ok":true,"access_token":"xoxe.xoxp-3","token_type":"user","scope":"search:read","expires_in":43200,"refresh_token":"xoxe-3","team":{"id":"T1"}}`,
+			outcome{
+				Access: "xoxe.xoxp-3", Refresh: "xoxe-3", Lifetime: 43200, Scopes: []string{"user:search:read"},
+				Named: map[string]string{"user": "xoxe.xoxp-3"}, NamedRefresh: map[string]string{"user": "xoxe-3"},
+			}},
+		{"slack", "an organisation's installation, without a team", 200, "", `{"ok":true,"access_token":"xoxb-1","token_type":"bot","scope":"chat:write","team":null,"enterprise":{"id":"E1"},"is_enterprise_install":true}`,
+			outcome{Access: "xoxb-1", Scopes: []string{"chat:write"}, Named: map[string]string{"bot": "xoxb-1"}}},
+		{"slack", "a used code", 200, "", `{"ok":false,"error":"invalid_code"}`, outcome{Class: dead, Code: "invalid_code"}},
+		{"slack", "a used refresh token", 200, "", `{"ok":false,"error":"invalid_refresh_token"}`, outcome{Class: dead, Code: "invalid_refresh_token"}},
+		{"slack", "a revoked token", 200, "", `{"ok":false,"error":"token_revoked"}`, outcome{Class: dead, Code: "token_revoked"}},
+		{"slack", "a wrong client", 200, "", `{"ok":false,"error":"invalid_client_id"}`, outcome{Class: client, Code: "invalid_client_id"}},
+		{"slack", "a wrong secret", 200, "", `{"ok":false,"error":"bad_client_secret"}`, outcome{Class: client, Code: "bad_client_secret"}},
+		{"slack", "another redirect URI", 200, "", `{"ok":false,"error":"bad_redirect_uri"}`, outcome{Class: refused, Code: "bad_redirect_uri"}},
+		{"slack", "too many requests", 429, "", `{"ok":false,"error":"ratelimited"}`, outcome{Class: transient, Code: "ratelimited"}},
+		{"slack", "half done", 200, "", `{"ok":false,"error":"internal_error"}`, outcome{Class: ambiguous, Code: "internal_error"}},
+		{"slack", "no, without a word", 200, "", `{"ok":false}`, outcome{Class: refused}},
+		{"slack", "yes, without a token", 200, "", `{"ok":true,"authed_user":{"id":"U1"}}`, outcome{Class: ambiguous}},
+		{"slack", "a failed status", 500, "text/html", "<html>", outcome{Class: ambiguous}},
+	}
+}
+
+// TestReplies sends every vector through the client, as the reply to a code.
+func TestReplies(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	provider := connectorstest.Start(t, connectorstest.Config{Now: func() time.Time { return now }})
+	caller := provider.Client(t)
+	seen := map[string]bool{}
+	for _, v := range vectors() {
+		seen[v.slug] = true
+		t.Run(v.slug+" "+v.name, func(t *testing.T) {
+			c, err := connectors.NewCatalog(catalog.All(), map[string]connectors.Endpoints{
+				v.slug: {TokenURL: provider.URL + connectorstest.TokenPath},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn, _ := c.Connector(v.slug)
+			fault := connectorstest.JSON(v.status, v.body)
+			if v.contentType != "" {
+				fault.Header = http.Header{"Content-Type": {v.contentType}}
+			}
+			provider.Next(fault)
+			tokens, err := caller.Exchange(t.Context(), conn, provider.Credentials(), connectors.ExchangeRequest{
+				Code: secret.New([]byte("code")), Verifier: secret.New([]byte("verifier")),
+			})
+			if diff := cmp.Diff(reveal(tokens, err, now), v.want); diff != "" {
+				t.Errorf("outcome (-got +want):\n%s", diff)
+			}
+		})
+	}
+	for _, c := range catalog.All() {
+		if !seen[c.Slug] {
+			t.Errorf("%s has no vectors", c.Slug)
+		}
+	}
+}
+
+func reveal(tokens connectors.Tokens, err error, now time.Time) outcome {
+	if err != nil {
+		e := connectors.Of(err)
+		if e == nil {
+			return outcome{Code: "not a *connectors.Error"}
+		}
+		return outcome{Class: e.Class, Code: e.Code}
+	}
+	o := outcome{
+		Access:       string(tokens.Access.Reveal()),
+		Refresh:      string(tokens.Refresh.Reveal()),
+		Scopes:       tokens.Scopes,
+		Named:        revealAll(tokens.Named),
+		NamedRefresh: revealAll(tokens.NamedRefresh),
+	}
+	if !tokens.ExpiresAt.IsZero() {
+		o.Lifetime = int(tokens.ExpiresAt.Sub(now) / time.Second)
+	}
+	if !tokens.RefreshExpiresAt.IsZero() {
+		o.RefreshLifetime = int(tokens.RefreshExpiresAt.Sub(now) / time.Second)
+	}
+	return o
+}
+
+func revealAll(named map[string]secret.Bytes) map[string]string {
+	var texts map[string]string
+	for name, s := range named {
+		if texts == nil {
+			texts = map[string]string{}
+		}
+		texts[name] = string(s.Reveal())
+	}
+	return texts
+}
