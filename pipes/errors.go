@@ -1,6 +1,9 @@
 package pipes
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // Sentinels of this package; server/errors.go maps them to statuses.
 var (
@@ -36,10 +39,46 @@ var (
 	ErrOtherBrowser = errors.New("pipes: not the browser that started the flow")
 	// ErrReturnTo means that return_to is on no allowed origin (422).
 	ErrReturnTo = errors.New("pipes: return_to not allowed")
+	// ErrNotConfigured means that the integration has no client credentials to act with (422
+	// client_credentials_not_configured).
+	ErrNotConfigured = errors.New("pipes: client credentials not configured")
+	// ErrTokenInUse means that another account has this refresh token: one refresh token is one grant
+	// (409 refresh_token_in_use).
+	ErrTokenInUse = errors.New("pipes: refresh token in use by another account")
+	// ErrAccountSelection means that the owner has several accounts and none was named (409
+	// account_selection_required).
+	ErrAccountSelection = errors.New("pipes: account selection required")
+	// ErrUnknownCursor means that a cursor is none that the list gave out (400).
+	ErrUnknownCursor = errors.New("pipes: unknown cursor")
 )
 
 // InvalidError is a refused value. Field is the wire's; Code is machine-readable; Rule says what is
 // allowed and never repeats what was sent.
-type InvalidError struct{ Field, Code, Rule string }
+type InvalidError struct {
+	Field, Code, Rule string
+	// Malformed values are answered with 400, all others with 422.
+	Malformed bool
+}
 
 func (e *InvalidError) Error() string { return "pipes: " + e.Field + " " + e.Rule }
+
+// Codes of [InvalidError].
+const (
+	CodeRequired         = "required"
+	CodeInvalid          = "invalid_value"
+	CodeUnsupported      = "not_supported"
+	CodeTokenCombination = "invalid_token_combination"
+)
+
+// ProviderError is a token that cannot be had now, although nothing is wrong with the account. It wraps
+// [ErrProvider] or [ErrClientRejected].
+type ProviderError struct {
+	Slug string
+	// RetryAfter is when the broker will ask the provider again, at the earliest.
+	RetryAfter time.Duration
+	Err        error
+}
+
+func (e *ProviderError) Error() string { return e.Err.Error() + ": " + e.Slug }
+
+func (e *ProviderError) Unwrap() error { return e.Err }

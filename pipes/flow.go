@@ -36,6 +36,10 @@ type Flow struct {
 	Exchange  string    `cbor:"15,keyasint,omitempty"`
 	Outcome   *Outcome  `cbor:"16,keyasint,omitempty"`
 	SettledAt time.Time `cbor:"17,keyasint,omitzero"`
+	// Claim tells the callback that won Exchange from another one of the same departure; ExchangeAt is
+	// when it won. A claim whose holder died is taken over after [claimLife].
+	Claim      string    `cbor:"18,keyasint,omitempty"`
+	ExchangeAt time.Time `cbor:"19,keyasint,omitzero"`
 }
 
 // MaxDepartures bounds how many flow states one ticket mints.

@@ -41,7 +41,13 @@ type Grant struct {
 	Reason string `cbor:"15,keyasint,omitempty"`
 	// TokenMAC is the keyed hash of the refresh token: the same refresh token is the same grant.
 	TokenMAC []byte `cbor:"16,keyasint,omitempty"`
+	// Accounts point to this grant: nearly always one. At most [MaxGrantAccounts], so that what happens
+	// to the grant happens to all of them in one transaction.
+	Accounts []AccountID `cbor:"17,keyasint,omitempty"`
 }
+
+// MaxGrantAccounts bounds how many accounts share a grant.
+const MaxGrantAccounts = 16
 
 // Attempt is a refresh under way, as stored at the grant's id. It has no lease: it must outlive a crash
 // of its owner. The protocol that writes it comes with the journal; its form is settled.

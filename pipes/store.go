@@ -39,6 +39,8 @@ type Reader interface {
 	Flow(ctx context.Context, env access.EnvironmentID, id FlowID) (At[Flow], error)
 	// Flows are those created in [from, to), in order of creation; the caller bounds the span.
 	Flows(ctx context.Context, env access.EnvironmentID, from, to time.Time) ([]At[Flow], error)
+	// Memberships are the integrations that have accounts, removed ones too, in order of their ids.
+	Memberships(ctx context.Context, env access.EnvironmentID) ([]IntegrationID, error)
 	// AccountsOf are up to limit accounts of an integration with ids behind after, for its removal.
 	AccountsOf(ctx context.Context, env access.EnvironmentID, id IntegrationID, after AccountID, limit int) ([]At[Account], error)
 }
@@ -65,10 +67,15 @@ type Change struct {
 	Integration *Put[Integration]
 	Account     *Put[Account]
 	Connections *Put[Connections]
+	// Others are further accounts of the same grant: what happens to a grant happens to all of them.
+	Others []Put[Account]
 	// Grant's Previous is the TokenMAC of the record that is replaced, so that its index entry goes.
 	Grant    *Put[Grant]
 	Previous []byte
-	Flow     *Put[Flow]
+	// Left is the grant that an account leaves: removed, or kept for its other accounts with the same
+	// tokens.
+	Left *Put[Grant]
+	Flow *Put[Flow]
 	// Conditions are those of every seal in the records.
 	Conditions []keys.Conditions
 	// Events may be empty only for flows, which carry their own progress.

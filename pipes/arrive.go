@@ -1,0 +1,173 @@
+package pipes
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"culvert/internal/events"
+	"culvert/keys"
+)
+
+// arrival is tokens that came for an owner: from a provider, or by import.
+type arrival struct {
+	integration *Integration
+	// origin is that of the token endpoint the tokens belong to.
+	origin string
+	owner  Owner
+	tokens keys.GrantTokens
+	// obtainedAt is when they were asked for; the others are zero where nobody said.
+	obtainedAt, expiresAt, refreshExpiresAt time.Time
+	scopes                                  []string
+	// state is that of the account, [Connected] if empty; reason says why it is another.
+	state  State
+	reason string
+}
+
+// arrive is the change that gives an owner's account fresh tokens: a new account, or the one there is,
+// which keeps its id and its grant at the next generation. share lets the account join another's grant
+// if that has the same refresh token; else that is [ErrTokenInUse].
+func (o *operation) arrive(ctx context.Context, s slot, got arrival, share bool) (Change, *Account, error) {
+	now := o.broker.now()
+	account, revision := Account{
+		ID: AccountID(o.broker.newID(accountPrefix)), Environment: o.Environment(), Integration: got.integration.ID,
+		Slug: got.integration.Slug, Owner: got.owner, Method: MethodOAuth, CreatedAt: now,
+	}, int64(0)
+	if s.account.Record != nil {
+		account, revision = *s.account.Record, s.account.Revision
+	}
+	change := Change{Environment: o.Environment()}
+	if got.tokens.Access.Len() > 0 {
+		if err := o.grantArrival(ctx, &change, &account, got, share); err != nil {
+			return Change{}, nil, err
+		}
+		o.Record.GrantID = string(account.Grant)
+	}
+	account.State, account.Reason = Connected, ""
+	if got.state != "" {
+		account.State, account.Reason = got.state, got.reason
+	}
+	account.Scopes, account.UpdatedAt = got.scopes, now
+	change.Account = &Put[Account]{Record: account, Revision: revision}
+	if revision == 0 {
+		change.Connections = s.taken(account.ID)
+	}
+	t := events.AccountConnected
+	if account.State == NeedsReauthorization {
+		t = events.ReauthorizationAsked
+	}
+	e, err := o.cause().aboutAccount(t, &account, now)
+	if err != nil {
+		return Change{}, nil, err
+	}
+	change.Events = append([]events.Event{e}, change.Events...)
+	o.Record.AccountID = string(account.ID)
+	return change, &account, nil
+}
+
+// grantArrival chooses the grant that the tokens go to, seals them for it, and points the account there.
+func (o *operation) grantArrival(ctx context.Context, change *Change, account *Account, got arrival, share bool) error {
+	e, err := o.broker.environments.Environment(o.Environment())
+	if err != nil {
+		return err
+	}
+	var mac []byte
+	if got.tokens.Refresh.Len() > 0 {
+		mac = e.RefreshTokenMAC(got.tokens.Refresh)
+	}
+	g, revision, err := o.targetGrant(ctx, change, account, got, mac, share)
+	if err != nil {
+		return err
+	}
+	change.Previous = g.TokenMAC
+	g.Generation++
+	g.Origin, g.ObtainedAt, g.ExpiresAt, g.RefreshExpiresAt = got.origin, got.obtainedAt, got.expiresAt, got.refreshExpiresAt
+	g.Refreshable, g.TokenMAC = mac != nil, mac
+	g.Dead, g.Reason = false, ""
+	conditions, err := o.sealGrant(ctx, &g, got.tokens)
+	if err != nil {
+		return err
+	}
+	change.Conditions = append(change.Conditions, conditions)
+	change.Grant = &Put[Grant]{Record: g, Revision: revision}
+	account.Grant = g.ID
+	return nil
+}
+
+// targetGrant is the grant that tokens with this keyed hash belong in:
+//
+//   - another account's that has the same refresh token: one refresh token is one chain, and two copies of
+//     it would rotate each other away. Only within one key context, because one customer's keys must not
+//     decide on another's tokens.
+//   - the account's own. A shared one stays with the others, unless it is that grant which was renewed:
+//     this account may have been connected to somebody else at the provider.
+//   - a new one.
+func (o *operation) targetGrant(ctx context.Context, change *Change, account *Account, got arrival, mac []byte, share bool) (Grant, int64, error) {
+	kctx, err := got.owner.keyContext()
+	if err != nil {
+		return Grant{}, 0, err
+	}
+	holder, err := o.holderOf(ctx, mac)
+	if err != nil {
+		return Grant{}, 0, err
+	}
+	if holder != "" && holder != account.Grant {
+		found, err := o.broker.grant(ctx, o.Environment(), holder)
+		if err != nil {
+			return Grant{}, 0, err
+		}
+		g := found.Record
+		if !share || g.Integration != got.integration.ID || !maps.Equal(g.Items, kctx.Items()) || len(g.Accounts) >= MaxGrantAccounts {
+			return Grant{}, 0, ErrTokenInUse
+		}
+		if change.Left, err = o.broker.leave(ctx, account); err != nil {
+			return Grant{}, 0, err
+		}
+		return o.renew(ctx, change, found, account.ID)
+	}
+	if account.Grant != "" {
+		found, err := o.broker.grant(ctx, o.Environment(), account.Grant)
+		if err != nil {
+			return Grant{}, 0, err
+		}
+		if len(found.Record.Accounts) < 2 || holder == account.Grant {
+			return o.renew(ctx, change, found, account.ID)
+		}
+		if change.Left, err = o.broker.leave(ctx, account); err != nil {
+			return Grant{}, 0, err
+		}
+	}
+	return Grant{
+		ID: GrantID(o.broker.newID(grantPrefix)), Environment: o.Environment(), Integration: got.integration.ID,
+		Items: kctx.Items(), Accounts: []AccountID{account.ID},
+	}, 0, nil
+}
+
+// renew is a grant that exists, with this account among those that point to it. What revives the grant
+// revives the others.
+func (o *operation) renew(ctx context.Context, change *Change, found At[Grant], account AccountID) (Grant, int64, error) {
+	g := *found.Record
+	if g.Dead {
+		if err := o.broker.turn(ctx, change, &g, account, Connected, "", o.cause()); err != nil {
+			return Grant{}, 0, err
+		}
+	}
+	if !slices.Contains(g.Accounts, account) {
+		g.Accounts = append(slices.Clone(g.Accounts), account)
+	}
+	return g, found.Revision, nil
+}
+
+// holderOf is the grant that has a refresh token, by its keyed hash; empty for none.
+func (o *operation) holderOf(ctx context.Context, mac []byte) (GrantID, error) {
+	if len(mac) == 0 {
+		return "", nil
+	}
+	holder, err := o.broker.store.GrantOf(ctx, o.Environment(), mac)
+	if errors.Is(err, ErrNotFound) {
+		return "", nil
+	}
+	return holder, err
+}

@@ -1,0 +1,131 @@
+package pipes
+
+import (
+	"context"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"culvert/internal/access"
+	"culvert/internal/id"
+	"culvert/keys"
+)
+
+// AttemptView is a flow that never came back.
+type AttemptView struct {
+	Flow                   FlowID
+	Slug                   string
+	Integration            IntegrationID
+	UserID, OrganizationID string
+	ConnectionOwner        Ownership
+	CreatedAt              time.Time
+	// OpenedAt is when the confirmation page was first shown, DepartedAt when a browser was last sent to
+	// the provider; zero if never. Departures counts them.
+	OpenedAt, DepartedAt time.Time
+	Departures           int
+	// Code and Cause say what probably went wrong, for people and programs.
+	Code, Cause string
+	// RedirectURI is what the provider must know, if a browser was sent there.
+	RedirectURI string
+}
+
+// AttemptQuery asks for attempts, newest first, of the last [FlowKeep].
+type AttemptQuery struct {
+	// Limit is 1 to 100; 0 stands for 10.
+	Limit int
+	// After leads to older ones: the cursor of a page.
+	After FlowID
+	// Slug keeps those of one provider; empty keeps all.
+	Slug string
+}
+
+// AttemptPage is a page; After is empty at the end.
+type AttemptPage struct {
+	Data  []AttemptView
+	After FlowID
+}
+
+// Attempts lists the flows that were begun and never came back, with the likely cause: what a broker
+// never hears of is a redirect URI that the provider does not know, because the error stays there.
+//
+// Errors: [*InvalidError], [ErrUnknownCursor].
+func (b *Broker) Attempts(ctx context.Context, call access.Call, q AttemptQuery) (AttemptPage, error) {
+	o, err := b.begin(ctx, call, access.AttemptsRead)
+	if err != nil {
+		return AttemptPage{}, err
+	}
+	page, err := o.attempts(ctx, q)
+	return answer(ctx, o, page, err)
+}
+
+// maxAttemptWindow is the span that is read at once at most: the spans double, so that a page of a quiet
+// environment is a few reads, and one of a busy environment does not read everything.
+const maxAttemptWindow = 24 * time.Hour
+
+func (o *operation) attempts(ctx context.Context, q AttemptQuery) (AttemptPage, error) {
+	switch {
+	case q.Limit < 0:
+		return AttemptPage{}, &InvalidError{Field: "limit", Code: CodeInvalid, Rule: "must be at least 1", Malformed: true}
+	case q.Limit == 0:
+		q.Limit = defaultLimit
+	}
+	q.Limit = min(q.Limit, maxLimit)
+	now := o.broker.now()
+	to := now.Add(time.Second) // another replica's clock may be a little ahead
+	if q.After != "" {
+		if !id.IsULID(string(q.After)) {
+			return AttemptPage{}, ErrUnknownCursor
+		}
+		to = ulid.Time(ulid.MustParse(string(q.After)).Time()).Add(time.Millisecond)
+	}
+	if q.Slug != "" && !isSlug(q.Slug) {
+		return AttemptPage{}, &InvalidError{Field: "slug", Code: CodeInvalid, Rule: "is no slug", Malformed: true}
+	}
+	o.Record.Provider = q.Slug
+	if err := o.complete(q.Slug, keys.Context{}); err != nil {
+		return AttemptPage{}, err
+	}
+	page := AttemptPage{Data: []AttemptView{}}
+	oldest := now.Add(-FlowKeep)
+	for span := flowWindow; to.After(oldest); span = min(2*span, maxAttemptWindow) {
+		from := to.Add(-span)
+		flows, err := o.broker.store.Flows(ctx, o.Environment(), from, to)
+		if err != nil {
+			return AttemptPage{}, err
+		}
+		for n := len(flows) - 1; n >= 0; n-- {
+			f := flows[n].Record
+			if q.After != "" && f.ID >= q.After || q.Slug != "" && f.Slug != q.Slug || !f.lost(now) || f.CreatedAt.Before(oldest) {
+				continue
+			}
+			if len(page.Data) == q.Limit {
+				page.After = page.Data[q.Limit-1].Flow
+				return page, nil
+			}
+			page.Data = append(page.Data, attemptOf(f))
+		}
+		to = from
+	}
+	return page, nil
+}
+
+// lost reports a flow that has ended without a callback, whether the sweeper has been there or not.
+func (f *Flow) lost(now time.Time) bool {
+	if f.Outcome != nil {
+		return f.Outcome.Code == CodeExpired || f.Outcome.Code == CodeInterrupted
+	}
+	return !now.Before(f.end()) && !f.claimed(now)
+}
+
+func attemptOf(f *Flow) AttemptView {
+	why := neverReturned(f)
+	v := AttemptView{
+		Flow: f.ID, Slug: f.Slug, Integration: f.Integration, UserID: f.ActingUser, OrganizationID: f.Owner.Organization,
+		ConnectionOwner: f.Owner.Kind, CreatedAt: f.CreatedAt, OpenedAt: f.OpenedAt, Departures: len(f.Departures),
+		Code: why.code, Cause: why.reason,
+	}
+	if n := len(f.Departures); n > 0 {
+		v.DepartedAt, v.RedirectURI = f.Departures[n-1].At, f.Departures[n-1].RedirectURI
+	}
+	return v
+}

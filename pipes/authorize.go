@@ -1,0 +1,160 @@
+package pipes
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"culvert/internal/access"
+	"culvert/internal/id"
+	"culvert/internal/secret"
+	"culvert/keys"
+)
+
+// Lifetimes of a flow's secrets.
+const (
+	// TicketTTL is from the call that asked for the flow to the last departure for the provider.
+	TicketTTL = 30 * time.Minute
+	// FlowStateTTL is from a departure to its callback.
+	FlowStateTTL = 10 * time.Minute
+	// claimLife is how long a callback may take to exchange its code and store the tokens. After it the
+	// callback's process is taken for dead.
+	claimLife = 3 * time.Minute
+)
+
+// AuthorizeRequest asks for a URL that connects an account.
+type AuthorizeRequest struct {
+	Slug string
+	// UserID is the acting user; for [OwnedByOrganization] the account is the organization's.
+	UserID, OrganizationID string
+	ConnectionOwner        Ownership // default [OwnedByUser]
+	// ReturnTo is where the browser ends up, on an allowed origin; empty means a page of ours.
+	ReturnTo string
+	// UserLabel is what the confirmation page calls the user, such as an e-mail address.
+	UserLabel string
+	Config    map[string]string
+}
+
+// Authorize begins a flow. The URL leads to a page of ours and carries the flow's ticket: it belongs to
+// the user who is to connect, and lives for [TicketTTL].
+//
+// Errors: [*InvalidError], [ErrReturnTo], [ErrNoIntegration], [ErrDisabled], [ErrNotConfigured],
+// [ErrEndpointChanged].
+func (b *Broker) Authorize(ctx context.Context, call access.Call, r AuthorizeRequest) (string, error) {
+	o, err := b.begin(ctx, call, access.PipesAuthorize)
+	if err != nil {
+		return "", err
+	}
+	url, err := o.authorize(ctx, r)
+	return committed(ctx, o, url, err)
+}
+
+func (o *operation) authorize(ctx context.Context, r AuthorizeRequest) (string, error) {
+	owner, err := o.checkAuthorize(&r)
+	if err != nil {
+		return "", err
+	}
+	found, err := o.readIntegration(ctx, r.Slug, owner.Kind)
+	if err != nil {
+		return "", err
+	}
+	i, b := found.Record, o.broker
+	o.about(i.Slug, owner, r.UserID)
+	conn, err := b.connector(i)
+	if err != nil {
+		return "", err
+	}
+	switch err := i.usable(conn); {
+	case !i.Enabled:
+		return "", ErrDisabled
+	case !i.supports(MethodOAuth):
+		return "", ErrAuthMethod
+	case err != nil:
+		return "", err
+	}
+	e, err := b.environments.Environment(o.Environment())
+	if err != nil {
+		return "", err
+	}
+	now, ticket := b.now(), randomSecret()
+	f := Flow{
+		ID: FlowID(id.ULID(now)), Environment: o.Environment(), Integration: i.ID, Slug: i.Slug, Owner: owner,
+		ActingUser: r.UserID, UserLabel: r.UserLabel, ReturnTo: r.ReturnTo, CreatedAt: now, ExpiresAt: now.Add(TicketTTL),
+	}
+	f.TicketHash = e.FlowHash(keys.TicketSecret, string(f.ID), secret.New([]byte(ticket)))
+	o.Record.FlowID = string(f.ID)
+	if err := o.Intend(ctx); err != nil {
+		return "", err
+	}
+	if err := o.newFlow(ctx, f); err != nil {
+		return "", err
+	}
+	return b.publicURL + "/data-integrations/" + ticketText(f.Environment, f.ID, ticket) + "/authorize-redirect", nil
+}
+
+func (o *operation) checkAuthorize(r *AuthorizeRequest) (Owner, error) {
+	if err := checkID("user_id", r.UserID); err != nil {
+		return Owner{}, err
+	}
+	request := Request{Slug: r.Slug, UserID: r.UserID, OrganizationID: r.OrganizationID, ConnectionOwner: r.ConnectionOwner}
+	owner, err := request.owner()
+	if err != nil {
+		return Owner{}, err
+	}
+	if err := checkText("user_label", r.UserLabel, MaxID); err != nil {
+		return Owner{}, err
+	}
+	if err := checkConfig(r.Config); err != nil {
+		return Owner{}, err
+	}
+	return owner, o.broker.returnTo.check(r.ReturnTo)
+}
+
+// newFlow stores a flow. It has no event by which an unclear outcome could be found out, so after a
+// conflict, which a fresh id cannot have, the record itself tells.
+func (o *operation) newFlow(ctx context.Context, f Flow) error {
+	return o.retry(ctx, func() error {
+		err := o.broker.store.Apply(ctx, Change{Environment: f.Environment, Flow: &Put[Flow]{Record: f}})
+		if !errors.Is(err, ErrConflict) {
+			return err
+		}
+		if err := o.Refresh(ctx); err != nil {
+			return err
+		}
+		stored, err := o.broker.store.Flow(ctx, f.Environment, f.ID)
+		switch {
+		case err == nil && bytes.Equal(stored.Record.TicketHash, f.TicketHash):
+			return nil
+		case err == nil || errors.Is(err, ErrNotFound):
+			return ErrConflict
+		}
+		return err
+	})
+}
+
+// departure is the trip with this id, or nil. The record is shared.
+func (f *Flow) departure(id string) *Departure {
+	n := slices.IndexFunc(f.Departures, func(d Departure) bool { return d.ID == id })
+	if n < 0 {
+		return nil
+	}
+	return &f.Departures[n]
+}
+
+// end is when no callback of the flow can succeed any more.
+func (f *Flow) end() time.Time {
+	end := f.ExpiresAt
+	for _, d := range f.Departures {
+		if back := d.At.Add(FlowStateTTL); back.After(end) {
+			end = back
+		}
+	}
+	return end
+}
+
+// claimed reports that a callback is exchanging its code now.
+func (f *Flow) claimed(now time.Time) bool {
+	return f.Claim != "" && now.Before(f.ExchangeAt.Add(claimLife))
+}

@@ -1,0 +1,82 @@
+package pipes
+
+import (
+	"sync"
+	"time"
+
+	"culvert/internal/access"
+)
+
+// breakerPause is how long an integration whose client credentials the provider refuses is not tried.
+const breakerPause = time.Minute
+
+// breakers keep this process from asking a provider again and again with client credentials that it
+// refuses: its accounts are not to blame, and there may be thousands of them due.
+type breakers struct {
+	mu   sync.Mutex
+	open map[clientKey]*breaker // guarded by mu
+}
+
+// clientKey names the credentials, not only the integration: new ones are tried at once.
+type clientKey struct {
+	env         access.EnvironmentID
+	integration IntegrationID
+	updatedAt   time.Time
+}
+
+type breaker struct {
+	until time.Time
+	// trial is set while one refresh tries whether the credentials work again.
+	trial bool
+}
+
+func newBreakers() *breakers { return &breakers{open: map[clientKey]*breaker{}} }
+
+func (i *Integration) clientKey() clientKey {
+	k := clientKey{env: i.Environment, integration: i.ID}
+	if i.Client != nil && i.Client.Secret != nil {
+		k.updatedAt = i.Client.Secret.SealedAt
+	}
+	return k
+}
+
+// allow reports whether the provider may be asked: always while the breaker is closed, and by one at a
+// time once its pause is over. Whoever was allowed reports back. wait is for the others.
+func (b *breakers) allow(key clientKey, now time.Time) (wait time.Duration, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.open[key]
+	switch {
+	case s == nil:
+		return 0, true
+	case now.Before(s.until):
+		return s.until.Sub(now), false
+	case s.trial:
+		return time.Second, false
+	}
+	s.trial = true
+	return 0, true
+}
+
+// rejected opens the breaker.
+func (b *breakers) rejected(key clientKey, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.open[key] = &breaker{until: now.Add(breakerPause)}
+}
+
+// accepted closes it: whatever else the provider said, it knew the client.
+func (b *breakers) accepted(key clientKey) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.open, key)
+}
+
+// undecided ends a trial that said nothing about the client: the next one may try.
+func (b *breakers) undecided(key clientKey) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if s := b.open[key]; s != nil {
+		s.trial = false
+	}
+}

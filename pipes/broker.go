@@ -1,0 +1,166 @@
+package pipes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"sync"
+	"time"
+
+	"culvert/connectors"
+	"culvert/internal/access"
+	"culvert/internal/audit"
+	"culvert/internal/id"
+	"culvert/internal/trail"
+	"culvert/keys"
+)
+
+// Broker is the use cases. It is immutable but for what it remembers of refreshes, and safe for
+// concurrent use.
+//
+// Every method that takes a call returns access.ErrDenied if the actor may not, access.ErrUnauthenticated
+// if its key was revoked meanwhile, keys.ErrTampered for a record that is not what was stored, and an
+// outage.Error if a dependency (etcd, root key, audit) does not answer. The other errors stand at the
+// methods. A browser's legs take no call: the ticket or flow state that they bring is the credential.
+type Broker struct {
+	store        Store
+	keys         *keys.Keys
+	environments *keys.Environments
+	guard        *trail.Guard
+	audit        *audit.Log
+	catalog      *connectors.Catalog
+	client       *connectors.Client
+	egress       *connectors.Egress
+	publicURL    string
+	returnTo     origins
+	clock        func() time.Time
+	log          *slog.Logger
+	timing       timing
+
+	refreshes *refreshes
+	breakers  *breakers
+
+	// sweepSoon wakes the sweeper; capacity 1.
+	sweepSoon chan struct{}
+	stop      context.CancelFunc
+	sweeping  sync.WaitGroup
+}
+
+// Config is what a [Broker] is made of. All fields are required unless they name a default.
+type Config struct {
+	Store        Store
+	Keys         *keys.Keys
+	Environments *keys.Environments
+	Gate         *access.Gate
+	Audit        *audit.Log
+	// Connectors are the providers that integrations of a catalogue slug use.
+	Connectors *connectors.Catalog
+	// Client calls providers; Egress checks the URLs of custom ones when they are defined.
+	Client *connectors.Client
+	Egress *connectors.Egress
+	// PublicURL is where browsers and providers reach this server: an origin, without a path.
+	PublicURL string
+	// ReturnTo are the origins that a flow may end at; default none. AnyLoopbackReturnTo allows every
+	// http origin on loopback besides, for development.
+	ReturnTo            []string
+	AnyLoopbackReturnTo bool
+	// Now defaults to [time.Now].
+	Now func() time.Time
+	// Logger defaults to none. It is told of provider failures, never of tokens.
+	Logger *slog.Logger
+}
+
+// New checks the configuration and returns a ready Broker, whose sweeper runs until [Broker.Close].
+func New(c Config) (*Broker, error) {
+	if c.Store == nil || c.Keys == nil || c.Environments == nil || c.Gate == nil || c.Audit == nil ||
+		c.Connectors == nil || c.Client == nil || c.Egress == nil {
+		return nil, errors.New("pipes: incomplete configuration")
+	}
+	public, err := parsePublicURL(c.PublicURL)
+	if err != nil {
+		return nil, err
+	}
+	allowed, err := newOrigins(c.ReturnTo, c.AnyLoopbackReturnTo)
+	if err != nil {
+		return nil, err
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	b := &Broker{
+		store: c.Store, keys: c.Keys, environments: c.Environments, audit: c.Audit, catalog: c.Connectors,
+		client: c.Client, egress: c.Egress, publicURL: public, returnTo: allowed, clock: c.Now, log: c.Logger,
+		guard:     &trail.Guard{Gate: c.Gate, Audit: c.Audit, Fence: c.Store.Fence, Verdict: judge},
+		timing:    defaultTiming(),
+		refreshes: newRefreshes(), breakers: newBreakers(),
+		sweepSoon: make(chan struct{}, 1),
+	}
+	var life context.Context
+	life, b.stop = context.WithCancel(context.Background())
+	b.sweeping.Go(func() { b.sweepUntil(life) })
+	return b, nil
+}
+
+// Close begins no further refresh and waits for those under way: a provider has rotated a token, and
+// only this process knows the new one. When ctx ends first they are given up, and the error says so.
+func (b *Broker) Close(ctx context.Context) error {
+	b.stop()
+	b.sweeping.Wait()
+	if lost := b.refreshes.close(ctx); lost > 0 {
+		return fmt.Errorf("pipes: %d refreshes given up: %w", lost, ctx.Err())
+	}
+	return nil
+}
+
+// timing are the waits of a Broker. They are fields so that tests can shorten them.
+type timing struct {
+	// call bounds one detached exchange or refresh, its re-sends included.
+	call time.Duration
+	// persist bounds how long a token that a provider handed out is tried to be stored.
+	persist time.Duration
+	// wait bounds how long a caller waits for a refresh, or a callback for another one's result.
+	wait time.Duration
+	// resend are the pauses before the same refresh token is sent again after a lost reply: inside every
+	// grace period that providers document.
+	resend []time.Duration
+	// doubt is how long a refresh token that was declared dead is believed to be alive: another replica
+	// may have rotated it, and be about to say so.
+	doubt time.Duration
+	// poll is how often a callback looks for another one's result.
+	poll time.Duration
+	// sweep is the sweeper's interval.
+	sweep time.Duration
+}
+
+func defaultTiming() timing {
+	return timing{
+		call:    90 * time.Second,
+		persist: 5 * time.Minute,
+		wait:    30 * time.Second,
+		resend:  []time.Duration{200 * time.Millisecond, time.Second, 3 * time.Second},
+		doubt:   time.Second,
+		poll:    50 * time.Millisecond,
+		sweep:   time.Minute,
+	}
+}
+
+// now is the time in records: UTC to the millisecond, as it appears on the wire.
+func (b *Broker) now() time.Time { return b.clock().UTC().Truncate(time.Millisecond) }
+
+// newID makes an id with a prefix of the contract.
+func (b *Broker) newID(prefix string) string { return prefix + id.ULID(b.clock()) }
+
+// parsePublicURL accepts an origin: what comes behind it is ours.
+func parsePublicURL(raw string) (string, error) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil ||
+		u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "" {
+		return "", errors.New("pipes: PublicURL must be an origin, such as https://culvert.example.com")
+	}
+	return u.Scheme + "://" + u.Host, nil
+}

@@ -1,0 +1,163 @@
+package pipes
+
+import (
+	"fmt"
+	"unicode/utf8"
+
+	"culvert/internal/id"
+	"culvert/internal/text"
+	"culvert/keys"
+)
+
+// Limits of what callers may send. Lengths of texts are Unicode code points, those of secrets bytes.
+const (
+	// MaxID bounds user and organization ids, which are the caller's own.
+	MaxID = 255
+	// MaxLabel bounds user_label, names and descriptions.
+	MaxLabel = 500
+	// MaxScopes and MaxScope bound a list of scopes and each of them.
+	MaxScopes = 200
+	MaxScope  = 500
+	// MaxToken bounds an imported token, an authorization code and a client secret.
+	MaxToken = 64 << 10
+)
+
+// organizationItem is the item of the key context that an organization's grants stand in.
+const organizationItem = "organization_id"
+
+// maxSlug bounds a slug in bytes.
+const maxSlug = 63
+
+// isSlug accepts what can be a slug: a-z, 0-9 and, behind the first, dashes. It stands in URLs and in keys of the store.
+func isSlug(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && (c != '-' || i == 0) {
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxSlug
+}
+
+func required(field string) *InvalidError {
+	return &InvalidError{Field: field, Code: CodeRequired, Rule: "is required"}
+}
+
+func invalid(field, rule string) *InvalidError {
+	return &InvalidError{Field: field, Code: CodeInvalid, Rule: rule}
+}
+
+// unsupported is a part of the contract that this version does not have. hint says what works.
+func unsupported(field, hint string) *InvalidError {
+	return &InvalidError{Field: field, Code: CodeUnsupported, Rule: "is not supported yet: " + hint}
+}
+
+// checkID accepts a caller's own id of a user or organization.
+func checkID(field, value string) error {
+	if value == "" {
+		return required(field)
+	}
+	return checkText(field, value, MaxID)
+}
+
+func checkText(field, value string, most int) error {
+	if utf8.RuneCountInString(value) > most || text.Unprintable(value) {
+		return invalid(field, fmt.Sprintf("must be UTF-8 of at most %d characters, without control characters", most))
+	}
+	return nil
+}
+
+func checkScopes(field string, scopes []string) error {
+	if len(scopes) > MaxScopes {
+		return invalid(field, fmt.Sprintf("must be at most %d scopes", MaxScopes))
+	}
+	for _, scope := range scopes {
+		if scope == "" || len(scope) > MaxScope || !visible(scope) {
+			return invalid(field, "must be scopes without spaces and control characters")
+		}
+	}
+	return nil
+}
+
+// visible accepts printable ASCII without the space: RFC 6749 section 3.3 has no other characters in a
+// scope, and a space would make two of one.
+func visible(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// checkConfig refuses all configuration: no provider here declares a field of it yet.
+func checkConfig(config map[string]string) error {
+	if len(config) > 0 {
+		return &InvalidError{Field: "config", Code: CodeInvalid, Rule: "has fields that the provider does not declare", Malformed: true}
+	}
+	return nil
+}
+
+// Request names whose accounts a call is about.
+type Request struct {
+	Slug string
+	// UserID and OrganizationID are the caller's own ids. ConnectionOwner is [OwnedByUser] if empty.
+	UserID, OrganizationID string
+	ConnectionOwner        Ownership
+	// AccountID chooses one of several accounts; empty means the only one, or the compatibility slot.
+	AccountID AccountID
+	// Plural tells that the caller knows of several connections (supports_multiple_connections).
+	Plural bool
+}
+
+// owner checks a request and is whose accounts it asks for. An organization's needs no user, except
+// where one acts.
+func (r *Request) owner() (Owner, error) {
+	if r.OrganizationID != "" {
+		if err := checkID("organization_id", r.OrganizationID); err != nil {
+			return Owner{}, err
+		}
+	}
+	switch r.ConnectionOwner {
+	case "", OwnedByUser:
+		return Owner{Kind: OwnedByUser, User: r.UserID, Organization: r.OrganizationID}, checkID("user_id", r.UserID)
+	case OwnedByOrganization:
+		if r.OrganizationID == "" {
+			return Owner{}, required("organization_id")
+		}
+		if r.UserID != "" {
+			if err := checkID("user_id", r.UserID); err != nil {
+				return Owner{}, err
+			}
+		}
+		return Owner{Kind: OwnedByOrganization, Organization: r.OrganizationID}, nil
+	}
+	return Owner{}, invalid("connection_owner", `must be "user" or "organization"`)
+}
+
+// checkAccountID refuses a malformed selector before anything is looked up.
+func (r *Request) checkAccountID() error {
+	if r.AccountID != "" && !wellFormed(accountPrefix, string(r.AccountID)) {
+		return &InvalidError{Field: "connected_account_id", Code: CodeInvalid, Rule: "is no id of a connected account", Malformed: true}
+	}
+	return nil
+}
+
+// Prefixes of ids on the wire.
+const (
+	integrationPrefix = "data_integration_"
+	accountPrefix     = "data_installation_"
+	dikPrefix         = "dik_"
+	grantPrefix       = "grant_"
+)
+
+func wellFormed(prefix, value string) bool {
+	return len(value) > len(prefix) && value[:len(prefix)] == prefix && id.IsULID(value[len(prefix):])
+}
+
+// keyContext is that of an owner's grants.
+func (w Owner) keyContext() (keys.Context, error) {
+	if w.Organization == "" {
+		return keys.Context{}, nil
+	}
+	return keys.ParseContext(map[string]string{organizationItem: w.Organization})
+}

@@ -1,0 +1,157 @@
+package pipes
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"culvert/connectors"
+	"culvert/internal/secret"
+	"culvert/keys"
+)
+
+// ConfirmationPage is what a person needs to judge whether to go on, and what the page needs to let him.
+type ConfirmationPage struct {
+	// Provider is the provider's name, Slug the integration's.
+	Provider, Slug string
+	// Environment is its id on the wire. UserID and OrganizationID are the caller's own ids, and
+	// UserLabel what the caller calls the user.
+	Environment                       string
+	UserID, UserLabel, OrganizationID string
+	// ConnectionOwner tells whose the account will be.
+	ConnectionOwner Ownership
+	Scopes          []string
+	// ReturnToOrigin is where the browser ends up; empty for a page of ours. ProviderOrigin is where the
+	// form leads in the end, for the page's form-action.
+	ReturnToOrigin, ProviderOrigin string
+	ExpiresAt                      time.Time
+	// Binding is the value of the browser's cookie: the one it has, or a new one. Form goes into the
+	// form, and back into [Broker.Depart] and [Broker.Cancel].
+	Binding secret.Bytes
+	Form    string
+}
+
+// BrowserRequest is what the browser brings to a leg before the provider.
+type BrowserRequest struct {
+	// RequestID is ours; Route the template of the route, for the trail.
+	RequestID, Route string
+	Ticket           string
+	// Binding is the value of the flow cookie; empty if the browser has none.
+	Binding secret.Bytes
+	// Form is the hidden field of the confirmation page; not for the page itself.
+	Form string
+}
+
+// Confirmation is the page behind the ticket. It may be fetched by link scanners and as often as one
+// likes: nothing is used up.
+//
+// Errors: [ErrTicket].
+func (b *Broker) Confirmation(ctx context.Context, r BrowserRequest) (ConfirmationPage, error) {
+	l, err := b.openTicket(ctx, r.RequestID, r.Route, r.Ticket)
+	if err != nil {
+		return ConfirmationPage{}, err
+	}
+	page, err := l.confirmation(ctx, r.Binding)
+	return committed(ctx, l.operation, page, err)
+}
+
+func (l *leg) confirmation(ctx context.Context, binding secret.Bytes) (ConfirmationPage, error) {
+	if err := l.pending(); err != nil {
+		return ConfirmationPage{}, err
+	}
+	i, conn, err := l.provider(ctx)
+	if err != nil {
+		return ConfirmationPage{}, err
+	}
+	if err := l.complete(i.Slug, keys.Context{}); err != nil {
+		return ConfirmationPage{}, err
+	}
+	if err := l.markOpened(ctx); err != nil {
+		return ConfirmationPage{}, err
+	}
+	if !validBinding(binding) {
+		binding = secret.New([]byte(randomSecret()))
+	}
+	f := l.flow.Record
+	return ConfirmationPage{
+		Provider: conn.Name, Slug: i.Slug, Environment: f.Environment.OnWire(),
+		UserID: f.ActingUser, UserLabel: f.UserLabel, OrganizationID: f.Owner.Organization, ConnectionOwner: f.Owner.Kind,
+		Scopes:         slices.Clone(requestedScopes(i, conn)),
+		ReturnToOrigin: connectors.Origin(f.ReturnTo), ProviderOrigin: connectors.Origin(conn.AuthorizationURL),
+		ExpiresAt: f.ExpiresAt, Binding: binding, Form: l.form(binding),
+	}, nil
+}
+
+// provider is the integration that the flow was begun for, if it can still be used. Otherwise the ticket
+// is worth nothing: whoever holds it cannot mend it.
+func (l *leg) provider(ctx context.Context) (*Integration, *connectors.Connector, error) {
+	f := l.flow.Record
+	found, err := l.broker.integrationOf(ctx, l.Environment(), f.Slug, f.Owner.Kind, f.Integration)
+	if err != nil {
+		return nil, nil, gone(err)
+	}
+	conn, err := l.broker.connector(found.Record)
+	if err != nil {
+		return nil, nil, gone(err)
+	}
+	if !found.Record.Enabled || found.Record.usable(conn) != nil {
+		return nil, nil, ErrTicket
+	}
+	return found.Record, conn, nil
+}
+
+// gone makes a lost integration the ticket's end.
+func gone(err error) error {
+	if errors.Is(err, ErrNoIntegration) {
+		return ErrTicket
+	}
+	return err
+}
+
+// markOpened notes the first time that the page was shown, for the likely cause of an attempt that never
+// came back. Losing a race for it loses nothing.
+func (l *leg) markOpened(ctx context.Context) error {
+	if !l.flow.Record.OpenedAt.IsZero() {
+		return nil
+	}
+	if err := l.Intend(ctx); err != nil {
+		return err
+	}
+	next := *l.flow.Record
+	next.OpenedAt = l.broker.now()
+	if err := l.putFlow(ctx, next); !conflicted(err) {
+		return err
+	}
+	return nil
+}
+
+// putFlow stores the flow in place of the one that was read.
+func (l *leg) putFlow(ctx context.Context, next Flow, conditions ...keys.Conditions) error {
+	return l.broker.store.Apply(ctx, Change{
+		Environment: next.Environment, Flow: &Put[Flow]{Record: next, Revision: l.flow.Revision}, Conditions: conditions,
+	})
+}
+
+// Cancel ends a flow from the confirmation page.
+//
+// Errors: [ErrTicket], [ErrOtherBrowser].
+func (b *Broker) Cancel(ctx context.Context, r BrowserRequest) (Result, error) {
+	l, err := b.openTicket(ctx, r.RequestID, r.Route, r.Ticket)
+	if err != nil {
+		return Result{}, err
+	}
+	var result Result
+	err = l.rounds(ctx, func() error {
+		if err := l.pending(); err != nil {
+			return err
+		}
+		if err := l.sameBrowser(r.Binding, r.Form); err != nil {
+			return err
+		}
+		var err error
+		result, err = l.settle(ctx, "", failure{code: CodeCanceled})
+		return err
+	})
+	return committed(ctx, l.operation, result, err)
+}

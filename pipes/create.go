@@ -1,0 +1,267 @@
+package pipes
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"culvert/connectors"
+	"culvert/internal/access"
+	"culvert/internal/events"
+	"culvert/internal/secret"
+	"culvert/keys"
+)
+
+// ClientCredentials are an integration's at the provider, as a caller sends them.
+type ClientCredentials struct {
+	// Type is "custom".
+	Type string
+	ID   string
+	// Secret is empty for a public client, or in an update that keeps the one there is.
+	Secret secret.Bytes
+}
+
+// The contract's credentials.type.
+const (
+	credentialsCustom       = "custom"
+	credentialsOrganization = "organization"
+)
+
+// CreateIntegration asks for a connector to be configured.
+type CreateIntegration struct {
+	// Slug is that of a connector of the catalogue, or a new one together with Custom.
+	Slug        string
+	Ownership   Ownership // default [OwnedByUser]
+	Description string
+	Enabled     bool
+	// Scopes nil means the provider's defaults.
+	Scopes      []string
+	AuthMethods []AuthMethod // default OAuth
+	Config      map[string]string
+	Credentials *ClientCredentials
+	// Custom defines a provider. It may be left out for a slug whose other ownership has one.
+	Custom *CustomProvider
+}
+
+// IntegrationView is an integration as callers see it.
+type IntegrationView struct {
+	// Integration is shared and must not be changed. Its client secret is sealed.
+	*Integration
+	// RedirectURI is what must be registered at the provider, letter for letter.
+	RedirectURI string
+	// State is "valid", or "invalid" for an integration that can begin no flow.
+	State string
+	// Provider is the connector behind it; nil if the catalogue has lost it.
+	Provider *connectors.Connector
+}
+
+// CreateIntegration stores a new integration with its client secret sealed.
+//
+// Errors: [*InvalidError], [ErrIntegrationExists].
+func (b *Broker) CreateIntegration(ctx context.Context, call access.Call, r CreateIntegration) (IntegrationView, error) {
+	o, err := b.begin(ctx, call, access.IntegrationsManage)
+	if err != nil {
+		return IntegrationView{}, err
+	}
+	view, err := o.createIntegration(ctx, r)
+	return committed(ctx, o, view, err)
+}
+
+func (o *operation) createIntegration(ctx context.Context, r CreateIntegration) (IntegrationView, error) {
+	i, err := o.newIntegration(ctx, &r)
+	if err != nil {
+		return IntegrationView{}, err
+	}
+	conn, err := o.broker.connector(&i)
+	if err != nil {
+		return IntegrationView{}, err
+	}
+	o.Record.Provider, o.Record.IntegrationID = i.Slug, string(i.ID)
+	if err := checkIntegration(&i, conn); err != nil {
+		return IntegrationView{}, err
+	}
+	if err := o.complete(i.Slug, keys.Context{}); err != nil {
+		return IntegrationView{}, err
+	}
+	err = o.retry(ctx, func() error {
+		if _, err := o.broker.integration(ctx, i.Environment, i.Slug, i.Ownership); !errors.Is(err, ErrNoIntegration) {
+			return orElse(err, ErrIntegrationExists)
+		}
+		return o.putIntegration(ctx, &i, conn, r.Credentials, 0, events.IntegrationCreated)
+	})
+	return o.broker.view(&i), err
+}
+
+// newIntegration checks a request and is the record it asks for, without the client's secret.
+func (o *operation) newIntegration(ctx context.Context, r *CreateIntegration) (Integration, error) {
+	b, now := o.broker, o.broker.now()
+	if !isSlug(r.Slug) {
+		return Integration{}, invalid("provider", "must be 1 to 63 of a-z, 0-9 and -, beginning with a letter or digit")
+	}
+	if r.Ownership == "" {
+		r.Ownership = OwnedByUser
+	}
+	if len(r.AuthMethods) == 0 {
+		r.AuthMethods = []AuthMethod{MethodOAuth}
+	}
+	custom, err := o.definition(ctx, r)
+	if err != nil {
+		return Integration{}, err
+	}
+	i := Integration{
+		ID: IntegrationID(b.newID(integrationPrefix)), Environment: o.Environment(), Slug: r.Slug, Ownership: r.Ownership,
+		DIK: b.newID(dikPrefix), Description: r.Description, Enabled: r.Enabled, Scopes: slices.Clone(r.Scopes),
+		AuthMethods: slices.Clone(r.AuthMethods), Custom: custom, CreatedAt: now, UpdatedAt: now,
+	}
+	if err := checkConfig(r.Config); err != nil {
+		return Integration{}, err
+	}
+	if r.Credentials == nil {
+		return Integration{}, required("credentials")
+	}
+	i.Client, err = newClient(r.Credentials)
+	return i, err
+}
+
+// definition is the custom provider of a new integration: the one in the request, the one that the other
+// ownership of the slug has, or none for a slug of the catalogue, which no definition may shadow.
+func (o *operation) definition(ctx context.Context, r *CreateIntegration) (*CustomProvider, error) {
+	if r.Ownership != OwnedByUser && r.Ownership != OwnedByOrganization {
+		return nil, invalid("ownership", `must be "user" or "organization"`)
+	}
+	_, builtIn := o.broker.catalog.Connector(r.Slug)
+	switch {
+	case builtIn && r.Custom != nil:
+		return nil, invalid("provider", "is the slug of a built-in provider, which a custom one cannot have")
+	case builtIn:
+		return nil, nil
+	case r.Custom != nil:
+		return o.broker.checkCustom(r.Slug, r.Custom)
+	}
+	other := OwnedByOrganization
+	if r.Ownership == other {
+		other = OwnedByUser
+	}
+	found, err := o.broker.integration(ctx, o.Environment(), r.Slug, other)
+	if errors.Is(err, ErrNoIntegration) || err == nil && found.Record.Custom == nil {
+		return nil, &InvalidError{Field: "custom_provider", Code: CodeRequired, Rule: "is required: no built-in provider has this slug"}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return found.Record.Custom, nil
+}
+
+// checkCustom checks a definition by itself, by the connector it makes, and by where this server may
+// connect to.
+func (b *Broker) checkCustom(slug string, p *CustomProvider) (*CustomProvider, error) {
+	if p.Name == "" {
+		return nil, required("custom_provider.name")
+	}
+	conn, err := p.connector(slug)
+	if err != nil {
+		return nil, err
+	}
+	for _, endpoint := range []struct{ field, url string }{
+		{"token_url", p.TokenURL}, {"refresh_token_url", p.RefreshTokenURL},
+	} {
+		if endpoint.url == "" {
+			continue
+		}
+		if err := b.egress.CheckURL(endpoint.url); err != nil {
+			return nil, invalid("custom_provider."+endpoint.field, "leads to an address that this server may not call")
+		}
+	}
+	if connectors.Origin(conn.TokenURL) != conn.TokenOrigin() {
+		return nil, invalid("custom_provider.refresh_token_url", "must be at the origin of token_url: what is sealed is bound to one")
+	}
+	// The browser goes there, not this server; what is checked is its form.
+	if _, err := b.client.AuthorizationURL(conn, connectors.AuthorizationRequest{Challenge: "form"}); err != nil {
+		return nil, invalid("custom_provider.authorization_url", "must be an absolute https URL")
+	}
+	copied := *p
+	copied.AuthorizeParams = maps.Clone(p.AuthorizeParams)
+	return &copied, nil
+}
+
+// newClient reads credentials without their secret.
+func newClient(c *ClientCredentials) (*Client, error) {
+	switch c.Type {
+	case credentialsCustom:
+	case credentialsOrganization:
+		return nil, unsupported("credentials.type", `use "custom"`)
+	default:
+		return nil, invalid("credentials.type", `must be "custom"`)
+	}
+	if c.ID == "" {
+		return nil, required("credentials.client_id")
+	}
+	if err := checkText("credentials.client_id", c.ID, MaxLabel); err != nil {
+		return nil, err
+	}
+	return &Client{Type: c.Type, ID: c.ID}, nil
+}
+
+// checkIntegration holds a record to the rules that do not depend on what was there before.
+func checkIntegration(i *Integration, conn *connectors.Connector) error {
+	for _, m := range i.AuthMethods {
+		if m != MethodOAuth {
+			return unsupported("auth_methods", `use ["oauth"]`)
+		}
+	}
+	if err := checkText("description", i.Description, MaxLabel); err != nil {
+		return err
+	}
+	if err := checkScopes("scopes", i.Scopes); err != nil {
+		return err
+	}
+	if i.Custom != nil && i.Custom.ScopesRequired && len(i.Scopes) == 0 {
+		return required("scopes")
+	}
+	if conn.AuthorizationURL == "" {
+		return required("custom_provider.authorization_url")
+	}
+	if conn.TokenURL == "" {
+		return required("custom_provider.token_url")
+	}
+	return nil
+}
+
+// putIntegration seals the secret that came with the call, if one did, and stores the record. revision
+// is that of the record it replaces, 0 for none.
+func (o *operation) putIntegration(ctx context.Context, i *Integration, conn *connectors.Connector, c *ClientCredentials, revision int64, t events.Type) error {
+	if c != nil && c.Secret.Len() > MaxToken {
+		return invalid("credentials.client_secret", "is too long")
+	}
+	brings := c != nil && c.Secret.Len() > 0
+	if !brings && i.Client.Secret == nil && !conn.NoSecret && conn.ClientAuth != connectors.ClientAuthNone {
+		return required("credentials.client_secret")
+	}
+	if err := o.Intend(ctx); err != nil {
+		return err
+	}
+	change := Change{Environment: i.Environment}
+	if brings {
+		conditions, err := o.sealClientSecret(ctx, i, conn, c.Secret)
+		if err != nil {
+			return err
+		}
+		change.Conditions = []keys.Conditions{conditions}
+	}
+	e, err := o.cause().aboutIntegration(t, i, i.UpdatedAt)
+	if err != nil {
+		return err
+	}
+	change.Integration = &Put[Integration]{Record: *i, Revision: revision}
+	change.Events = []events.Event{e}
+	return o.broker.store.Apply(ctx, change)
+}
+
+// orElse is err, or otherwise where there is none.
+func orElse(err, otherwise error) error {
+	if err != nil {
+		return err
+	}
+	return otherwise
+}

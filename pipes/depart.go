@@ -1,0 +1,103 @@
+package pipes
+
+import (
+	"context"
+	"slices"
+	"strconv"
+
+	"culvert/connectors"
+	"culvert/internal/secret"
+	"culvert/keys"
+)
+
+// Departed is a browser on its way to the provider.
+type Departed struct {
+	// URL is the provider's. It holds the flow state, so it belongs to this browser alone.
+	URL string
+	// Binding is the value of the flow cookie, as it came in.
+	Binding secret.Bytes
+}
+
+// Depart sends a browser to the provider: it mints the flow state and the PKCE verifier of this trip, and
+// binds the trip to the browser's cookie. A ticket departs at most [MaxDepartures] times.
+//
+// Errors: [ErrTicket], [ErrOtherBrowser] for a browser that was not shown the confirmation page.
+func (b *Broker) Depart(ctx context.Context, r BrowserRequest) (Departed, error) {
+	l, err := b.openTicket(ctx, r.RequestID, r.Route, r.Ticket)
+	if err != nil {
+		return Departed{}, err
+	}
+	var url string
+	err = l.rounds(ctx, func() error {
+		if err := l.pending(); err != nil {
+			return err
+		}
+		if err := l.sameBrowser(r.Binding, r.Form); err != nil {
+			return err
+		}
+		url, err = l.depart(ctx, r.Binding)
+		return err
+	})
+	return committed(ctx, l.operation, Departed{URL: url, Binding: r.Binding}, err)
+}
+
+func (l *leg) depart(ctx context.Context, binding secret.Bytes) (string, error) {
+	i, conn, err := l.provider(ctx)
+	if err != nil {
+		return "", err
+	}
+	if err := l.complete(i.Slug, keys.Context{}); err != nil {
+		return "", err
+	}
+	f := l.flow.Record
+	if len(f.Departures) >= MaxDepartures {
+		return "", ErrTicket
+	}
+	if err := l.Intend(ctx); err != nil {
+		return "", err
+	}
+	id := strconv.Itoa(len(f.Departures) + 1)
+	stateSecret := randomSecret()
+	d := Departure{
+		ID:          id,
+		StateHash:   l.keys.FlowHash(keys.StateSecret, string(f.ID), secret.New([]byte(stateSecret))),
+		BindingHash: l.keys.FlowHash(keys.BindingSecret, string(f.ID), binding),
+		RedirectURI: l.broker.redirectURI(i),
+		Scopes:      slices.Clone(requestedScopes(i, conn)),
+		At:          l.broker.now(),
+	}
+	challenge, conditions, err := l.sealVerifier(ctx, conn, &d)
+	if err != nil {
+		return "", err
+	}
+	state := flowStateText(f.Environment, f.ID, id, stateSecret)
+	url, err := l.broker.client.AuthorizationURL(conn, connectors.AuthorizationRequest{
+		ClientID: i.Client.ID, RedirectURI: d.RedirectURI, State: state, Challenge: challenge, Scopes: d.Scopes,
+	})
+	if err != nil {
+		return "", err
+	}
+	next := *f
+	next.Departures = append(slices.Clone(f.Departures), d)
+	// An outcome that is unclear is a conflict: the flow is read again, and a trip that was stored after
+	// all is one of the five that nobody took.
+	return url, l.putFlow(ctx, next, conditions...)
+}
+
+// sealVerifier makes the PKCE verifier of a departure, if the provider takes it (RFC 7636): the browser
+// gets the challenge, the verifier is sealed and bound to where its code will be exchanged.
+func (l *leg) sealVerifier(ctx context.Context, conn *connectors.Connector, d *Departure) (challenge string, conditions []keys.Conditions, err error) {
+	if !conn.PKCE {
+		return "", nil, nil
+	}
+	verifier, challenge := connectors.GenerateVerifier()
+	origin := conn.TokenOrigin()
+	sealed, c, err := l.broker.keys.SealVerifier(ctx, l.Permit, keys.VerifierBinding{
+		FlowID: string(l.flow.Record.ID), Departure: d.ID, Origin: origin, SealedAt: d.At,
+	}, verifier, l.sealMeta())
+	if err != nil {
+		return "", nil, err
+	}
+	d.Verifier = newSealedSecret(sealed, origin, d.At)
+	return challenge, []keys.Conditions{c}, nil
+}

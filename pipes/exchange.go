@@ -1,0 +1,199 @@
+package pipes
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"time"
+
+	"culvert/connectors"
+	"culvert/internal/outage"
+	"culvert/internal/secret"
+	"culvert/keys"
+)
+
+// connect exchanges the code that this callback has claimed, and stores what comes of it.
+//
+// It goes on when the browser hangs up: the code is used up by then, and the tokens would be lost.
+func (l *leg) connect(ctx context.Context, i *Integration, conn *connectors.Connector, code secret.Bytes) (Result, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.broker.timing.call)
+	defer cancel()
+	claim, departure := l.flow.Record.Claim, l.flow.Record.Exchange
+	tokens, sentAt, err := l.exchange(ctx, i, conn, code)
+	if why, failed := exchangeFailure(err); failed {
+		return l.conclude(ctx, claim, func() (Result, error) { return l.settle(ctx, departure, why) })
+	}
+	if err != nil {
+		l.release(ctx)
+		return Result{}, err
+	}
+	d := l.flow.Record.departure(departure)
+	scopes := tokens.Scopes
+	if scopes == nil {
+		scopes = d.Scopes // RFC 6749 section 5.1: what was asked for
+	}
+	got := arrival{
+		integration: i, origin: conn.TokenOrigin(), owner: l.flow.Record.Owner, tokens: grantTokens(tokens, keys.GrantTokens{}),
+		obtainedAt: sentAt, expiresAt: tokens.ExpiresAt, refreshExpiresAt: tokens.RefreshExpiresAt,
+		scopes: slices.Clone(scopes),
+	}
+	return l.conclude(ctx, claim, func() (Result, error) { return l.save(ctx, got, departure) })
+}
+
+// release gives a claim back whose code was not sent, so that the browser can try again at once. If it
+// fails the claim runs out by itself.
+func (l *leg) release(ctx context.Context) {
+	next := *l.flow.Record
+	next.Claim, next.Exchange, next.ExchangeAt = "", "", time.Time{}
+	if err := l.putFlow(ctx, next); err != nil {
+		l.broker.log.LogAttrs(ctx, slog.LevelWarn, "claim of a flow not released", slog.String("flow", string(next.ID)), slog.Any("error", err))
+	}
+}
+
+// exchange opens what the exchange needs and makes the one call.
+func (l *leg) exchange(ctx context.Context, i *Integration, conn *connectors.Connector, code secret.Bytes) (connectors.Tokens, time.Time, error) {
+	b, f := l.broker, l.flow.Record
+	if err := l.complete(i.Slug, keys.Context{}); err != nil {
+		return connectors.Tokens{}, time.Time{}, err
+	}
+	creds, err := b.clientCredentials(ctx, l.Permit, i, conn)
+	if err != nil {
+		return connectors.Tokens{}, time.Time{}, err
+	}
+	d := f.departure(f.Exchange)
+	request := connectors.ExchangeRequest{Code: code, RedirectURI: d.RedirectURI}
+	if v := d.Verifier; v != nil {
+		if !endpointHeld(conn, v.Origin) {
+			return connectors.Tokens{}, time.Time{}, ErrEndpointChanged
+		}
+		request.Verifier, err = b.keys.OpenVerifier(ctx, l.Permit, v.sealed(), keys.VerifierBinding{
+			FlowID: string(f.ID), Departure: d.ID, Origin: v.Origin, SealedAt: v.SealedAt,
+		})
+		if err != nil {
+			return connectors.Tokens{}, time.Time{}, err
+		}
+	}
+	sentAt := b.now()
+	tokens, err := b.client.Exchange(ctx, conn, creds, request)
+	if failed := connectors.Of(err); failed != nil {
+		b.log.LogAttrs(ctx, slog.LevelWarn, "code exchange failed", slog.String("provider", i.Slug), slog.String("flow", string(f.ID)),
+			slog.String("class", failed.Class.String()), slog.String("code", failed.Code), slog.Any("error", failed.Cause))
+	}
+	return tokens, sentAt, err
+}
+
+// exchangeFailure is what an exchange's error means for the flow. Errors of our own storage and keys end
+// nothing: with them no code was sent.
+func exchangeFailure(err error) (failure, bool) {
+	switch {
+	case errors.Is(err, ErrEndpointChanged):
+		return failure{code: CodeEndpointChanged, reason: "the token endpoint is not the one that the client secret or this flow is bound to"}, true
+	case errors.Is(err, ErrNotConfigured):
+		return failure{code: CodeIntegrationUnavailable}, true
+	}
+	failed := connectors.Of(err)
+	if failed == nil {
+		return failure{}, false
+	}
+	why := failure{code: CodeExchangeError, providerError: failed.Code}
+	switch failed.Class {
+	case connectors.Transient:
+		why.reason = "the provider is unavailable"
+	case connectors.Ambiguous:
+		why.reason = "the provider gave no readable answer"
+	case connectors.DeadGrant:
+		why.reason = "the provider does not accept the code"
+	case connectors.ClientRejected:
+		why.reason = "the provider rejects the client credentials"
+	case connectors.Blocked:
+		why.reason = "the token endpoint's address is not allowed"
+	default:
+		why.reason = "the provider refused the exchange"
+	}
+	return why, true
+}
+
+// conclude ends the flow in the way of last, on the flow as it is by then and for as long as the claim is
+// this callback's. etcd may be away for a moment: what the provider gave is nowhere else.
+func (l *leg) conclude(ctx context.Context, claim string, last func() (Result, error)) (Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.broker.timing.wait)
+	defer cancel()
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		result, err := l.concludeOnce(ctx, claim, last)
+		if !conflicted(err) && outage.Of(err) == nil || ctx.Err() != nil {
+			return result, err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return Result{}, err
+		}
+	}
+}
+
+func (l *leg) concludeOnce(ctx context.Context, claim string, last func() (Result, error)) (Result, error) {
+	if err := l.reread(ctx); err != nil {
+		return Result{}, err
+	}
+	switch f := l.flow.Record; {
+	case f.Outcome != nil:
+		return l.result(ctx), nil
+	case f.Claim != claim:
+		// It took so long that another departure took over. Its result counts; what was given for this
+		// code is dropped, and not revoked: that could end the other one's grant.
+		return l.await(ctx)
+	}
+	return last()
+}
+
+// save stores the tokens with the account they are for, and settles the flow, in one transaction.
+func (l *leg) save(ctx context.Context, got arrival, departure string) (Result, error) {
+	s, err := l.findSlot(ctx, got.integration, got.owner)
+	if err != nil {
+		return Result{}, err
+	}
+	change, account, err := l.arrive(ctx, s, got, true)
+	if errors.Is(err, ErrTokenInUse) {
+		return l.settle(ctx, departure, failure{
+			code: CodeTokenInUse, reason: "the provider handed out a refresh token that another account has",
+		})
+	}
+	if err != nil {
+		return Result{}, err
+	}
+	next := *l.flow.Record
+	next.Outcome = &Outcome{Account: account.ID, Departure: departure}
+	next.SettledAt = account.UpdatedAt
+	wipe(&next)
+	change.Flow = &Put[Flow]{Record: next, Revision: l.flow.Revision}
+	if err := l.broker.store.Apply(ctx, change); err != nil {
+		return Result{}, err
+	}
+	l.flow.Record = &next
+	l.Record.GrantID = string(account.Grant)
+	return l.result(ctx), nil
+}
+
+// refreshNames begins the names under which the refresh tokens of a reply's further tokens are kept:
+// beside the tokens, and never vended.
+const refreshNames = "refresh/"
+
+// grantTokens is what is sealed of a provider's reply. A refresh renews what it has; names that the
+// reply lacks keep the token they had.
+func grantTokens(t connectors.Tokens, before keys.GrantTokens) keys.GrantTokens {
+	g := keys.GrantTokens{Access: t.Access, Refresh: t.Refresh, Named: map[string]secret.Bytes{}}
+	for name, token := range before.Named {
+		g.Named[name] = token
+	}
+	for name, token := range t.Named {
+		g.Named[name] = token
+	}
+	for name, token := range t.NamedRefresh {
+		g.Named[refreshNames+name] = token
+	}
+	if len(g.Named) == 0 {
+		g.Named = nil
+	}
+	return g
+}

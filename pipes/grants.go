@@ -1,0 +1,117 @@
+package pipes
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"culvert/internal/access"
+	"culvert/internal/events"
+	"culvert/keys"
+)
+
+// grant reads a grant that an account points to. One that is gone went with its account a moment ago, so
+// it is a conflict: whoever asks reads the account again.
+func (b *Broker) grant(ctx context.Context, env access.EnvironmentID, id GrantID) (At[Grant], error) {
+	found, err := b.store.Grant(ctx, env, id)
+	if errors.Is(err, ErrNotFound) {
+		return At[Grant]{}, ErrConflict
+	}
+	if err != nil {
+		return At[Grant]{}, err
+	}
+	if found.Record.ID != id || found.Record.Environment != env {
+		return At[Grant]{}, keys.ErrTampered
+	}
+	return found, nil
+}
+
+// binding is what the seal of a grant's tokens proves: everything in clear that is decided on.
+func (g *Grant) binding() keys.GrantBinding {
+	return keys.GrantBinding{
+		GrantID: string(g.ID), IntegrationID: string(g.Integration), Origin: g.Origin, Generation: g.Generation,
+		ExpiresAt: g.ExpiresAt, RefreshExpiresAt: g.RefreshExpiresAt, ObtainedAt: g.ObtainedAt, Refreshable: g.Refreshable,
+	}
+}
+
+// sealGrant seals tokens for a grant as it will be, under the key context that it has.
+func (o *operation) sealGrant(ctx context.Context, g *Grant, t keys.GrantTokens) (keys.Conditions, error) {
+	kctx, err := keys.ParseContext(g.Items)
+	if err != nil {
+		return keys.Conditions{}, keys.ErrTampered
+	}
+	permit, err := o.permitFor(o.Record.Provider, kctx)
+	if err != nil {
+		return keys.Conditions{}, err
+	}
+	sealed, conditions, err := o.broker.keys.SealGrant(ctx, permit, kctx, g.binding(), t, o.sealMeta())
+	if err != nil {
+		return keys.Conditions{}, err
+	}
+	g.KeyID, g.WrappedDEK, g.Sealed = sealed.KeyID, sealed.WrappedDEK, sealed.Ciphertext
+	o.Record.KeyID, o.Record.KeyContext = string(g.KeyID), g.Items
+	return conditions, nil
+}
+
+// openGrant opens a grant's tokens. The permit is completed with the context in the record, which the
+// seal then proves.
+func (o *operation) openGrant(ctx context.Context, g *Grant) (keys.GrantTokens, error) {
+	kctx, err := keys.ParseContext(g.Items)
+	if err != nil {
+		return keys.GrantTokens{}, keys.ErrTampered
+	}
+	permit, err := o.permitFor(o.Record.Provider, kctx)
+	if err != nil {
+		return keys.GrantTokens{}, err
+	}
+	o.Record.GrantID, o.Record.KeyID, o.Record.KeyContext = string(g.ID), string(g.KeyID), kctx.Items()
+	return o.broker.keys.OpenGrant(ctx, permit, keys.Sealed{KeyID: g.KeyID, WrappedDEK: g.WrappedDEK, Ciphertext: g.Sealed}, g.binding())
+}
+
+// leave takes an account out of the grant it points to: nil if it points to none. A grant without an
+// account goes; others keep theirs, at the same generation, because their tokens do not change.
+func (b *Broker) leave(ctx context.Context, account *Account) (*Put[Grant], error) {
+	if account.Grant == "" {
+		return nil, nil
+	}
+	found, err := b.grant(ctx, account.Environment, account.Grant)
+	if err != nil {
+		return nil, err
+	}
+	put := &Put[Grant]{Record: *found.Record, Revision: found.Revision}
+	put.Record.Accounts = slices.DeleteFunc(slices.Clone(found.Record.Accounts), func(id AccountID) bool { return id == account.ID })
+	put.Remove = len(put.Record.Accounts) == 0
+	return put, nil
+}
+
+// turn gives all accounts of a grant but one another state, with an event for each.
+func (b *Broker) turn(ctx context.Context, change *Change, g *Grant, but AccountID, to State, reason string, c cause) error {
+	t, now := events.AccountConnected, b.now()
+	if to == NeedsReauthorization {
+		t = events.ReauthorizationAsked
+	}
+	for _, id := range g.Accounts {
+		if id == but {
+			continue
+		}
+		found, err := b.store.Account(ctx, g.Environment, id)
+		if errors.Is(err, ErrNotFound) {
+			return ErrConflict // it has left the grant meanwhile
+		}
+		if err != nil {
+			return err
+		}
+		next := *found.Record
+		if next.Grant != g.ID || next.State == to {
+			continue
+		}
+		next.State, next.Reason, next.UpdatedAt = to, reason, now
+		e, err := c.aboutAccount(t, &next, now)
+		if err != nil {
+			return err
+		}
+		change.Others = append(change.Others, Put[Account]{Record: next, Revision: found.Revision})
+		change.Events = append(change.Events, e)
+	}
+	return nil
+}

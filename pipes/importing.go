@@ -1,0 +1,217 @@
+package pipes
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"culvert/connectors"
+	"culvert/internal/access"
+	"culvert/internal/events"
+	"culvert/internal/secret"
+	"culvert/keys"
+)
+
+// AccountTokens are tokens that a caller brings, or changes of an account (contract section 2.2,
+// ConnectedAccountDto).
+type AccountTokens struct {
+	AccessToken, RefreshToken secret.Bytes
+	// ExpiresAt is the access token's; zero if it was not sent.
+	ExpiresAt time.Time
+	// Scopes nil were not sent.
+	Scopes []string
+	// State is derived from the tokens if empty.
+	State State
+}
+
+// ImportAccount connects an account with tokens that the caller has from elsewhere, or without tokens:
+// then it needs reauthorization from the beginning.
+//
+// The rules: an access token may come alone (it does not end), with expires_at and refresh_token (it is
+// refreshed), or with a refresh token alone (it is refreshed at its first use if the provider's tokens
+// are known to end). expires_at without either of the tokens is refused, and a refresh token without an
+// access token.
+//
+// Errors: [*InvalidError], [ErrNoIntegration], [ErrAccountExists], [ErrTokenInUse], [ErrConflict].
+func (b *Broker) ImportAccount(ctx context.Context, call access.Call, r Request, t AccountTokens) (Account, error) {
+	return b.putAccount(ctx, call, r, t, (*operation).importAccount)
+}
+
+// UpdateAccount changes an account: with tokens it is as if the user had connected again; without, only
+// what was sent changes.
+//
+// Errors: [*InvalidError], [ErrNoIntegration], [ErrNoAccount], [ErrAccountSelection], [ErrTokenInUse],
+// [ErrConflict].
+func (b *Broker) UpdateAccount(ctx context.Context, call access.Call, r Request, t AccountTokens) (Account, error) {
+	return b.putAccount(ctx, call, r, t, (*operation).updateAccount)
+}
+
+// putAccount is what import and update have in common.
+func (b *Broker) putAccount(
+	ctx context.Context, call access.Call, r Request, t AccountTokens,
+	plan func(*operation, context.Context, *Request, *AccountTokens, *Integration, slot) (Change, *Account, error),
+) (Account, error) {
+	o, err := b.begin(ctx, call, access.AccountsManage)
+	if err != nil {
+		return Account{}, err
+	}
+	var stored Account
+	err = o.retry(ctx, func() error {
+		i, s, err := o.request(ctx, &r)
+		if err != nil {
+			return err
+		}
+		if err := t.check(); err != nil {
+			return err
+		}
+		change, account, err := plan(o, ctx, &r, &t, i, s)
+		if err != nil {
+			return err
+		}
+		if err := b.store.Apply(ctx, change); err != nil {
+			return err
+		}
+		stored = *account
+		return nil
+	})
+	return committed(ctx, o, stored, err)
+}
+
+func (o *operation) importAccount(ctx context.Context, _ *Request, t *AccountTokens, i *Integration, s slot) (Change, *Account, error) {
+	if s.account.Record != nil {
+		return Change{}, nil, ErrAccountExists
+	}
+	if t.State == Connected && t.AccessToken.Len() == 0 {
+		return Change{}, nil, combination("state", `"connected" needs an access_token`)
+	}
+	if err := o.Intend(ctx); err != nil {
+		return Change{}, nil, err
+	}
+	got, err := o.broker.brought(i, s.owner, t)
+	if err != nil {
+		return Change{}, nil, err
+	}
+	return o.arrive(ctx, s, got, false)
+}
+
+func (o *operation) updateAccount(ctx context.Context, r *Request, t *AccountTokens, i *Integration, s slot) (Change, *Account, error) {
+	found, err := s.choose(r)
+	if err != nil {
+		return Change{}, nil, err
+	}
+	o.Record.AccountID = string(found.Record.ID)
+	if err := o.Intend(ctx); err != nil {
+		return Change{}, nil, err
+	}
+	if t.AccessToken.Len() == 0 {
+		return o.edit(ctx, found, t)
+	}
+	got, err := o.broker.brought(i, s.owner, t)
+	if err != nil {
+		return Change{}, nil, err
+	}
+	if t.Scopes == nil {
+		got.scopes = found.Record.Scopes
+	}
+	s.account = found
+	return o.arrive(ctx, s, got, false)
+}
+
+// edit changes an account without touching its tokens.
+func (o *operation) edit(ctx context.Context, found At[Account], t *AccountTokens) (Change, *Account, error) {
+	next, now := *found.Record, o.broker.now()
+	next.UpdatedAt = now
+	if t.Scopes != nil {
+		next.Scopes = slices.Clone(t.Scopes)
+	}
+	kind := events.AccountUpdated
+	if t.State != "" && t.State != next.State {
+		next.State, next.Reason, kind = t.State, "", events.AccountConnected
+		if t.State == NeedsReauthorization {
+			next.Reason, kind = "set_by_caller", events.ReauthorizationAsked
+		} else if err := o.living(ctx, &next); err != nil {
+			return Change{}, nil, err
+		}
+	}
+	e, err := o.cause().aboutAccount(kind, &next, now)
+	return Change{
+		Environment: o.Environment(), Account: &Put[Account]{Record: next, Revision: found.Revision}, Events: []events.Event{e},
+	}, &next, err
+}
+
+// living refuses to call an account connected whose tokens are gone or dead.
+func (o *operation) living(ctx context.Context, a *Account) error {
+	refused := combination("state", `"connected" needs an access_token: the account has none that could work`)
+	if a.Grant == "" {
+		return refused
+	}
+	g, err := o.broker.grant(ctx, o.Environment(), a.Grant)
+	if err != nil {
+		return err
+	}
+	if g.Record.Dead {
+		return refused
+	}
+	return nil
+}
+
+// brought is an arrival of tokens by a caller.
+func (b *Broker) brought(i *Integration, w Owner, t *AccountTokens) (arrival, error) {
+	conn, err := b.connector(i)
+	if err != nil {
+		return arrival{}, err
+	}
+	now := b.now()
+	got := arrival{
+		integration: i, origin: conn.TokenOrigin(), owner: w, obtainedAt: now, expiresAt: t.expiry(conn, now),
+		tokens: keys.GrantTokens{Access: t.AccessToken, Refresh: t.RefreshToken},
+		scopes: slices.Clone(t.Scopes), state: t.State,
+	}
+	switch {
+	case got.state == "" && t.AccessToken.Len() == 0:
+		got.state, got.reason = NeedsReauthorization, "imported_without_tokens"
+	case got.state == NeedsReauthorization:
+		got.reason = "set_by_caller"
+	}
+	return got, nil
+}
+
+// expiry is when an access token counts as ended. One that came with a refresh token but without a time,
+// from a provider whose tokens end, ended at a time that nobody knows: it is refreshed before it is used.
+func (t *AccountTokens) expiry(conn *connectors.Connector, now time.Time) time.Time {
+	if t.ExpiresAt.IsZero() && t.RefreshToken.Len() > 0 && conn.Lifetime > 0 {
+		return now
+	}
+	if t.ExpiresAt.IsZero() {
+		return time.Time{}
+	}
+	return t.ExpiresAt.UTC()
+}
+
+func combination(field, rule string) error {
+	return &InvalidError{Field: field, Code: CodeTokenCombination, Rule: rule}
+}
+
+// check holds what was sent to the rules that need no record (contract section 2.2, "Token validation
+// rules").
+func (t *AccountTokens) check() error {
+	access, refresh, expires := t.AccessToken.Len() > 0, t.RefreshToken.Len() > 0, !t.ExpiresAt.IsZero()
+	switch {
+	case expires && !access:
+		return combination("expires_at", "needs an access_token")
+	case refresh && !access:
+		return combination("refresh_token", "needs an access_token")
+	case expires && !refresh:
+		return combination("expires_at", "needs a refresh_token: an access token that ends could not be renewed")
+	case t.AccessToken.Len() > MaxToken:
+		return invalid("access_token", "is too long")
+	case t.RefreshToken.Len() > MaxToken:
+		return invalid("refresh_token", "is too long")
+	}
+	switch t.State {
+	case "", Connected, NeedsReauthorization:
+	default:
+		return invalid("state", `must be "connected" or "needs_reauthorization"`)
+	}
+	return checkScopes("scopes", t.Scopes)
+}

@@ -1,0 +1,148 @@
+package pipes
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"culvert/connectors"
+	"culvert/internal/access"
+	"culvert/internal/secret"
+	"culvert/keys"
+)
+
+// connector is the provider that an integration stands for. [ErrNoIntegration] if the catalogue has
+// lost it.
+func (b *Broker) connector(i *Integration) (*connectors.Connector, error) {
+	if i.Custom != nil {
+		return i.Custom.connector(i.Slug)
+	}
+	conn, ok := b.catalog.Connector(i.Slug)
+	if !ok {
+		return nil, ErrNoIntegration
+	}
+	return conn, nil
+}
+
+// connector builds what a definition describes. The error is an [InvalidError].
+func (p *CustomProvider) connector(slug string) (*connectors.Connector, error) {
+	conn, err := connectors.Custom(slug, connectors.Definition{
+		Name: p.Name, AuthorizationURL: p.AuthorizationURL, TokenURL: p.TokenURL, RefreshTokenURL: p.RefreshTokenURL,
+		PKCE: p.PKCE, ScopeSeparator: p.ScopeSeparator, SecretRequired: p.SecretRequired,
+		AuthorizeParams: p.AuthorizeParams, TokenContentType: p.TokenContentType, ClientAuth: p.ClientAuth,
+	})
+	var refused *connectors.DefinitionError
+	if errors.As(err, &refused) {
+		return nil, invalid("custom_provider."+refused.Field, refused.Rule)
+	}
+	return conn, err
+}
+
+// requestedScopes are what an authorization asks for, and what missing scopes are counted from.
+func requestedScopes(i *Integration, conn *connectors.Connector) []string {
+	if i.Scopes != nil {
+		return i.Scopes
+	}
+	return conn.DefaultScopes
+}
+
+// redirectURI is an integration's own: a callback of another provider's lands elsewhere (mix-up).
+func (b *Broker) redirectURI(i *Integration) string {
+	return b.publicURL + "/data-integrations/" + i.Slug + "/" + i.DIK + "/callback"
+}
+
+// integration finds one by slug and ownership. The error is [ErrNoIntegration].
+func (b *Broker) integration(ctx context.Context, env access.EnvironmentID, slug string, o Ownership) (At[Integration], error) {
+	if !isSlug(slug) {
+		return At[Integration]{}, ErrNoIntegration
+	}
+	found, err := b.store.Integration(ctx, env, slug, o)
+	if errors.Is(err, ErrNotFound) {
+		err = ErrNoIntegration
+	}
+	if err != nil {
+		return At[Integration]{}, err
+	}
+	if i := found.Record; i.Environment != env || i.Slug != slug || i.Ownership != o {
+		return At[Integration]{}, keys.ErrTampered
+	}
+	return found, nil
+}
+
+// integrationOf finds the one that a record names by its id: another one that took the slug meanwhile is
+// not it.
+func (b *Broker) integrationOf(ctx context.Context, env access.EnvironmentID, slug string, o Ownership, id IntegrationID) (At[Integration], error) {
+	found, err := b.integration(ctx, env, slug, o)
+	if err == nil && found.Record.ID != id {
+		err = ErrNoIntegration
+	}
+	return found, err
+}
+
+// endpointHeld reports whether everything that a client secret or grant bound to this origin would be
+// sent to is at that origin.
+func endpointHeld(conn *connectors.Connector, origin string) bool {
+	return conn.TokenOrigin() == origin && connectors.Origin(conn.TokenURL) == origin
+}
+
+// clientCredentials opens an integration's. The permit is one for the empty key context. Errors:
+// [ErrNotConfigured], [ErrEndpointChanged].
+func (b *Broker) clientCredentials(ctx context.Context, p access.Permit, i *Integration, conn *connectors.Connector) (connectors.Credentials, error) {
+	if i.Client == nil || i.Client.ID == "" {
+		return connectors.Credentials{}, ErrNotConfigured
+	}
+	creds := connectors.Credentials{ID: i.Client.ID}
+	sealed := i.Client.Secret
+	if sealed == nil {
+		return creds, nil
+	}
+	if !endpointHeld(conn, sealed.Origin) {
+		return connectors.Credentials{}, ErrEndpointChanged
+	}
+	var err error
+	creds.Secret, err = b.keys.OpenClientSecret(ctx, p, sealed.sealed(), keys.ClientSecretBinding{
+		IntegrationID: string(i.ID), ClientID: i.Client.ID, Origin: sealed.Origin, SealedAt: sealed.SealedAt,
+	})
+	return creds, err
+}
+
+// sealClientSecret seals a client secret for the integration as it will be, bound to where it may be
+// sent. The operation's permit is one for the empty key context.
+func (o *operation) sealClientSecret(ctx context.Context, i *Integration, conn *connectors.Connector, s secret.Bytes) (keys.Conditions, error) {
+	b, origin, at := o.broker, conn.TokenOrigin(), o.broker.now()
+	sealed, conditions, err := b.keys.SealClientSecret(ctx, o.Permit, keys.ClientSecretBinding{
+		IntegrationID: string(i.ID), ClientID: i.Client.ID, Origin: origin, SealedAt: at,
+	}, s, o.sealMeta())
+	if err != nil {
+		return keys.Conditions{}, err
+	}
+	i.Client.Secret = newSealedSecret(sealed, origin, at)
+	i.Client.Last4 = s.Last4()
+	return conditions, nil
+}
+
+func newSealedSecret(s keys.Sealed, origin string, at time.Time) *SealedSecret {
+	return &SealedSecret{KeyID: s.KeyID, WrappedDEK: s.WrappedDEK, Ciphertext: s.Ciphertext, Origin: origin, SealedAt: at}
+}
+
+func (s *SealedSecret) sealed() keys.Sealed {
+	return keys.Sealed{KeyID: s.KeyID, WrappedDEK: s.WrappedDEK, Ciphertext: s.Ciphertext}
+}
+
+// usable tells whether an integration can begin and refresh anything: it has client credentials, and
+// they may be sent to where the provider is now.
+func (i *Integration) usable(conn *connectors.Connector) error {
+	switch {
+	case i.Client == nil || i.Client.ID == "" || conn.AuthorizationURL == "" || conn.TokenURL == "":
+		return ErrNotConfigured
+	case i.Client.Secret == nil && !conn.NoSecret && conn.ClientAuth != connectors.ClientAuthNone:
+		return ErrNotConfigured
+	case i.Client.Secret != nil && !endpointHeld(conn, i.Client.Secret.Origin):
+		return ErrEndpointChanged
+	}
+	return nil
+}
+
+// supports reports whether accounts may be connected by a method.
+func (i *Integration) supports(m AuthMethod) bool { return slices.Contains(i.AuthMethods, m) }

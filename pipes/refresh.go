@@ -1,0 +1,199 @@
+package pipes
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"culvert/connectors"
+	"culvert/internal/secret"
+	"culvert/keys"
+)
+
+// refreshing is one refresh of one grant, detached from the call that began it.
+type refreshing struct {
+	*operation
+	account *Account
+	key     grantKey
+	// grant is the record whose refresh token is sent.
+	grant       *Grant
+	integration *Integration
+	conn        *connectors.Connector
+}
+
+// refresh is what a flight runs. The account is one that points to the grant: the one that was asked for.
+func (o *operation) refresh(a *Account, g *Grant) func(context.Context) error {
+	r := &refreshing{operation: o.fork(), account: a, key: keyOf(g)}
+	return r.run
+}
+
+// run sees to it that the store has a token that works, or says why it cannot. nil means that the store
+// has to be read again: what it says then counts, also that the grant is dead or gone.
+func (r *refreshing) run(ctx context.Context) error {
+	needed, err := r.look(ctx)
+	if err != nil || !needed {
+		return err
+	}
+	b := r.broker
+	if r.grant.Refreshable {
+		if r.conn.TokenOrigin() != r.grant.Origin {
+			return ErrEndpointChanged
+		}
+		if wait := b.refreshes.paused(r.key, b.now()); wait > 0 {
+			return &ProviderError{Slug: r.account.Slug, RetryAfter: wait, Err: ErrProvider}
+		}
+		wait, ok := b.breakers.allow(r.integration.clientKey(), b.now())
+		if !ok {
+			return &ProviderError{Slug: r.account.Slug, RetryAfter: wait, Err: ErrClientRejected}
+		}
+		defer b.breakers.undecided(r.integration.clientKey())
+	}
+	if err := r.Intend(ctx); err != nil {
+		return err
+	}
+	return r.End(ctx, r.renewed(ctx))
+}
+
+// look reads what is there now, behind a fence: whoever asked for the refresh may have read before the
+// last one landed.
+func (r *refreshing) look(ctx context.Context) (needed bool, err error) {
+	b := r.broker
+	if err := b.store.Fence(ctx); err != nil {
+		return false, err
+	}
+	found, err := b.grant(ctx, r.key.env, r.key.grant)
+	if errors.Is(err, ErrConflict) {
+		return false, nil // gone with its account
+	}
+	if err != nil {
+		return false, err
+	}
+	i, err := b.integrationOf(ctx, r.key.env, r.account.Slug, r.account.Owner.Kind, found.Record.Integration)
+	if errors.Is(err, ErrNoIntegration) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if r.conn, err = b.connector(i.Record); err != nil {
+		return false, err
+	}
+	r.grant, r.integration = found.Record, i.Record
+	return !r.grant.Dead && r.grant.due(r.conn, b.now()) != living, nil
+}
+
+// renewed asks the provider and stores what it says.
+func (r *refreshing) renewed(ctx context.Context) error {
+	if !r.grant.Refreshable {
+		return r.bury(ctx, "expired")
+	}
+	empty, err := r.permitFor(r.account.Slug, keys.Context{})
+	if err != nil {
+		return err
+	}
+	creds, err := r.broker.clientCredentials(ctx, empty, r.integration, r.conn)
+	if err != nil {
+		return err
+	}
+	before, err := r.openGrant(ctx, r.grant)
+	if err != nil {
+		return err
+	}
+	sentAt, tokens, err := r.ask(ctx, creds, before.Refresh)
+	if err != nil {
+		return r.judge(ctx, err)
+	}
+	r.broker.breakers.accepted(r.integration.clientKey())
+	next := grantTokens(tokens, before)
+	next.Previous = before.Previous
+	if !next.Refresh.Equal(before.Refresh) {
+		next.Previous = before.Refresh
+	}
+	if err := r.persist(ctx, tokens, next, sentAt); err != nil {
+		return err
+	}
+	r.broker.refreshes.succeeded(r.key)
+	return nil
+}
+
+// errMoved means that another replica has refreshed the grant meanwhile.
+var errMoved = errors.New("pipes: grant has a newer generation")
+
+// ask sends the refresh token. If no readable reply comes, the same one is sent again within every known
+// grace period: if the server never saw the first it works, and if it did and has no grace, the grant was
+// lost with the reply.
+func (r *refreshing) ask(ctx context.Context, creds connectors.Credentials, refresh secret.Bytes) (time.Time, connectors.Tokens, error) {
+	b := r.broker
+	ctx, cancel := context.WithTimeout(ctx, b.timing.call)
+	defer cancel()
+	for n := 0; ; n++ {
+		sentAt := b.now()
+		tokens, err := b.client.Refresh(ctx, r.conn, creds, refresh)
+		failed := connectors.Of(err)
+		if failed == nil {
+			return sentAt, tokens, err
+		}
+		b.log.LogAttrs(ctx, slog.LevelWarn, "refresh failed", slog.String("provider", r.account.Slug), slog.String("grant", string(r.key.grant)),
+			slog.String("class", failed.Class.String()), slog.String("code", failed.Code), slog.Any("error", failed.Cause))
+		if failed.Class == connectors.Ambiguous {
+			b.refreshes.doubt(r.key, b.now(), r.grant.Generation)
+		}
+		if failed.Class != connectors.Ambiguous || n >= len(b.timing.resend) {
+			return time.Time{}, connectors.Tokens{}, err
+		}
+		select {
+		case <-time.After(b.timing.resend[n]):
+		case <-ctx.Done():
+			return time.Time{}, connectors.Tokens{}, err
+		}
+		if moved, err := r.moved(ctx); err != nil || moved {
+			return time.Time{}, connectors.Tokens{}, orElse(err, errMoved)
+		}
+	}
+}
+
+// moved looks whether the grant is another one than the one whose token was sent.
+func (r *refreshing) moved(ctx context.Context) (bool, error) {
+	if err := r.broker.store.Fence(ctx); err != nil {
+		return false, err
+	}
+	found, err := r.broker.grant(ctx, r.key.env, r.key.grant)
+	if errors.Is(err, ErrConflict) {
+		return true, nil
+	}
+	return err == nil && found.Record.Generation != r.grant.Generation, err
+}
+
+// judge decides what a failed refresh means. Whatever it was, the store is read again first: a newer
+// generation is the answer.
+func (r *refreshing) judge(ctx context.Context, err error) error {
+	if errors.Is(err, errMoved) {
+		return nil
+	}
+	failed := connectors.Of(err)
+	if failed == nil {
+		return err
+	}
+	b, slug := r.broker, r.account.Slug
+	moved, readErr := r.moved(ctx)
+	switch {
+	case readErr != nil:
+		return readErr
+	case moved:
+		return nil
+	case failed.Class == connectors.DeadGrant:
+		b.breakers.accepted(r.integration.clientKey())
+		reason := "revoked"
+		if b.refreshes.doubted(r.key, r.grant.Generation) {
+			// The server may have rotated the token in a reply that never came.
+			reason = "rotation_lost"
+		}
+		return r.bury(ctx, reason)
+	case failed.Class == connectors.ClientRejected:
+		b.breakers.rejected(r.integration.clientKey(), b.now())
+		return &ProviderError{Slug: slug, RetryAfter: breakerPause, Err: ErrClientRejected}
+	}
+	wait := b.refreshes.failed(r.key, b.now(), failed.RetryAfter)
+	return &ProviderError{Slug: slug, RetryAfter: wait, Err: ErrProvider}
+}

@@ -1,0 +1,141 @@
+package pipes
+
+import (
+	"context"
+	"unicode/utf8"
+
+	"culvert/internal/events"
+	"culvert/internal/text"
+)
+
+// Codes of outcomes, as applications find them in ?error= and in events.
+const (
+	CodeCanceled        = "canceled"         // on our confirmation page
+	CodeAccessDenied    = "access_denied"    // on the provider's consent page
+	CodeProviderError   = "provider_error"   // any other error that the provider sent the browser back with
+	CodeInvalidCallback = "invalid_callback" // neither a code nor an error
+	CodeIssuerMismatch  = "issuer_mismatch"  // iss is not the provider's (RFC 9207)
+	CodeExchangeError   = "authorization_code_exchange_error"
+	// CodeInterrupted: the server that exchanged the code died; whether it got tokens is not known.
+	CodeInterrupted = "exchange_interrupted"
+	// CodeIntegrationUnavailable: removed or disabled while the browser was away.
+	CodeIntegrationUnavailable = "integration_unavailable"
+	CodeEndpointChanged        = "endpoint_changed"
+	CodeTokenInUse             = "refresh_token_in_use"
+	// CodeExpired: no callback came in time.
+	CodeExpired = "authorization_expired"
+)
+
+// failure is a flow that connects nothing, and why.
+type failure struct {
+	// code is one of ours; reason is for people.
+	code, reason string
+	// providerError and description are the provider's, cleaned.
+	providerError, description string
+}
+
+// Result is how a flow ended, for the page or the redirect that follows.
+type Result struct {
+	// ReturnTo is the complete URL to go to; empty for a page of ours.
+	ReturnTo string
+	// Account is set on success; Code otherwise.
+	Account AccountID
+	Code    string
+	// ProviderError is the provider's own code, if it sent one.
+	ProviderError string
+	// Provider is its name; the slug if the integration is gone.
+	Provider, Slug string
+	UserLabel      string
+}
+
+// result is what every callback of a settled flow is answered with, the first and the later ones alike.
+func (l *leg) result(ctx context.Context) Result {
+	f := l.flow.Record
+	l.Record.AccountID = string(f.Outcome.Account)
+	r := Result{
+		ReturnTo: withOutcome(f.ReturnTo, f.Outcome), Account: f.Outcome.Account, Code: f.Outcome.Code,
+		ProviderError: f.Outcome.ProviderError, Provider: f.Slug, Slug: f.Slug, UserLabel: f.UserLabel,
+	}
+	found, err := l.broker.integrationOf(ctx, l.Environment(), f.Slug, f.Owner.Kind, f.Integration)
+	if err != nil {
+		return r // the name is all that is missing
+	}
+	if conn, err := l.broker.connector(found.Record); err == nil {
+		r.Provider = conn.Name
+	}
+	return r
+}
+
+// settle ends the flow without an account, and tells of it in an event.
+func (l *leg) settle(ctx context.Context, departure string, why failure) (Result, error) {
+	if err := l.Intend(ctx); err != nil {
+		return Result{}, err
+	}
+	change, err := settled(l.flow, l.cause(), departure, why, l.broker)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := l.broker.store.Apply(ctx, change); err != nil {
+		return Result{}, err
+	}
+	l.flow.Record = &change.Flow.Record
+	return l.result(ctx), nil
+}
+
+// settled is the change that ends a flow without an account.
+func settled(flow At[Flow], c cause, departure string, why failure, b *Broker) (Change, error) {
+	next, at := *flow.Record, b.now()
+	next.Outcome = &Outcome{Code: why.code, ProviderError: why.providerError, Departure: departure}
+	next.SettledAt = at
+	wipe(&next)
+	e, err := c.aboutFailure(&next, why, at)
+	if err != nil {
+		return Change{}, err
+	}
+	return Change{
+		Environment: next.Environment,
+		Flow:        &Put[Flow]{Record: next, Revision: flow.Revision},
+		Events:      []events.Event{e},
+	}, nil
+}
+
+// wipe takes out what only an unsettled flow needs: a verifier has no use any more. The hashes stay,
+// because later callbacks are answered with the result.
+func wipe(f *Flow) {
+	departures := make([]Departure, len(f.Departures))
+	for i, d := range f.Departures {
+		d.Verifier = nil
+		departures[i] = d
+	}
+	f.Departures = departures
+}
+
+const (
+	maxProviderCode        = 64
+	maxProviderDescription = 255
+)
+
+// providerCode keeps an error code of the provider's if it looks like one (RFC 6749 section 4.1.2.1 and
+// what is in use): what comes in a URL is anybody's text, and could be a secret of his.
+func providerCode(s string) string {
+	if len(s) > maxProviderCode {
+		return ""
+	}
+	for i := range len(s) {
+		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' && c != '-' && c != '.' {
+			return ""
+		}
+	}
+	return s
+}
+
+// providerDescription keeps a printable text, cut to a bounded length.
+func providerDescription(s string) string {
+	if text.Unprintable(s) {
+		return ""
+	}
+	if utf8.RuneCountInString(s) > maxProviderDescription {
+		s = string([]rune(s)[:maxProviderDescription])
+	}
+	return s
+}

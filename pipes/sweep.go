@@ -1,0 +1,260 @@
+package pipes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"culvert/internal/access"
+	"culvert/internal/audit"
+)
+
+const (
+	// FlowKeep is how long flows are kept after they began: for the list of attempts, and to answer late
+	// callbacks with the first result.
+	FlowKeep = 7 * 24 * time.Hour
+	// flowWindow bounds the span of flows that is read at once.
+	flowWindow = 10 * time.Minute
+	// sweepBatch bounds the accounts that are read at once, sweepMost those that one round removes.
+	sweepBatch = 100
+	sweepMost  = 1000
+)
+
+// sweeper does what no caller waits for: it removes the accounts of removed integrations, settles flows
+// that nobody came back from, and removes old ones. What there is to do follows from the records, so a
+// restart resumes by itself, and several replicas at once only conflict with each other.
+type sweeper struct {
+	*Broker
+	// expired and removed are up to when each environment's flows have been looked at. They belong to
+	// the sweeper's goroutine.
+	expired, removed map[access.EnvironmentID]time.Time
+}
+
+// wakeSweeper makes the next round begin now.
+func (b *Broker) wakeSweeper() {
+	select {
+	case b.sweepSoon <- struct{}{}:
+	default:
+	}
+}
+
+// sweepUntil sweeps until the context ends, first at once.
+func (b *Broker) sweepUntil(ctx context.Context) {
+	s := &sweeper{Broker: b, expired: map[access.EnvironmentID]time.Time{}, removed: map[access.EnvironmentID]time.Time{}}
+	tick := time.NewTicker(b.timing.sweep)
+	defer tick.Stop()
+	for {
+		s.round(ctx)
+		select {
+		case <-tick.C:
+		case <-b.sweepSoon:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *sweeper) round(ctx context.Context) {
+	for _, env := range s.environments.IDs() {
+		for what, sweep := range map[string]func(context.Context, access.EnvironmentID) error{
+			"accounts": s.accounts, "expired flows": s.expire, "old flows": s.remove,
+		} {
+			if err := sweep(ctx, env); err != nil && ctx.Err() == nil {
+				s.log.LogAttrs(ctx, slog.LevelWarn, "sweep not finished", slog.String("what", what),
+					slog.String("environment", string(env)), slog.Any("error", err))
+			}
+		}
+	}
+}
+
+// trace records what the sweeper is about to change. Without the record nothing is changed.
+func (s *sweeper) trace(ctx context.Context, r audit.Record) (cause, error) {
+	r.ActorID, r.ActorName, r.ActorSource = "system", "sweeper", "system"
+	r.Phase, r.Result = audit.Internal, audit.Allowed
+	index, err := s.audit.Append(ctx, r)
+	return cause{s.audit.Node(), index}, err
+}
+
+// accounts removes the accounts of integrations that are gone.
+func (s *sweeper) accounts(ctx context.Context, env access.EnvironmentID) error {
+	members, err := s.store.Memberships(ctx, env)
+	if err != nil || len(members) == 0 {
+		return err
+	}
+	// In this order: an integration is there before its first account, so one that is missing now was
+	// removed.
+	if err := s.store.Fence(ctx); err != nil {
+		return err
+	}
+	all, err := s.store.Integrations(ctx, env)
+	if err != nil {
+		return err
+	}
+	alive := map[IntegrationID]bool{}
+	for _, i := range all {
+		alive[i.Record.ID] = true
+	}
+	left := sweepMost
+	for _, id := range members {
+		if alive[id] {
+			continue
+		}
+		for left > 0 {
+			removed, err := s.accountsOf(ctx, env, id)
+			if err != nil {
+				return err
+			}
+			if left -= removed; removed == 0 {
+				break
+			}
+		}
+	}
+	if left <= 0 {
+		s.wakeSweeper()
+	}
+	return nil
+}
+
+func (s *sweeper) accountsOf(ctx context.Context, env access.EnvironmentID, id IntegrationID) (removed int, err error) {
+	if err := s.store.Fence(ctx); err != nil {
+		return 0, err
+	}
+	batch, err := s.store.AccountsOf(ctx, env, id, "", sweepBatch)
+	if err != nil {
+		return 0, err
+	}
+	for _, found := range batch {
+		gone, err := s.account(ctx, env, found.Record)
+		if err != nil {
+			return removed, err
+		}
+		if gone {
+			removed++
+		}
+	}
+	return removed, nil
+}
+
+// account removes one account, as a caller's delete would.
+func (s *sweeper) account(ctx context.Context, env access.EnvironmentID, a *Account) (gone bool, err error) {
+	c, err := s.trace(ctx, audit.Record{
+		EnvironmentID: env, Action: access.AccountsManage, Provider: a.Slug, IntegrationID: string(a.Integration),
+		AccountID: string(a.ID), GrantID: string(a.Grant), UserID: a.Owner.User, OrganizationID: a.Owner.Organization,
+	})
+	if err != nil {
+		return false, err
+	}
+	for range changeAttempts {
+		if err := s.store.Fence(ctx); err != nil {
+			return false, err
+		}
+		found, err := s.store.Account(ctx, env, a.ID)
+		if errors.Is(err, ErrNotFound) {
+			return true, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		change, err := s.removal(ctx, found, c)
+		if err == nil {
+			err = s.store.Apply(ctx, change)
+		}
+		if !conflicted(err) {
+			return err == nil, err
+		}
+	}
+	return false, nil // the next round tries again
+}
+
+// expire settles the flows that nobody can come back from any more.
+func (s *sweeper) expire(ctx context.Context, env access.EnvironmentID) error {
+	to := s.now().Add(-(TicketTTL + FlowStateTTL + claimLife))
+	from, known := s.expired[env]
+	if !known {
+		from = to.Add(-FlowKeep)
+	}
+	for ; from.Before(to); from = from.Add(flowWindow) {
+		until := from.Add(flowWindow)
+		if until.After(to) {
+			until = to
+		}
+		flows, err := s.store.Flows(ctx, env, from, until)
+		if err != nil {
+			return err
+		}
+		for _, f := range flows {
+			if f.Record.Outcome != nil {
+				continue
+			}
+			if err := s.settle(ctx, f); err != nil {
+				return err
+			}
+		}
+		s.expired[env] = until
+	}
+	return nil
+}
+
+func (s *sweeper) settle(ctx context.Context, flow At[Flow]) error {
+	f := flow.Record
+	c, err := s.trace(ctx, audit.Record{
+		EnvironmentID: f.Environment, Action: access.FlowComplete, Provider: f.Slug, IntegrationID: string(f.Integration),
+		FlowID: string(f.ID), UserID: f.Owner.User, OrganizationID: f.Owner.Organization,
+	})
+	if err != nil {
+		return err
+	}
+	change, err := settled(flow, c, "", neverReturned(f), s.Broker)
+	if err != nil {
+		return err
+	}
+	if err := s.store.Apply(ctx, change); !conflicted(err) {
+		return err
+	}
+	return nil // somebody else settled it
+}
+
+// neverReturned is the likely cause of a flow whose end passed without a result.
+func neverReturned(f *Flow) failure {
+	switch n := len(f.Departures); {
+	case f.Claim != "":
+		return failure{code: CodeInterrupted, reason: "the server stopped while it exchanged the code"}
+	case n > 0:
+		return failure{code: CodeExpired, reason: fmt.Sprintf(
+			"the browser was sent to the provider and never came back: check that the redirect URI %s is registered there",
+			f.Departures[n-1].RedirectURI)}
+	case !f.OpenedAt.IsZero():
+		return failure{code: CodeExpired, reason: "the confirmation page was shown, but nobody continued"}
+	}
+	return failure{code: CodeExpired, reason: "the link was never opened"}
+}
+
+// remove takes flows out whose days are over. Everything older than a day beyond that is one span: there
+// is something in it only after the server was off for long.
+func (s *sweeper) remove(ctx context.Context, env access.EnvironmentID) error {
+	to := s.now().Add(-FlowKeep)
+	from, known := s.removed[env]
+	until := from.Add(flowWindow)
+	if !known {
+		from, until = time.Unix(0, 0), to.Add(-24*time.Hour)
+	}
+	for ; from.Before(to); from, until = until, until.Add(flowWindow) {
+		if until.After(to) {
+			until = to
+		}
+		flows, err := s.store.Flows(ctx, env, from, until)
+		if err != nil {
+			return err
+		}
+		for _, f := range flows {
+			err := s.store.Apply(ctx, Change{Environment: env, Flow: &Put[Flow]{Record: *f.Record, Revision: f.Revision, Remove: true}})
+			if err != nil && !conflicted(err) {
+				return err
+			}
+		}
+		s.removed[env] = until
+	}
+	return nil
+}

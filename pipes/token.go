@@ -1,0 +1,244 @@
+package pipes
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"time"
+
+	"culvert/connectors"
+	"culvert/internal/access"
+	"culvert/internal/secret"
+)
+
+// Why no token is vended, in the words of the contract.
+const (
+	NotInstalled             = "not_installed"
+	VendNeedsReauthorization = string(NeedsReauthorization)
+)
+
+// Vended is the answer to a request for a token: one that works, or why there is none.
+type Vended struct {
+	Active bool
+	// Error is [NotInstalled] or [VendNeedsReauthorization] where Active is false.
+	Error string
+
+	Account     AccountID
+	Method      AuthMethod
+	AccessToken secret.Bytes
+	// ExpiresAt is zero for a token that does not end.
+	ExpiresAt time.Time
+	// Scopes were granted; MissingScopes are asked for by the integration and were not.
+	Scopes, MissingScopes []string
+	Config                map[string]string
+}
+
+// Token vends an access token that works now, refreshing it first if it has to. A token between its
+// margin and its end is vended at once and refreshed behind; one that has ended is waited for. The
+// token is in the store before it is here.
+//
+// Errors: [*InvalidError], [ErrNoIntegration], [ErrDisabled], [ErrNoAccount] if one was named,
+// [ErrAccountSelection], [ErrAuthMethod], [ErrEndpointChanged], [*ProviderError]: the account is as it
+// was, and a token may be had later.
+func (b *Broker) Token(ctx context.Context, call access.Call, r Request) (Vended, error) {
+	o, err := b.begin(ctx, call, access.TokenVend)
+	if err != nil {
+		return Vended{}, err
+	}
+	vended, err := o.vend(ctx, &r, func(m AuthMethod) bool { return m == MethodOAuth })
+	return answer(ctx, o, vended, err)
+}
+
+// Credentials vends whatever credential an account has: of OAuth accounts it is what [Broker.Token]
+// vends, under the same rules and with the same errors.
+func (b *Broker) Credentials(ctx context.Context, call access.Call, r Request) (Vended, error) {
+	o, err := b.begin(ctx, call, access.TokenVend)
+	if err != nil {
+		return Vended{}, err
+	}
+	vended, err := o.vend(ctx, &r, func(m AuthMethod) bool { return m == MethodOAuth })
+	return answer(ctx, o, vended, err)
+}
+
+// vendAttempts bounds how often a vend looks again, because its grant was refreshed or changed. A
+// provider whose tokens have ended when they arrive would otherwise be asked without end.
+const vendAttempts = 4
+
+func (o *operation) vend(ctx context.Context, r *Request, vends func(AuthMethod) bool) (Vended, error) {
+	err := ErrConflict
+	for attempt := range vendAttempts {
+		if attempt > 0 {
+			if err := o.Refresh(ctx); err != nil {
+				return Vended{}, err
+			}
+		}
+		var vended *Vended
+		if vended, err = o.vendOnce(ctx, r, vends); vended != nil {
+			return *vended, nil
+		}
+		if err != nil && !conflicted(err) {
+			return Vended{}, err
+		}
+	}
+	if err == nil {
+		err = &ProviderError{Slug: r.Slug, RetryAfter: time.Second, Err: ErrProvider}
+	}
+	return Vended{}, err
+}
+
+// vendOnce is one look: an answer, an error, or neither where it is worth looking again.
+func (o *operation) vendOnce(ctx context.Context, r *Request, vends func(AuthMethod) bool) (*Vended, error) {
+	i, s, err := o.request(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	if !i.Enabled {
+		return nil, ErrDisabled
+	}
+	found, err := s.choose(r)
+	if errors.Is(err, ErrNoAccount) && r.AccountID == "" {
+		return &Vended{Error: NotInstalled}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	a := found.Record
+	o.Record.AccountID, o.Record.GrantID, o.Record.Revision = string(a.ID), string(a.Grant), found.Revision
+	if !vends(a.Method) {
+		return nil, ErrAuthMethod
+	}
+	if a.State != Connected || a.Grant == "" {
+		return &Vended{Error: VendNeedsReauthorization}, nil
+	}
+	g, err := o.broker.grant(ctx, o.Environment(), a.Grant)
+	if err != nil {
+		return nil, err
+	}
+	if g.Record.Dead {
+		return &Vended{Error: VendNeedsReauthorization}, nil
+	}
+	conn, err := o.broker.connector(i)
+	if err != nil {
+		return nil, err
+	}
+	return o.fresh(ctx, i, conn, a, g.Record)
+}
+
+// fresh vends a grant's token, or sees to it that there is one.
+func (o *operation) fresh(ctx context.Context, i *Integration, conn *connectors.Connector, a *Account, g *Grant) (*Vended, error) {
+	switch g.due(conn, o.broker.now()) {
+	case living:
+		return o.vended(ctx, i, conn, a, g)
+	case ending:
+		o.refreshBehind(ctx, a, g)
+		return o.vended(ctx, i, conn, a, g)
+	}
+	err := o.refreshNow(ctx, a, g)
+	if err == nil {
+		return nil, nil // the store says what came of it
+	}
+	if !g.ended(o.broker.now()) {
+		// The provider's trouble, or ours, is no reason to withhold a token that works.
+		return o.vended(ctx, i, conn, a, g)
+	}
+	return nil, err
+}
+
+func (o *operation) vended(ctx context.Context, i *Integration, conn *connectors.Connector, a *Account, g *Grant) (*Vended, error) {
+	tokens, err := o.openGrant(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	scopes := append([]string{}, a.Scopes...)
+	return &Vended{
+		Active: true, Account: a.ID, Method: a.Method, AccessToken: tokens.Access, ExpiresAt: g.ExpiresAt,
+		Scopes: scopes, MissingScopes: connectors.MissingScopes(conn, requestedScopes(i, conn), scopes),
+		Config: a.Config,
+	}, nil
+}
+
+// need is what a grant's token asks for.
+type need int
+
+const (
+	// living: vend it.
+	living need = iota
+	// ending: vend it, and refresh behind.
+	ending
+	// waited: refresh first.
+	waited
+)
+
+const (
+	maxMargin = 5 * time.Minute
+	// maxMarginKilling is for providers that end the old access token with the refresh: who was given
+	// it a moment ago loses it.
+	maxMarginKilling = time.Minute
+)
+
+// margin is how long before its end a token is refreshed: a fifth of its lifetime, within bounds, less up
+// to a tenth that depends on the grant, so that grants of one moment are not all due at another.
+func (g *Grant) margin(conn *connectors.Connector) time.Duration {
+	most := maxMargin
+	if conn.KillsPreviousAccessToken {
+		most = maxMarginKilling
+	}
+	m := min(g.ExpiresAt.Sub(g.ObtainedAt)/5, most)
+	if m <= 0 {
+		return 0
+	}
+	spread := time.Duration(g.ID[len(g.ID)-1]%32) * m / 320
+	return m - spread
+}
+
+// ended reports an access token that does not work any more.
+func (g *Grant) ended(now time.Time) bool { return !g.ExpiresAt.IsZero() && !now.Before(g.ExpiresAt) }
+
+func (g *Grant) due(conn *connectors.Connector, now time.Time) need {
+	switch {
+	case g.ended(now):
+		return waited
+	case g.ExpiresAt.IsZero() || !g.Refreshable || now.Before(g.ExpiresAt.Add(-g.margin(conn))):
+		return living
+	case conn.KillsPreviousAccessToken:
+		return waited
+	}
+	return ending
+}
+
+// refreshBehind begins a refresh that nobody waits for.
+func (o *operation) refreshBehind(ctx context.Context, a *Account, g *Grant) {
+	if o.broker.refreshes.paused(keyOf(g), o.broker.now()) > 0 {
+		return
+	}
+	o.broker.refreshes.start(ctx, keyOf(g), o.refresh(a, g))
+}
+
+// refreshNow begins a refresh, or joins the one under way, and waits for its end.
+func (o *operation) refreshNow(ctx context.Context, a *Account, g *Grant) error {
+	b := o.broker
+	f := b.refreshes.start(ctx, keyOf(g), o.refresh(a, g))
+	if f == nil { // shutting down
+		return &ProviderError{Slug: a.Slug, RetryAfter: time.Second, Err: ErrProvider}
+	}
+	timeout := time.NewTimer(b.timing.wait)
+	defer timeout.Stop()
+	select {
+	case <-f.done:
+		return f.err
+	case <-timeout.C:
+		b.log.LogAttrs(ctx, slog.LevelWarn, "refresh takes long", slog.String("grant", string(g.ID)))
+		return &ProviderError{Slug: a.Slug, RetryAfter: time.Second, Err: ErrProvider}
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// sorted scopes are compared as sets where a refresh changed them.
+func sameScopes(a, b []string) bool {
+	x, y := slices.Clone(a), slices.Clone(b)
+	slices.Sort(x)
+	slices.Sort(y)
+	return slices.Equal(x, y)
+}

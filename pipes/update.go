@@ -1,0 +1,183 @@
+package pipes
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"culvert/connectors"
+	"culvert/internal/access"
+	"culvert/internal/events"
+)
+
+// UpdateIntegration changes an integration. Nil fields are left as they are.
+type UpdateIntegration struct {
+	Slug        string
+	Ownership   Ownership // default [OwnedByUser]
+	Description *string
+	Enabled     *bool
+	// Scopes points to nil to go back to the provider's defaults.
+	Scopes *[]string
+	// Credentials replace client id and secret. A new id needs its secret; the same id may come alone.
+	Credentials *ClientCredentials
+	Custom      *CustomUpdate
+}
+
+// CustomUpdate changes parts of a custom provider. Nil fields are left as they are; an empty
+// RefreshTokenURL sends refreshes to TokenURL.
+type CustomUpdate struct {
+	Name, AuthorizationURL, TokenURL, RefreshTokenURL *string
+	PKCE, ScopesRequired, SecretRequired              *bool
+	ScopeSeparator, TokenContentType, ClientAuth      *string
+	AuthorizeParams                                   map[string]string
+}
+
+// UpdateIntegration stores a changed integration. Where the change moves the token endpoint to another
+// origin the client secret must be in the same call, because the sealed one must not be sent there; and
+// accounts keep their tokens, but those are not refreshed there either.
+//
+// Errors: [*InvalidError], [ErrNoIntegration], [ErrConflict].
+func (b *Broker) UpdateIntegration(ctx context.Context, call access.Call, r UpdateIntegration) (IntegrationView, error) {
+	o, err := b.begin(ctx, call, access.IntegrationsManage)
+	if err != nil {
+		return IntegrationView{}, err
+	}
+	var view IntegrationView
+	err = o.retry(ctx, func() error {
+		next, err := o.updateIntegration(ctx, r)
+		if err == nil {
+			view = b.view(next)
+		}
+		return err
+	})
+	return committed(ctx, o, view, err)
+}
+
+func (o *operation) updateIntegration(ctx context.Context, r UpdateIntegration) (*Integration, error) {
+	found, err := o.readIntegration(ctx, r.Slug, r.Ownership)
+	if err != nil {
+		return nil, err
+	}
+	next := *found.Record
+	next.UpdatedAt = o.broker.now()
+	if r.Description != nil {
+		next.Description = *r.Description
+	}
+	if r.Enabled != nil {
+		next.Enabled = *r.Enabled
+	}
+	if r.Scopes != nil {
+		next.Scopes = slices.Clone(*r.Scopes)
+	}
+	if r.Custom != nil {
+		if next.Custom == nil {
+			return nil, invalid("custom_provider", "cannot change a built-in provider")
+		}
+		if next.Custom, err = o.broker.checkCustom(next.Slug, r.Custom.apply(*next.Custom)); err != nil {
+			return nil, err
+		}
+	}
+	conn, err := o.broker.connector(&next)
+	if errors.Is(err, ErrNoIntegration) {
+		return nil, invalid("provider", "is not in this server's catalogue any more; the integration can only be deleted")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := checkIntegration(&next, conn); err != nil {
+		return nil, err
+	}
+	if next.Client, err = nextClient(next.Client, r.Credentials, conn); err != nil {
+		return nil, err
+	}
+	return &next, o.putIntegration(ctx, &next, conn, r.Credentials, found.Revision, events.IntegrationUpdated)
+}
+
+// nextClient is the client with what a call changes of it. A secret that is kept must still be sealed
+// for where it would go.
+//
+// Attacker: an administrator's stolen API key, with which the token endpoint is pointed to another server
+// so that the stored secret is sent there. Defence: the secret is bound to its origin, and only who
+// knows it can bind it to another.
+func nextClient(client *Client, c *ClientCredentials, conn *connectors.Connector) (*Client, error) {
+	next := &Client{}
+	if client != nil {
+		*next = *client
+	}
+	if c != nil {
+		fresh, err := newClient(c)
+		if err != nil {
+			return nil, err
+		}
+		if c.Secret.Len() > 0 || fresh.ID != next.ID {
+			return fresh, nil // its secret is sealed next, or found missing
+		}
+	}
+	if next.Secret != nil && !endpointHeld(conn, next.Secret.Origin) {
+		return nil, &InvalidError{
+			Field: "credentials", Code: CodeRequired,
+			Rule: "with client_secret are required in the same call: the token endpoint moves to another origin, and the stored secret is not sent there",
+		}
+	}
+	return next, nil
+}
+
+// apply is a definition with the changes.
+func (u *CustomUpdate) apply(p CustomProvider) *CustomProvider {
+	set(&p.Name, u.Name)
+	set(&p.AuthorizationURL, u.AuthorizationURL)
+	set(&p.TokenURL, u.TokenURL)
+	set(&p.RefreshTokenURL, u.RefreshTokenURL)
+	set(&p.PKCE, u.PKCE)
+	set(&p.ScopesRequired, u.ScopesRequired)
+	set(&p.SecretRequired, u.SecretRequired)
+	set(&p.ScopeSeparator, u.ScopeSeparator)
+	set(&p.TokenContentType, u.TokenContentType)
+	set(&p.ClientAuth, u.ClientAuth)
+	if u.AuthorizeParams != nil {
+		p.AuthorizeParams = maps.Clone(u.AuthorizeParams)
+	}
+	return &p
+}
+
+func set[T any](field *T, value *T) {
+	if value != nil {
+		*field = *value
+	}
+}
+
+// DeleteIntegration removes an integration. From the answer on its accounts count as absent; the sweeper
+// removes them with their tokens, whatever their number, also after a restart. Nothing is revoked at the
+// provider.
+//
+// Errors: [ErrNoIntegration], [ErrConflict].
+func (b *Broker) DeleteIntegration(ctx context.Context, call access.Call, slug string, w Ownership) error {
+	o, err := b.begin(ctx, call, access.IntegrationsManage)
+	if err != nil {
+		return err
+	}
+	err = o.retry(ctx, func() error {
+		found, err := o.readIntegration(ctx, slug, w)
+		if err != nil {
+			return err
+		}
+		if err := o.Intend(ctx); err != nil {
+			return err
+		}
+		e, err := o.cause().aboutIntegration(events.IntegrationDeleted, found.Record, b.now())
+		if err != nil {
+			return err
+		}
+		return b.store.Apply(ctx, Change{
+			Environment: o.Environment(),
+			Integration: &Put[Integration]{Record: *found.Record, Revision: found.Revision, Remove: true},
+			Events:      []events.Event{e},
+		})
+	})
+	if err == nil {
+		b.wakeSweeper()
+	}
+	_, err = committed(ctx, o, struct{}{}, err)
+	return err
+}
