@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -99,6 +100,26 @@ func (s *Store) Flows(ctx context.Context, env access.EnvironmentID, from, to ti
 	return openAll[pipes.Flow](s, env, items)
 }
 
+// Memberships implements pipes.Reader: from one integration's first member to the next one's, so that
+// the work is bounded by the number of integrations and not by that of accounts.
+func (s *Store) Memberships(ctx context.Context, env access.EnvironmentID) ([]pipes.IntegrationID, error) {
+	all := prefixMembers(env, "")
+	all = all[:len(all)-1]
+	var found []pipes.IntegrationID
+	for from := s.client.abs(all); ; {
+		first, err := s.fetchRange(ctx, from, s.client.end(all), 1)
+		if err != nil || len(first) == 0 {
+			return found, err
+		}
+		if _, err := open[member](s, env, first[0]); err != nil {
+			return nil, err
+		}
+		id, _, _ := strings.Cut(first[0].key[len(all):], "/")
+		found = append(found, pipes.IntegrationID(id))
+		from = s.client.end(prefixMembers(env, pipes.IntegrationID(id)))
+	}
+}
+
 // AccountsOf implements pipes.Reader.
 func (s *Store) AccountsOf(ctx context.Context, env access.EnvironmentID, id pipes.IntegrationID, after pipes.AccountID, limit int) ([]pipes.At[pipes.Account], error) {
 	prefix := prefixMembers(env, id)
@@ -116,6 +137,9 @@ func (s *Store) AccountsOf(ctx context.Context, env access.EnvironmentID, id pip
 			return nil, err
 		}
 		account, err := s.Account(ctx, env, pipes.AccountID(lastOf(m.key)))
+		if errors.Is(err, pipes.ErrNotFound) {
+			continue // the range is newer than the memory that accounts are read from, or older
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -140,9 +164,11 @@ func (s *Store) Apply(ctx context.Context, p pipes.Change) error {
 	if i := p.Integration; i != nil {
 		addPut(&b, keyIntegration(p.Environment, i.Record.Slug, i.Record.Ownership), i)
 	}
-	if a := p.Account; a != nil {
-		addPut(&b, keyAccount(p.Environment, a.Record.ID), a)
-		b.index(prefixMembers(p.Environment, a.Record.Integration)+string(a.Record.ID), member{Slug: a.Record.Slug}, a.Remove)
+	if p.Account != nil {
+		b.account(p.Account)
+	}
+	for i := range p.Others {
+		b.account(&p.Others[i])
 	}
 	if c := p.Connections; c != nil {
 		addPut(&b, keyOwner(p.Environment, ownerIndex(e, c.Record.Owner, c.Record.Slug)), c)
@@ -150,6 +176,10 @@ func (s *Store) Apply(ctx context.Context, p pipes.Change) error {
 	if g := p.Grant; g != nil {
 		addPut(&b, keyGrant(p.Environment, g.Record.ID), g)
 		b.tokenIndex(g, p.Previous)
+	}
+	if g := p.Left; g != nil {
+		addPut(&b, keyGrant(p.Environment, g.Record.ID), g)
+		b.tokenIndex(g, g.Record.TokenMAC)
 	}
 	if f := p.Flow; f != nil {
 		addPut(&b, keyFlow(p.Environment, f.Record.ID), f)
@@ -161,7 +191,7 @@ func (s *Store) Apply(ctx context.Context, p pipes.Change) error {
 // saves tokens a provider has already handed out.
 func frees(p pipes.Change) bool {
 	return p.Account != nil && p.Account.Remove || p.Integration != nil && p.Integration.Remove ||
-		p.Grant != nil && p.Grant.Revision > 0
+		p.Flow != nil && p.Flow.Remove || p.Grant != nil && p.Grant.Revision > 0
 }
 
 // changeBuilder gathers the parts of a pipes.Change; the first error ends it.
@@ -181,6 +211,12 @@ func addPut[T any](b *changeBuilder, key string, p *pipes.Put[T]) {
 	b.change.probes = append(b.change.probes, clientv3.OpGet(abs, clientv3.WithKeysOnly()))
 	b.revisions = append(b.revisions, p.Revision)
 	b.index(key, &p.Record, p.Remove)
+}
+
+// account adds an account, and its place in its integration's list.
+func (b *changeBuilder) account(a *pipes.Put[pipes.Account]) {
+	addPut(b, keyAccount(b.env, a.Record.ID), a)
+	b.index(prefixMembers(b.env, a.Record.Integration)+string(a.Record.ID), member{Slug: a.Record.Slug}, a.Remove)
 }
 
 // index puts or removes a key that follows from a record.
