@@ -10,6 +10,7 @@ import (
 	"culvert/internal/access"
 	"culvert/internal/etcd"
 	"culvert/internal/etcd/etcdtest"
+	"culvert/internal/events"
 	"culvert/internal/id"
 	"culvert/vault"
 )
@@ -81,6 +82,10 @@ func testFloor(t *testing.T, open opener) {
 	}
 	p.mustDelete(t, a, gone.Header.ID)
 	came := p.mustCreate(t, a, "created meanwhile", c)
+	if err := a.AdvanceEpoch(t.Context(), p.env); err != nil {
+		t.Fatal(err)
+	}
+	last := p.mustCreate(t, a, "in another epoch", c)
 	mustFence(t, b)
 	revision := revisionOf(t, p)
 	mustSeeAll := func(when string) {
@@ -94,8 +99,12 @@ func testFloor(t *testing.T, open opener) {
 			t.Errorf("%s: what was created: %v", when, err)
 		}
 		page, err := b.List(t.Context(), p.env, vault.Query{Limit: 10})
-		if err != nil || len(page.Data) != 1 || page.Data[0].ID != came.Header.ID {
+		if err != nil || len(page.Data) != 2 || page.Data[0].ID != came.Header.ID {
 			t.Errorf("%s: list %+v, %v", when, page.Data, err)
+		}
+		log, err := b.Page(t.Context(), p.env, events.Query{Types: allTypes(), Limit: 1, Order: events.Descending})
+		if err != nil || len(log.Data) != 1 || what(t, log.Data[0]) != string(last.Header.ID) {
+			t.Errorf("%s: last event %+v, %v", when, log.Data, err)
 		}
 	}
 	mustSeeAll("while the watch is down")
