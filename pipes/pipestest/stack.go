@@ -1,0 +1,179 @@
+// Package pipestest builds the whole real stack under a broker for tests: that of vaulttest, with a
+// provider on loopback and a broker on it. Nothing in it is a fake but the provider, which is a real
+// authorization server with knobs.
+package pipestest
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"culvert/connectors"
+	"culvert/connectors/connectorstest"
+	"culvert/internal/events"
+	"culvert/pipes"
+	"culvert/vault/vaulttest"
+)
+
+// Slugs of the catalogue that a [Stack] has: both are the one provider.
+const (
+	Slug   = "provider"
+	Second = "second"
+)
+
+// PublicURL is where the brokers of tests believe to be, and ReturnTo an origin that flows may end at.
+const (
+	PublicURL = "https://culvert.example"
+	ReturnTo  = "https://app.example"
+)
+
+// ClientID and ClientSecret are what the provider accepts.
+const (
+	ClientID     = connectorstest.DefaultClientID
+	ClientSecret = connectorstest.DefaultClientSecret
+)
+
+// Config changes a [Stack] for tests of a special case. The zero Config is that of [New].
+type Config struct {
+	// Provider is how the provider behaves; its Now is the stack's clock.
+	Provider connectorstest.Config
+	// Connector changes the data of both slugs.
+	Connector func(*connectors.Connector)
+	// Wrap, if set, stands between the broker and its real store, to fail or delay single calls.
+	Wrap func(pipes.Store) pipes.Store
+	// AnyLoopbackReturnTo is the broker's.
+	AnyLoopbackReturnTo bool
+}
+
+// Stack is everything a broker stands on. All of it is closed when the test ends.
+type Stack struct {
+	*vaulttest.Stack
+	Provider *connectorstest.Server
+	Broker   *pipes.Broker
+	Clock    *Clock
+	// Log is what the broker and its client logged.
+	Log *Log
+
+	config Config
+}
+
+// Clock is the time of everything in a stack: it runs with real time, and a test sets it forward.
+type Clock struct{ ahead atomic.Int64 }
+
+// Now is a [time.Now].
+func (c *Clock) Now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+
+// Advance sets the clock forward.
+func (c *Clock) Advance(d time.Duration) { c.ahead.Add(int64(d)) }
+
+// Log is a log that is read while it is written.
+type Log struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (l *Log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+// String is everything so far.
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// New builds a stack on an etcd of its own, with a provider that rotates refresh tokens.
+func New(t testing.TB) *Stack {
+	t.Helper()
+	return WithConfig(t, Config{Provider: connectorstest.Config{Rotate: true}})
+}
+
+// WithConfig is [New] for special cases.
+func WithConfig(t testing.TB, c Config) *Stack {
+	t.Helper()
+	s := &Stack{Clock: new(Clock), Log: new(Log), config: c}
+	c.Provider.Now = s.Clock.Now
+	s.Provider = connectorstest.Start(t, c.Provider)
+	s.Stack = vaulttest.WithConfig(t, vaulttest.Config{Now: s.Clock.Now})
+	s.open(t)
+	return s
+}
+
+// Replica is another process on the same keyspace and provider: its own store, caches and broker.
+func (s *Stack) Replica(t testing.TB) *Stack {
+	t.Helper()
+	r := *s
+	r.Stack = s.Stack.Replica(t)
+	r.open(t)
+	return &r
+}
+
+// open builds what stands above the vault's stack.
+func (s *Stack) open(t testing.TB) {
+	t.Helper()
+	logger := slog.New(slog.NewJSONHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	var list []connectors.Connector
+	for _, slug := range []string{Slug, Second} {
+		conn := s.Provider.Connector(slug)
+		if s.config.Connector != nil {
+			s.config.Connector(&conn)
+		}
+		list = append(list, conn)
+	}
+	catalog, err := connectors.NewCatalog(list, nil)
+	must(t, "catalog", err)
+	egress, err := connectors.NewEgress(connectors.EgressConfig{AllowLoopback: true})
+	must(t, "egress", err)
+	client, err := connectors.NewClient(connectors.ClientConfig{
+		Egress: egress, Timeout: 5 * time.Second, Now: s.Clock.Now, Logger: logger,
+	})
+	must(t, "client", err)
+	var store pipes.Store = s.Store
+	if s.config.Wrap != nil {
+		store = s.config.Wrap(store)
+	}
+	s.Broker, err = pipes.New(pipes.Config{
+		Store: store, Keys: s.Keys, Environments: s.Environments, Gate: s.Gate, Audit: s.Audit,
+		Connectors: catalog, Client: client, Egress: egress, PublicURL: PublicURL, ReturnTo: []string{ReturnTo},
+		AnyLoopbackReturnTo: s.config.AnyLoopbackReturnTo, Now: s.Clock.Now, Logger: logger,
+	})
+	must(t, "broker", err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := s.Broker.Close(ctx); err != nil {
+			t.Errorf("close the broker: %v", err)
+		}
+	})
+}
+
+// MustEvents returns the first hundred events of pipes of these types, or of all, oldest first.
+func (s *Stack) MustEvents(t testing.TB, types ...events.Type) []events.Stored {
+	t.Helper()
+	if len(types) == 0 {
+		types = []events.Type{
+			events.AccountConnected, events.AccountDisconnected, events.ReauthorizationAsked, events.ConnectionFailed,
+			events.GrantRefreshed, events.AccountUpdated,
+			events.IntegrationCreated, events.IntegrationUpdated, events.IntegrationDeleted,
+		}
+	}
+	must(t, "fence", s.Store.Fence(t.Context()))
+	page, err := s.Store.Page(t.Context(), s.Environment.ID(), events.Query{Types: types, Limit: events.MaxLimit, Order: events.Ascending})
+	must(t, "events", err)
+	return page.Data
+}
+
+func must(t testing.TB, what string, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+}
