@@ -160,6 +160,9 @@ func TestClientSendsOnce(t *testing.T) {
 		{"a gateway", connectorstest.HTML(502), failure{connectors.Ambiguous, "", 502, 0}},
 		{"an outage", connectorstest.HTML(503), failure{connectors.Transient, "", 503, 0}},
 		{"too many", connectorstest.Busy(7 * time.Second), failure{connectors.Transient, "", 429, 7 * time.Second}},
+		{"too many, said otherwise", connectorstest.Fault{
+			Status: 403, Header: http.Header{"Retry-After": {"60"}}, Body: `{"message":"You have exceeded a secondary rate limit."}`,
+		}, failure{connectors.Transient, "", 403, time.Minute}},
 		{"a redirect that asks to repeat", redirect(307), failure{connectors.Refused, "", 307, 0}},
 		{"a permanent one", redirect(308), failure{connectors.Refused, "", 308, 0}},
 		{"a redirect to elsewhere", redirect(302), failure{connectors.Refused, "", 302, 0}},
@@ -191,6 +194,44 @@ func TestClientSendsOnce(t *testing.T) {
 	provider.Next(connectorstest.JSON(200, `{"access_token":"a","x":"`+strings.Repeat("x", 1<<20-100)+`"}`))
 	if _, err := client.Refresh(t.Context(), &conn, creds, hidden("r")); err != nil {
 		t.Errorf("a large reply: %v", err)
+	}
+}
+
+// TestClientEndlessReply: a provider that does not stop is not listened to.
+func TestClientEndlessReply(t *testing.T) {
+	var written atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`{"access_token":"`))
+		chunk := []byte(strings.Repeat("x", 64<<10))
+		for {
+			n, err := w.Write(chunk)
+			if written.Add(int64(n)) > 1<<30 || err != nil {
+				return
+			}
+		}
+	}))
+	defer server.Close()
+	conn := &connectors.Connector{TokenURL: server.URL, Body: connectors.BodyForm}
+	_, err := MustClient(t, connectors.ClientConfig{}).Refresh(t.Context(), conn, connectors.Credentials{ID: "id"}, hidden("r"))
+	if got := MustFail(t, err); got.Class != connectors.Ambiguous || !strings.Contains(err.Error(), "1 MiB") {
+		t.Errorf("got %v (%v)", got.Class, err)
+	}
+	server.Close() // waits for the handler
+	if n := written.Load(); n > 64<<20 {
+		t.Errorf("%d bytes were taken", n)
+	}
+}
+
+// TestClientWithoutSecret: a client that has no secret is public, whatever way secrets would go.
+func TestClientWithoutSecret(t *testing.T) {
+	provider := connectorstest.Start(t, connectorstest.Config{ClientAuth: connectors.ClientAuthNone})
+	for _, auth := range []connectors.ClientAuth{connectors.ClientAuthBody, connectors.ClientAuthBasic} {
+		conn := provider.Connector("test")
+		conn.ClientAuth = auth
+		_, err := provider.Client(t).Refresh(t.Context(), &conn, provider.Credentials(), hidden("unknown"))
+		if got := MustFail(t, err); got.Class != connectors.DeadGrant {
+			t.Errorf("%s: the client was not known: %v", auth, err)
+		}
 	}
 }
 

@@ -251,6 +251,7 @@ func TestReplyFailures(t *testing.T) {
 		{"an object with a type", connectors.Connector{}, 400, `{"error":{"type":"invalid_grant"}}`, failure{dead, "invalid_grant", 400, 0}},
 		{"an object with nothing", connectors.Connector{}, 400, `{"error":{}}`, failure{refused, "", 400, 0}},
 		{"true with a code", connectors.Connector{}, 400, `{"error":true,"error_code":"invalid_grant"}`, failure{dead, "invalid_grant", 400, 0}},
+		{"a list with status 200", connectors.Connector{}, 200, `{"error":["x"]}`, failure{refused, "", 200, 0}},
 		{"a list", connectors.Connector{}, 400, `{"error":["x"]}`, failure{refused, "", 400, 0}},
 		{"status and message", connectors.Connector{}, 400, `{"status":400,"message":"Invalid refresh token"}`, failure{refused, "", 400, 0}},
 		{"a token with a status that says no", connectors.Connector{}, 403, `{"access_token":"a"}`, failure{refused, "", 403, 0}},
