@@ -56,7 +56,7 @@ func above(packages ...string) []string { return append(leaves(), packages...) }
 func Culvert() Rules {
 	return Rules{
 		Arrows: []Arrow{
-			{"cmd/culvert", above("server", "vault", "pipes", "connectors", "keys", "keys/*", "internal/etcd")},
+			{"cmd/culvert", above("server", "vault", "pipes", "connectors", "connectors/*", "keys", "keys/*", "internal/etcd")},
 			{"server", above("vault", "pipes", "keys")},
 			{"vault", above("keys", "internal/trail")},
 			{"pipes", above("keys", "connectors", "internal/trail")},
