@@ -119,9 +119,9 @@ func grantDEKAAD(env access.EnvironmentID, id ID, context string, b *GrantBindin
 // Attacker: a writer of etcd, or an administrator of one provider's definition, who has the secret sent
 // to a server of his own. Defence: the origin it may be sent to is in here, with the integration and
 // the client id. Gap: whoever may change the definition may enter a new secret, his own.
-func clientSecretAAD(env access.EnvironmentID, id ID, b *ClientSecretBinding) aad {
+func clientSecretAAD(env access.EnvironmentID, id ID, context string, b *ClientSecretBinding) aad {
 	const domain = "culvert/client-secret/v1"
-	return begin(domain, 0).text(string(env)).text(string(id)).
+	return begin(domain, 0).text(string(env)).text(string(id)).text(context).
 		text(b.IntegrationID).text(b.ClientID).text(b.Origin).moment(b.SealedAt)
 }
 
@@ -130,19 +130,24 @@ func clientSecretAAD(env access.EnvironmentID, id ID, b *ClientSecretBinding) aa
 // Attacker: a writer of etcd who moves a verifier to a flow of his own, to redeem a code that he has
 // intercepted. Defence: the flow and the one departure it was made for are in here. Gap: none known; a
 // verifier lives for minutes.
-func verifierAAD(env access.EnvironmentID, id ID, b *VerifierBinding) aad {
+func verifierAAD(env access.EnvironmentID, id ID, context string, b *VerifierBinding) aad {
 	const domain = "culvert/verifier/v1"
-	return begin(domain, 0).text(string(env)).text(string(id)).
+	return begin(domain, 0).text(string(env)).text(string(id)).text(context).
 		text(b.FlowID).text(b.Departure).text(b.Origin).moment(b.SealedAt)
 }
 
-// secretDEKAAD is bound by the wrapping of the DEK of a client secret or verifier. kind and name are
-// those of the record it belongs to, so that a DEK unwraps for that record alone.
+// secretDEKAAD is bound by the wrapping of the DEK of a client secret or verifier. kind and names are
+// those of the record it belongs to, so that a DEK unwraps for that record alone; a kind has always the
+// same number of names.
 //
 // Attacker, defence and gap are those of [dekAAD].
-func secretDEKAAD(env access.EnvironmentID, id ID, kind, name string) aad {
+func secretDEKAAD(env access.EnvironmentID, id ID, context, kind string, names ...string) aad {
 	const domain = "culvert/secret-dek/v1"
-	return begin(domain, 0).text(string(env)).text(string(id)).text(kind).text(name)
+	a := begin(domain, 0).text(string(env)).text(string(id)).text(context).text(kind)
+	for _, name := range names {
+		a = a.text(name)
+	}
+	return a
 }
 
 // kekAAD is bound by the seal of a KEK's keyset.

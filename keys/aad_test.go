@@ -3,6 +3,7 @@ package keys_test
 import (
 	"bytes"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,7 +15,10 @@ import (
 
 // bound says for each input which AADs it must change, and for all others that it must not.
 func bound() map[string][]string {
-	perKEK := []string{"value", "dek", "data-key"}
+	perKEK := []string{
+		"value", "dek", "data-key",
+		"grant", "grant-dek", "client-secret", "client-secret-dek", "verifier", "verifier-dek",
+	}
 	perEnvironment := []string{"environment/mac", "environment/index", "environment/pepper"}
 	return map[string][]string{
 		"Environment": append(append([]string{"kek", "share/kek", "share/mac", "root", "record", "pepper"}, perKEK...), perEnvironment...),
@@ -22,11 +26,11 @@ func bound() map[string][]string {
 		"Context":     append([]string{"kek", "share/kek", "share/mac", "root", "index/context"}, perKEK...),
 		"DataKeyID":   {"data-key"},
 		"At":          append([]string{"kek"}, perEnvironment...),
-		"Name":        append([]string{"index/item", "index/name", "index/request"}, perEnvironment...),
-		"Value":       {"index/item", "index/request"},
-		"Key":         {"record", "index/request"},
-		"Slot":        {"root"},
-		"Body":        {"record", "pepper"},
+		"Name":        append([]string{"index/item", "index/name", "index/request", "index/owner", "hash/flow"}, perEnvironment...),
+		"Value":       {"index/item", "index/request", "index/owner"},
+		"Key":         {"record", "index/request", "index/owner"},
+		"Slot":        {"root", "index/owner", "hash/flow"},
+		"Body":        {"record", "pepper", "hash/refresh-token", "hash/flow"},
 		"Digest":      {"index/body"},
 		"Shares":      {"share/kek", "share/mac"},
 
@@ -38,6 +42,25 @@ func bound() map[string][]string {
 		"Object.UpdatedAt":  {"value"},
 		"Object.AuthorID":   {"value"},
 		"Object.AuthorName": {"value"},
+
+		"Grant.GrantID":          {"grant", "grant-dek"},
+		"Grant.Generation":       {"grant", "grant-dek"},
+		"Grant.IntegrationID":    {"grant"},
+		"Grant.Origin":           {"grant"},
+		"Grant.ExpiresAt":        {"grant"},
+		"Grant.RefreshExpiresAt": {"grant"},
+		"Grant.ObtainedAt":       {"grant"},
+		"Grant.Refreshable":      {"grant"},
+
+		"ClientSecret.IntegrationID": {"client-secret", "client-secret-dek"},
+		"ClientSecret.ClientID":      {"client-secret"},
+		"ClientSecret.Origin":        {"client-secret"},
+		"ClientSecret.SealedAt":      {"client-secret"},
+
+		"Verifier.FlowID":    {"verifier", "verifier-dek"},
+		"Verifier.Departure": {"verifier", "verifier-dek"},
+		"Verifier.Origin":    {"verifier"},
+		"Verifier.SealedAt":  {"verifier"},
 	}
 }
 
@@ -72,18 +95,18 @@ func eachFieldChanged(t *testing.T, original keys.AADInput) map[string]keys.AADI
 	t.Helper()
 	all := map[string]keys.AADInput{}
 	for i := range reflect.TypeFor[keys.AADInput]().NumField() {
-		name := reflect.TypeFor[keys.AADInput]().Field(i).Name
-		if name == "Object" {
+		field := reflect.TypeFor[keys.AADInput]().Field(i)
+		if !strings.HasSuffix(field.Type.Name(), "Binding") {
+			changed := original
+			change(t, reflect.ValueOf(&changed).Elem().Field(i))
+			all[field.Name] = changed
 			continue
 		}
-		changed := original
-		change(t, reflect.ValueOf(&changed).Elem().Field(i))
-		all[name] = changed
-	}
-	for i := range reflect.TypeFor[keys.ObjectBinding]().NumField() {
-		changed := original
-		change(t, reflect.ValueOf(&changed.Object).Elem().Field(i))
-		all["Object."+reflect.TypeFor[keys.ObjectBinding]().Field(i).Name] = changed
+		for j := range field.Type.NumField() {
+			changed := original
+			change(t, reflect.ValueOf(&changed).Elem().Field(i).Field(j))
+			all[field.Name+"."+field.Type.Field(j).Name] = changed
+		}
 	}
 	return all
 }
@@ -108,6 +131,8 @@ func change(t *testing.T, field reflect.Value) {
 			field.SetString(field.String() + " ")
 		case reflect.Uint64:
 			field.SetUint(field.Uint() + 1)
+		case reflect.Bool:
+			field.SetBool(!field.Bool())
 		default:
 			t.Fatalf("no change for a %T", v)
 		}
@@ -145,6 +170,14 @@ func TestAADFieldsDoNotRunTogether(t *testing.T) {
 	moved.Object.AuthorID, moved.Object.AuthorName = "key_", "12"
 	if bytes.Equal(keys.AADs(in)["value"], keys.AADs(moved)["value"]) {
 		t.Error("two different authors give one AAD")
+	}
+	in.Verifier.FlowID, in.Verifier.Departure = "flow", "x/y"
+	for _, twin := range []keys.VerifierBinding{{FlowID: "flo", Departure: "wx/y"}, {FlowID: "flow/x", Departure: "y"}} {
+		moved.Verifier = in.Verifier
+		moved.Verifier.FlowID, moved.Verifier.Departure = twin.FlowID, twin.Departure
+		if bytes.Equal(keys.AADs(in)["verifier-dek"], keys.AADs(moved)["verifier-dek"]) {
+			t.Error("two different departures give one AAD")
+		}
 	}
 }
 

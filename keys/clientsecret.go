@@ -8,7 +8,7 @@ import (
 	"culvert/internal/secret"
 )
 
-// ClientSecretBinding is what a client secret is bound to, beside environment and key id.
+// ClientSecretBinding is what a client secret is bound to, beside environment, key id and key context.
 type ClientSecretBinding struct {
 	IntegrationID, ClientID string
 	// Origin is that of the token endpoint the secret may be sent to.
@@ -16,7 +16,7 @@ type ClientSecretBinding struct {
 	SealedAt time.Time
 }
 
-// VerifierBinding is what a PKCE verifier is bound to, beside environment and key id.
+// VerifierBinding is what a PKCE verifier is bound to, beside environment, key id and key context.
 type VerifierBinding struct {
 	FlowID, Departure, Origin string
 	SealedAt                  time.Time
@@ -44,9 +44,11 @@ func (k *Keys) OpenVerifier(ctx context.Context, p access.Permit, s Sealed, b Ve
 }
 
 func (b ClientSecretBinding) bind(with *kek) (value, dek aad) {
-	return clientSecretAAD(with.env, with.id, &b), secretDEKAAD(with.env, with.id, "client-secret", b.IntegrationID)
+	return clientSecretAAD(with.env, with.id, with.context, &b),
+		secretDEKAAD(with.env, with.id, with.context, "client-secret", b.IntegrationID)
 }
 
 func (b VerifierBinding) bind(with *kek) (value, dek aad) {
-	return verifierAAD(with.env, with.id, &b), secretDEKAAD(with.env, with.id, "verifier", b.FlowID+"/"+b.Departure)
+	return verifierAAD(with.env, with.id, with.context, &b),
+		secretDEKAAD(with.env, with.id, with.context, "verifier", b.FlowID, b.Departure)
 }

@@ -39,7 +39,22 @@ func AADs(in AADInput) map[string][]byte {
 		"index/request":      requestIndex(in.Name, in.Key, in.Value),
 		"index/body":         bodyIndex([32]byte(in.Digest)),
 		"pepper":             pepperInput(in.Environment, in.Body),
+		"grant":              grantAAD(in.Environment, in.KeyID, c, &in.Grant),
+		"grant-dek":          grantDEKAAD(in.Environment, in.KeyID, c, &in.Grant),
+		"client-secret":      clientSecretAAD(in.Environment, in.KeyID, c, &in.ClientSecret),
+		"client-secret-dek":  dekOf(in.ClientSecret, in.Environment, in.KeyID, c),
+		"verifier":           verifierAAD(in.Environment, in.KeyID, c, &in.Verifier),
+		"verifier-dek":       dekOf(in.Verifier, in.Environment, in.KeyID, c),
+		"index/owner":        ownerIndex(in.Slot, in.Name, in.Value, in.Key),
+		"hash/refresh-token": refreshTokenInput(in.Body),
+		"hash/flow":          flowInput(in.Slot, in.Name, in.Body),
 	}
+}
+
+// dekOf is the AAD of a DEK as the binding itself asks for it.
+func dekOf(b Bound, env access.EnvironmentID, id ID, context string) []byte {
+	_, dek := b.bind(&kek{env: env, id: id, context: context})
+	return dek
 }
 
 // AADInput is one value for each field that an AAD may bind.
@@ -55,6 +70,15 @@ type AADInput struct {
 	Body        []byte
 	Digest      []byte
 	Shares      []Share
+
+	Grant        GrantBinding
+	ClientSecret ClientSecretBinding
+	Verifier     VerifierBinding
+}
+
+// Bound is a binding of pipes: [GrantBinding], [ClientSecretBinding], [VerifierBinding].
+type Bound interface {
+	bind(with *kek) (value, dek aad)
 }
 
 // KEK is an unwrapped KEK.
@@ -91,6 +115,25 @@ func (k *kek) Seal(b ObjectBinding, value string) (Sealed, error) {
 func (k *kek) Open(b ObjectBinding, s Sealed) (secret.Bytes, error) {
 	return k.open(&b, s.WrappedDEK, s.Ciphertext)
 }
+
+// SealBound is what [Keys.SealGrant] and its like do with encoded bytes, under this very KEK.
+func (k *kek) SealBound(b Bound, plain string) (Sealed, error) {
+	value, dek := b.bind(k)
+	wrapped, ciphertext, err := k.sealWith(secret.New([]byte(plain)), value, dek)
+	return Sealed{KeyID: k.id, WrappedDEK: wrapped, Ciphertext: ciphertext}, err
+}
+
+// OpenBound is the reverse.
+func (k *kek) OpenBound(b Bound, s Sealed) (secret.Bytes, error) {
+	value, dek := b.bind(k)
+	return k.openWith(s.WrappedDEK, s.Ciphertext, value, dek)
+}
+
+// EncodeGrant is the plaintext of a grant's seal.
+func (k *Keys) EncodeGrant(t GrantTokens) (secret.Bytes, error) { return k.encodeGrant(t) }
+
+// DecodeGrant is the reverse.
+func (k *Keys) DecodeGrant(plain secret.Bytes) (GrantTokens, error) { return k.decodeGrant(plain) }
 
 // DataKey wraps a fresh client data key under this very KEK.
 func (k *kek) DataKey(id string) (DataKey, error) { return k.dataKey(id, newDEK()) }

@@ -45,12 +45,34 @@ func goldenInput(t testing.TB) keys.AADInput {
 		Body:      body,
 		Digest:    digest[:],
 		Shares:    []keys.Share{{Slot: "a=b"}, {Slot: keys.RootSlot}},
+
+		Grant: keys.GrantBinding{
+			GrantID: "01JQ3T5V7X9Z1B3D5F7H9K1M3Q", IntegrationID: "01JQ3T5V7X9Z1B3D5F7H9K1M3R",
+			Origin: "https://provider.example", Generation: 7,
+			ExpiresAt: at.Add(time.Hour), RefreshExpiresAt: at.Add(90 * 24 * time.Hour), ObtainedAt: at, Refreshable: true,
+		},
+		ClientSecret: keys.ClientSecretBinding{
+			IntegrationID: "01JQ3T5V7X9Z1B3D5F7H9K1M3R", ClientID: "clïent", Origin: "https://provider.example", SealedAt: at,
+		},
+		Verifier: keys.VerifierBinding{
+			FlowID: "01JQ3T5V7X9Z1B3D5F7H9K1M3S", Departure: "01JQ3T5V7X9Z1B3D5F7H9K1M3T",
+			Origin: "https://provider.example", SealedAt: at,
+		},
 	}
 }
 
 func TestVectorsOfAADs(t *testing.T) {
 	want := map[string]string{}
-	mustReadJSON(t, "aad.json", &want)
+	for _, file := range []string{"aad.json", "aad-pipes.json"} {
+		added := map[string]string{}
+		mustReadJSON(t, file, &added)
+		for name, a := range added {
+			if _, ok := want[name]; ok {
+				t.Fatalf("%s: a second vector of %s", file, name)
+			}
+			want[name] = a
+		}
+	}
 	got := map[string]string{}
 	for name, a := range keys.AADs(goldenInput(t)) {
 		got[name] = hex.EncodeToString(a)

@@ -46,19 +46,21 @@ func (k *Keys) SealGrant(ctx context.Context, p access.Permit, c Context, b Gran
 	if err != nil {
 		return Sealed{}, Conditions{}, err
 	}
-	return k.sealBound(ctx, p, c, plain, meta, func(with *kek) (value, dek aad) {
-		return grantAAD(with.env, with.id, with.context, &b), grantDEKAAD(with.env, with.id, with.context, &b)
-	})
+	return k.sealBound(ctx, p, c, plain, meta, b.bind)
 }
 
 // OpenGrant is the reverse. Errors are those of [Keys.Open].
 func (k *Keys) OpenGrant(ctx context.Context, p access.Permit, s Sealed, b GrantBinding) (GrantTokens, error) {
-	plain, err := k.openBound(ctx, p, s, func(with *kek) (value, dek aad) {
-		return grantAAD(with.env, with.id, with.context, &b), grantDEKAAD(with.env, with.id, with.context, &b)
-	})
+	plain, err := k.openBound(ctx, p, s, b.bind)
 	if err != nil {
 		return GrantTokens{}, err
 	}
+	return k.decodeGrant(plain)
+}
+
+// decodeGrant is the reverse of encodeGrant. What is no grant, under a seal that held, was sealed by
+// another program: [ErrTampered].
+func (k *Keys) decodeGrant(plain secret.Bytes) (GrantTokens, error) {
 	var g grantPlaintext
 	if err := k.codec.Decode(plain.Reveal(), &g); err != nil {
 		return GrantTokens{}, ErrTampered
@@ -86,6 +88,10 @@ func (k *Keys) encodeGrant(t GrantTokens) (secret.Bytes, error) {
 		return secret.Bytes{}, errors.New("keys: encode grant") // the encoder's own words could repeat a token
 	}
 	return secret.New(plain), nil
+}
+
+func (b GrantBinding) bind(with *kek) (value, dek aad) {
+	return grantAAD(with.env, with.id, with.context, &b), grantDEKAAD(with.env, with.id, with.context, &b)
 }
 
 // bind is the AAD of a value and that of its DEK, under the KEK at hand.

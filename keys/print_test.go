@@ -87,6 +87,45 @@ func TestNothingPrintsASecret(t *testing.T) {
 	}
 }
 
+// The tokens of a grant, in every place that they pass on their way.
+func TestNothingPrintsAToken(t *testing.T) {
+	s := keystest.New(t)
+	c, in := keystest.MustContext(t, "organization_id", "org_1"), goldenInput(t)
+	permit := s.MustPermit(t, c)
+	tokens := keys.GrantTokens{
+		Access: value("access-" + canary), Refresh: value("refresh-" + canary), Previous: value("previous-" + canary),
+		Named: map[string]secret.Bytes{"bot": value("named-" + canary)},
+	}
+	sealed, conditions, err := s.Keys.SealGrant(t.Context(), permit, c, in.Grant, tokens, keys.SealMeta{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustCommit(t, s, conditions)
+	opened, err := s.Keys.OpenGrant(t.Context(), permit, sealed, in.Grant)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := s.Keys.EncodeGrant(tokens)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, refused := s.Keys.OpenGrant(t.Context(), s.MustIncompletePermit(t), sealed, in.Grant)
+	_, noGrant := s.Keys.DecodeGrant(value("refresh-" + canary))
+	hash := s.Environment.FlowHash(keys.TicketSecret, "flow", value(canary))
+	for _, v := range []any{
+		tokens, &tokens, opened, &opened, opened.Named, plain, sealed, conditions, in.Grant, in.ClientSecret,
+		in.Verifier, refused, noGrant, hash, s.Environment.RefreshTokenMAC(tokens.Refresh),
+	} {
+		for form, text := range renderings(v) {
+			for _, kind := range []string{"", "access-", "refresh-", "previous-", "named-"} {
+				if how, found := contains(text, []byte(kind+canary)); found {
+					t.Errorf("%T under %s shows a token as %s", v, form, how)
+				}
+			}
+		}
+	}
+}
+
 // renderings is a value as anyone might print it.
 func renderings(v any) map[string]string {
 	all := map[string]string{}
