@@ -77,6 +77,11 @@ func TestCacheFill(t *testing.T) {
 			second.Finish(fresh, 6)
 			first.Finish(old, 5)
 		}, fresh, true},
+		{"two fills, the last one of a key that went", func(c *etcd.Cache) {
+			first, second := c.Begin("k"), c.Begin("k")
+			first.Finish(old, 5)
+			second.Finish(nil, 0)
+		}, nil, true},
 		{"an event spoils every fill under way", func(c *etcd.Cache) {
 			first, second := c.Begin("k"), c.Begin("k")
 			c.Delete("k", 6)

@@ -74,8 +74,8 @@ func what(t testing.TB, e events.Stored) string {
 func testEventOrder(t *testing.T, open opener) {
 	p := newPlace(t, open(t))
 	stores := []*etcd.Store{p.mustStore(t), p.mustStore(t)}
-	reader := p.mustStore(t, func(c *etcd.StoreConfig) { c.WatchDelay = 5 * time.Millisecond })
-	const writers, each = 8, 40
+	reader := p.mustStore(t)
+	const writers, each = 8, 60
 	var acknowledged sync.Map
 	var writing, ending sync.WaitGroup
 	stop, cancel := context.WithCancel(t.Context())
@@ -91,6 +91,7 @@ func testEventOrder(t *testing.T, open opener) {
 					t.Errorf("write %s: %v", name, err)
 				}
 				acknowledged.Store(name, true)
+				sleep(t.Context(), time.Duration(rand.IntN(12))*time.Millisecond)
 			}
 		})
 	}
@@ -99,7 +100,7 @@ func testEventOrder(t *testing.T, open opener) {
 			if err := stores[0].AdvanceEpoch(t.Context(), p.env); err != nil {
 				t.Errorf("advance: %v", err)
 			}
-			sleep(stop, 15*time.Millisecond)
+			sleep(stop, 60*time.Millisecond)
 		}
 	})
 	// The follower: each page behind the last event it saw.

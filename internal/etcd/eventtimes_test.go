@@ -23,19 +23,15 @@ func testEventTimes(t *testing.T, open opener) {
 	start := time.Now().UTC().Truncate(time.Millisecond).Add(-24 * time.Hour)
 	at := start
 	for i := range 120 {
-		switch random.IntN(6) {
-		case 0: // a quiet night within one epoch
+		switch random.IntN(16) {
+		case 0: // a quiet hour within one epoch
 			at = at.Add(time.Hour)
-		case 1, 2: // the epoch ends, also when nothing happened in it
-			for range random.IntN(12) {
-				if err := s.AdvanceEpoch(t.Context(), p.env); err != nil {
-					t.Fatal(err)
-				}
-			}
-			at = at.Add(time.Minute)
-		default:
-			at = at.Add(time.Duration(random.IntN(4000)) * time.Millisecond)
+		case 1, 2, 3, 4, 5, 6: // the epoch ends
+			p.mustEnd(t, s, 1)
+		case 7: // also when nothing happened in it
+			p.mustEnd(t, s, 2+random.IntN(40))
 		}
+		at = at.Add(time.Duration(random.IntN(1500)) * time.Millisecond)
 		disorder := time.Duration(random.IntN(8000)-4000) * time.Millisecond
 		p.mustLog(t, s, events.DataUpdated, at.Add(disorder), fmt.Sprint(i))
 	}
@@ -44,14 +40,14 @@ func testEventTimes(t *testing.T, open opener) {
 		t.Fatalf("%d events, want 120", len(log))
 	}
 	moment := func() time.Time {
-		if random.IntN(3) == 0 {
+		if random.IntN(3) > 0 {
 			return log[random.IntN(len(log))].At
 		}
 		span := at.Sub(start) + 2*time.Hour
 		return start.Add(time.Duration(random.Int64N(int64(span))) - time.Hour)
 	}
 	for range 150 {
-		q := events.Query{Types: allTypes(), Limit: 1 + random.IntN(60), Order: events.Ascending}
+		q := events.Query{Types: allTypes(), Limit: 1 + random.IntN(100), Order: events.Ascending}
 		if random.IntN(2) == 0 {
 			q.Order = events.Descending
 		}
@@ -73,6 +69,16 @@ func testEventTimes(t *testing.T, open opener) {
 		}
 		if diff := cmp.Diff(page, modelPage(log, q)); diff != "" {
 			t.Fatalf("page %+v (-got +want):\n%s", q, diff)
+		}
+	}
+}
+
+// mustEnd ends epochs.
+func (p *place) mustEnd(t testing.TB, s *etcd.Store, epochs int) {
+	t.Helper()
+	for range epochs {
+		if err := s.AdvanceEpoch(t.Context(), p.env); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -184,6 +184,28 @@ func (s *Store) Hear(node string, at []byte) {
 // ForWrite is the clock's opinion on writes.
 func (s *Store) ForWrite() error { return s.nodes.forWrite() }
 
+// IndexLoad is a load of the list index under way, in the test's hands.
+type IndexLoad struct {
+	s *Store
+	g *generation
+}
+
+// BeginLoad begins to load the index anew.
+func (s *Store) BeginLoad() *IndexLoad { return &IndexLoad{s, s.indexes.replace(func() {})} }
+
+// Read is what the load found at a key, Event what the watch tells of it (nil: deleted), End the end.
+func (l *IndexLoad) Read(key string, value []byte, revision int64) {
+	l.s.indexes.addRead(l.g, testItem(key, value, revision))
+}
+
+// Event is an event of the watch.
+func (l *IndexLoad) Event(key string, value []byte, revision int64) {
+	l.s.indexes.apply(testItem(key, value, revision), value == nil)
+}
+
+// End ends the load.
+func (l *IndexLoad) End() { l.g.complete() }
+
 // Index is the list index of one environment.
 type Index struct{ listIndex }
 

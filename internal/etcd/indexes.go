@@ -44,22 +44,28 @@ func newIndexes(s *Store, maxObjects int) *indexes { return &indexes{store: s, m
 // reload forgets everything and begins to load at a revision. The watch starts at the next one.
 func (x *indexes) reload(ctx context.Context, revision int64) {
 	loadCtx, cancel := context.WithCancel(ctx)
-	g := &generation{
-		cancel: cancel, byEnv: map[access.EnvironmentID]*listIndex{},
-		deleted: map[string]bool{}, over: map[access.EnvironmentID]bool{},
-	}
-	x.mu.Lock()
-	if x.current != nil {
-		x.current.cancel()
-	}
-	x.current = g
-	x.mu.Unlock()
+	g := x.replace(cancel)
 	x.loads.Go(func() {
 		defer cancel()
 		if err := x.fill(loadCtx, g, revision); err != nil && loadCtx.Err() == nil {
 			x.store.log.Warn("load of the list index failed; lists come from etcd until the next start of the watch", "error", err)
 		}
 	})
+}
+
+// replace begins a generation and ends the load of the one before.
+func (x *indexes) replace(cancel context.CancelFunc) *generation {
+	g := &generation{
+		cancel: cancel, byEnv: map[access.EnvironmentID]*listIndex{},
+		deleted: map[string]bool{}, over: map[access.EnvironmentID]bool{},
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.current != nil {
+		x.current.cancel()
+	}
+	x.current = g
+	return g
 }
 
 // wait returns when no load runs; the store's context has ended.
@@ -76,21 +82,29 @@ func (x *indexes) fill(ctx context.Context, g *generation, revision int64) error
 			return err
 		}
 		for _, kv := range resp.Kvs {
-			it := newItem(x.store.client.rel(kv.Key), kv)
-			g.mu.Lock()
-			if !g.deleted[it.key] {
-				x.add(g, it)
-			}
-			g.mu.Unlock()
+			x.addRead(g, newItem(x.store.client.rel(kv.Key), kv))
 		}
 		if !resp.More {
-			g.mu.Lock()
-			g.loaded, g.deleted = true, nil
-			g.mu.Unlock()
+			g.complete()
 			return nil
 		}
 		from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
 	}
+}
+
+// addRead takes what the load found. What an event has removed since is not brought back.
+func (x *indexes) addRead(g *generation, it *item) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.deleted[it.key] {
+		x.add(g, it)
+	}
+}
+
+func (g *generation) complete() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.loaded, g.deleted = true, nil
 }
 
 // apply takes an event of an object header.
