@@ -74,6 +74,19 @@ func (a *api) call(ctx context.Context, method, path string, body any, header ..
 	return resp.StatusCode, got
 }
 
+// insist is call for those who try again when they are told that nothing was changed, as SDKs do: on a
+// busy machine etcd may have no leader for a moment.
+func (a *api) insist(ctx context.Context, method, path string, body any, header ...string) (int, answer) {
+	for range 50 {
+		status, got := a.call(ctx, method, path, body, header...)
+		if status != http.StatusServiceUnavailable || got.Code == "outcome_unknown" {
+			return status, got
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return http.StatusServiceUnavailable, answer{Code: "tried often"}
+}
+
 // do carries out an operation of a history on one name. An operation that is no part of the history says
 // why in aside: it certainly did nothing, or nobody knows what it read.
 func (a *api) do(ctx context.Context, in asked) (out told, aside string) {
