@@ -14,6 +14,9 @@ func Impatient(b *Broker) {
 	b.timing.poll = 5 * time.Millisecond
 }
 
+// Hasty makes callers of a broker wait for next to nothing, for tests of what they are told then.
+func Hasty(b *Broker) { b.timing.wait = 200 * time.Millisecond }
+
 // Sweep runs one round of a sweeper that has not swept before.
 func Sweep(ctx context.Context, b *Broker) {
 	s := &sweeper{Broker: b, expired: map[access.EnvironmentID]time.Time{}, removed: map[access.EnvironmentID]time.Time{}}

@@ -1,0 +1,342 @@
+package pipes_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"culvert/connectors/connectorstest"
+	"culvert/internal/events"
+	"culvert/internal/outage"
+	"culvert/keys"
+	"culvert/pipes"
+	"culvert/pipes/pipestest"
+)
+
+// interposed stands between a broker and its store: it can fail changes, or do something before them.
+type interposed struct {
+	pipes.Store
+	mu sync.Mutex
+	// before is asked before each change; its error is answered instead of the store's.
+	before func(pipes.Change) error
+}
+
+func (i *interposed) Apply(ctx context.Context, c pipes.Change) error {
+	i.mu.Lock()
+	before := i.before
+	i.mu.Unlock()
+	if before != nil {
+		if err := before(c); err != nil {
+			return err
+		}
+	}
+	return i.Store.Apply(ctx, c)
+}
+
+func (i *interposed) set(before func(pipes.Change) error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.before = before
+}
+
+// withInterposed is a stack with an account of user_1, whose token has ended.
+func withInterposed(t *testing.T) (*pipestest.Stack, *interposed) {
+	t.Helper()
+	store := &interposed{}
+	s := pipestest.WithConfig(t, pipestest.Config{
+		Provider: connectorstest.Config{Rotate: true, ReuseKillsFamily: true},
+		Wrap: func(inner pipes.Store) pipes.Store {
+			if store.Store == nil {
+				store.Store = inner
+				return store
+			}
+			return inner
+		},
+	})
+	pipes.Impatient(s.Broker)
+	s.MustIntegration(t, pipestest.Slug)
+	s.MustConnect(t, "user_1")
+	s.Clock.Advance(time.Hour)
+	return s, store
+}
+
+func isRefresh(c pipes.Change) bool {
+	return c.Grant != nil && c.Account == nil && !c.Grant.Record.Dead
+}
+
+// A refreshed token is not handed out before it is stored; and it is stored as soon as the store is back,
+// without asking the provider again, which has rotated it.
+func TestPersistedBeforeItIsVended(t *testing.T) {
+	s, store := withInterposed(t)
+	pipes.Hasty(s.Broker)
+	for _, down := range []error{
+		&outage.Error{Dependency: outage.Etcd}, &outage.Error{Dependency: outage.Etcd, Kind: outage.Unknown},
+		&outage.Error{Dependency: outage.RootKey}, pipes.ErrConflict, keys.ErrConflict,
+	} {
+		store.set(func(c pipes.Change) error {
+			if isRefresh(c) {
+				return down
+			}
+			return nil
+		})
+		before := s.Provider.Refreshes()
+		v, err := token(t, s)
+		if err == nil || v.Active || v.AccessToken.Len() != 0 {
+			t.Errorf("%v: vended %+v, %v while nothing can be stored", down, v, err)
+		}
+		store.set(nil)
+		pipes.Impatient(s.Broker)
+		got := s.MustToken(t, "user_1")
+		pipes.Hasty(s.Broker)
+		if !s.Provider.Alive(string(got.AccessToken.Reveal())) || s.Provider.Refreshes() != before+1 {
+			t.Errorf("%v: after recovery, %d refreshes", down, s.Provider.Refreshes()-before)
+		}
+		s.Clock.Advance(time.Hour)
+	}
+}
+
+// Whoever edits the record of a grant without refreshing it costs no token: the fence is the generation.
+func TestEditDuringARefresh(t *testing.T) {
+	s, store := withInterposed(t)
+	a := s.MustAccount(t, "user_1")
+	edited := 0
+	store.set(func(c pipes.Change) error {
+		if !isRefresh(c) || edited == 3 {
+			return nil
+		}
+		edited++
+		// A rewrap job, or another account that joins: the same generation at another revision.
+		g, err := store.Store.Grant(t.Context(), s.Environment.ID(), a.Grant)
+		must(t, err)
+		must(t, store.Store.Apply(t.Context(), pipes.Change{
+			Environment: s.Environment.ID(), Grant: &pipes.Put[pipes.Grant]{Record: *g.Record, Revision: g.Revision},
+			Previous: g.Record.TokenMAC, Events: []events.Event{{Type: events.AccountUpdated, Data: []byte("{}"), At: time.Now(), Node: "test"}},
+		}))
+		return nil
+	})
+	v := s.MustToken(t, "user_1")
+	if !s.Provider.Alive(string(v.AccessToken.Reveal())) || s.Provider.Refreshes() != 1 || edited != 3 {
+		t.Errorf("%d refreshes, %d edits", s.Provider.Refreshes(), edited)
+	}
+	if g := mustGrant(t, s, a.Grant); g.Generation != 2 {
+		t.Errorf("generation %d", g.Generation)
+	}
+}
+
+// A reconnect while a refresh is under way wins: the refresh's result is dropped, and the provider is not
+// told to revoke anything.
+func TestReconnectDuringARefresh(t *testing.T) {
+	s, store := withInterposed(t)
+	a := s.MustAccount(t, "user_1")
+	var once sync.Once
+	store.set(func(c pipes.Change) error {
+		if isRefresh(c) {
+			once.Do(func() { s.MustConnect(t, "user_1") })
+		}
+		return nil
+	})
+	v := s.MustToken(t, "user_1")
+	g := mustGrant(t, s, a.Grant)
+	if !s.Provider.Alive(string(v.AccessToken.Reveal())) || g.Generation != 2 || s.Provider.Exchanges() != 2 {
+		t.Errorf("generation %d after %d exchanges", g.Generation, s.Provider.Exchanges())
+	}
+	if n := len(s.MustEvents(t, events.GrantRefreshed)); n != 0 {
+		t.Errorf("%d refreshes were stored over a newer generation", n)
+	}
+}
+
+// An account that is removed while it is refreshed stays removed.
+func TestDeleteDuringARefresh(t *testing.T) {
+	s, store := withInterposed(t)
+	a := s.MustAccount(t, "user_1")
+	var once sync.Once
+	store.set(func(c pipes.Change) error {
+		if isRefresh(c) {
+			once.Do(func() { must(t, s.Broker.DeleteAccount(t.Context(), s.Call(), pipestest.Request("user_1"))) })
+		}
+		return nil
+	})
+	if v, err := token(t, s); err != nil || v.Error != pipes.NotInstalled {
+		t.Errorf("got %+v, %v", v, err)
+	}
+	must(t, s.Store.Fence(t.Context()))
+	if err := errOf(s.Store.Grant(t.Context(), s.Environment.ID(), a.Grant)); !errors.Is(err, pipes.ErrNotFound) {
+		t.Errorf("the grant came back: %v", err)
+	}
+}
+
+// Two replicas refresh at once: one wins, and the other, whose token the provider then calls dead, finds
+// the winner's result instead of judging the account.
+func TestTwoReplicasRefresh(t *testing.T) {
+	s := withAccount(t, connectorstest.Config{Rotate: true})
+	replica := s.Replica(t)
+	pipes.Impatient(replica.Broker)
+	s.Clock.Advance(time.Hour)
+	var group sync.WaitGroup
+	for n := range 20 {
+		stack := []*pipestest.Stack{s, replica}[n%2]
+		group.Go(func() {
+			v, err := stack.Broker.Token(t.Context(), stack.Call(), pipestest.Request("user_1"))
+			if err != nil || !v.Active || !s.Provider.Alive(string(v.AccessToken.Reveal())) {
+				t.Errorf("caller %d: %+v, %v", n, v, err)
+			}
+		})
+	}
+	group.Wait()
+	if a := s.MustAccount(t, "user_1"); a.State != pipes.Connected {
+		t.Errorf("account %+v", a)
+	}
+	if g := mustGrant(t, s, s.MustAccount(t, "user_1").Grant); g.Generation != 2 {
+		t.Errorf("generation %d", g.Generation)
+	}
+}
+
+// A grant that one replica judged dead is revived by the rotation of the other, which was on its way.
+func TestRevival(t *testing.T) {
+	s, store := withInterposed(t)
+	replica := s.Replica(t)
+	pipes.Impatient(replica.Broker)
+	var once sync.Once
+	store.set(func(c pipes.Change) error {
+		if isRefresh(c) {
+			once.Do(func() {
+				// The provider has rotated for us; the other replica sends the old token meanwhile.
+				v, err := replica.Broker.Token(t.Context(), replica.Call(), pipestest.Request("user_1"))
+				if err != nil || v.Error != pipes.VendNeedsReauthorization {
+					t.Errorf("the other replica: %+v, %v", v, err)
+				}
+			})
+		}
+		return nil
+	})
+	s.MustToken(t, "user_1")
+	if a := s.MustAccount(t, "user_1"); a.State != pipes.Connected || a.Reason != "" {
+		t.Errorf("account %+v", a)
+	}
+	var types []events.Type
+	for _, e := range s.MustEvents(t, events.AccountConnected, events.ReauthorizationAsked, events.GrantRefreshed) {
+		types = append(types, e.Type)
+	}
+	want := []events.Type{events.AccountConnected, events.ReauthorizationAsked, events.GrantRefreshed, events.AccountConnected}
+	if diff := cmp.Diff(types, want); diff != "" {
+		t.Errorf("events: %s", diff)
+	}
+}
+
+// A caller who hangs up does not cancel the rotation; Close waits for it, and begins none after.
+func TestCloseDrains(t *testing.T) {
+	s := withAccount(t, connectorstest.Config{Rotate: true})
+	s.Clock.Advance(time.Hour)
+	s.Provider.Hold()
+	ctx, hangUp := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- errOf(s.Broker.Token(ctx, s.Call(), pipestest.Request("user_1"))) }()
+	eventually(t, "a refresh", func() bool { return s.Provider.Refreshes() == 1 })
+	hangUp()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("who hung up got %v", err)
+	}
+	closed := make(chan error)
+	go func() { closed <- s.Broker.Close(t.Context()) }()
+	select {
+	case err := <-closed:
+		t.Errorf("Close did not wait: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	if err := errOf(token(t, s)); err == nil {
+		t.Error("a refresh began during the shutdown")
+	}
+	s.Provider.Release()
+	must(t, <-closed)
+	if g := mustGrant(t, s, s.MustAccount(t, "user_1").Grant); g.Generation != 2 {
+		t.Errorf("generation %d: the rotation was lost", g.Generation)
+	}
+	s.MustToken(t, "user_1") // a living token needs no refresh
+}
+
+// Close gives up when it may not wait any longer, and says so.
+func TestCloseGivesUp(t *testing.T) {
+	s := withAccount(t, connectorstest.Config{Rotate: true})
+	s.Clock.Advance(time.Hour)
+	s.Provider.Hold()
+	go func() { _, _ = s.Broker.Token(t.Context(), s.Call(), pipestest.Request("user_1")) }()
+	eventually(t, "a refresh", func() bool { return s.Provider.Refreshes() == 1 })
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if err := s.Broker.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// The callback's tokens are in the store before it answers; while the store is away it keeps trying, and
+// a claim whose code was not sent is given back.
+func TestCallbackWhileTheStoreIsAway(t *testing.T) {
+	s, store := withInterposed(t)
+	callback := s.Browser().MustReturn(t, s.MustAuthorize(t, "user_2"))
+	fails := 0
+	store.set(func(c pipes.Change) error {
+		if c.Account != nil && fails < 3 {
+			fails++
+			return &outage.Error{Dependency: outage.Etcd}
+		}
+		return nil
+	})
+	result, err := s.Broker.Callback(t.Context(), callback)
+	must(t, err)
+	if result.Account == "" || fails != 3 || s.Provider.Exchanges() != 2 {
+		t.Errorf("got %+v after %d failures", result, fails)
+	}
+	pipes.Hasty(s.Broker)
+	// Down for longer than anybody waits: no account, an error, and the code is not sent again.
+	second := s.Browser().MustReturn(t, s.MustAuthorize(t, "user_3"))
+	store.set(func(c pipes.Change) error {
+		if c.Account != nil {
+			return &outage.Error{Dependency: outage.Etcd}
+		}
+		return nil
+	})
+	if err := errOf(s.Broker.Callback(t.Context(), second)); outage.Of(err) == nil {
+		t.Errorf("got %v", err)
+	}
+	store.set(nil)
+	pipes.Impatient(s.Broker)
+	s.Clock.Advance(4 * time.Minute)
+	again, err := s.Broker.Callback(t.Context(), second)
+	must(t, err)
+	if again.Code != pipes.CodeInterrupted || s.Provider.Exchanges() != 3 {
+		t.Errorf("got %+v after %d exchanges", again, s.Provider.Exchanges())
+	}
+}
+
+// A claim whose holder died is taken over by another departure of the same ticket, with its own code.
+func TestClaimIsTakenOver(t *testing.T) {
+	s, store := withInterposed(t)
+	browser := s.Browser()
+	ticket := s.MustAuthorize(t, "user_2")
+	first := browser.MustReturn(t, ticket)
+	pipes.Hasty(s.Broker)
+	store.set(func(c pipes.Change) error {
+		if c.Account != nil {
+			return &outage.Error{Dependency: outage.Etcd}
+		}
+		return nil
+	})
+	if err := errOf(s.Broker.Callback(t.Context(), first)); err == nil {
+		t.Fatal("connected while nothing can be stored")
+	}
+	store.set(nil)
+	pipes.Impatient(s.Broker)
+	s.Clock.Advance(4 * time.Minute)
+	result, err := s.Broker.Callback(t.Context(), browser.MustReturn(t, ticket))
+	must(t, err)
+	if result.Account == "" {
+		t.Errorf("got %+v", result)
+	}
+	if late, err := s.Broker.Callback(t.Context(), first); err != nil || late != result {
+		t.Errorf("the first departure: %+v, %v", late, err)
+	}
+}
