@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"culvert/connectors/connectorstest"
+	"culvert/internal/access"
 	"culvert/internal/events"
 	"culvert/internal/outage"
 	"culvert/keys"
@@ -339,4 +340,20 @@ func TestClaimIsTakenOver(t *testing.T) {
 	if late, err := s.Broker.Callback(t.Context(), first); err != nil || late != result {
 		t.Errorf("the first departure: %+v, %v", late, err)
 	}
+}
+
+// lying is a store that edits what it hands out, as a writer of etcd would who could make MACs.
+type lying struct {
+	pipes.Store
+	grant func(*pipes.Grant)
+}
+
+func (l *lying) Grant(ctx context.Context, env access.EnvironmentID, id pipes.GrantID) (pipes.At[pipes.Grant], error) {
+	found, err := l.Store.Grant(ctx, env, id)
+	if err == nil && l.grant != nil {
+		edited := *found.Record
+		l.grant(&edited)
+		found.Record = &edited
+	}
+	return found, err
 }
