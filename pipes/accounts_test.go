@@ -75,25 +75,28 @@ func TestImportedTokensAreRefreshed(t *testing.T) {
 		Connector: func(c *connectors.Connector) { c.Lifetime = time.Hour },
 	})
 	s.MustIntegration(t, pipestest.Slug)
-	refresh := func() string {
-		// A grant of the provider's that we know nothing of yet.
-		verifier, challenge := connectors.GenerateVerifier()
-		conn := s.Provider.Connector(pipestest.Slug)
-		tokens, err := s.Provider.Client(t).Exchange(t.Context(), &conn, s.Provider.Credentials(), connectors.ExchangeRequest{
-			Code: pipestest.Secret(s.Provider.Code("https://elsewhere.example", challenge, "read")), Verifier: verifier, RedirectURI: "https://elsewhere.example",
-		})
-		must(t, err)
-		return string(tokens.Refresh.Reveal())
-	}
 	for user, at := range map[string]time.Time{"no end": {}, "ended": s.Clock.Now().Add(-time.Hour)} {
 		must(t, errOf(s.Broker.ImportAccount(t.Context(), s.Call(), pipestest.Request(user), pipes.AccountTokens{
-			AccessToken: pipestest.Secret("stale"), RefreshToken: pipestest.Secret(refresh()), ExpiresAt: at,
+			AccessToken: pipestest.Secret("stale"), RefreshToken: mustTokens(t, s).RefreshToken, ExpiresAt: at,
 		})))
 		before := s.Provider.Refreshes()
 		if v := s.MustToken(t, user); !s.Provider.Alive(string(v.AccessToken.Reveal())) || s.Provider.Refreshes() != before+1 {
 			t.Errorf("%s: vended %+v after %d refreshes", user, v, s.Provider.Refreshes()-before)
 		}
 	}
+}
+
+// mustTokens are tokens of a grant that the provider knows and nobody here does.
+func mustTokens(t *testing.T, s *pipestest.Stack) pipes.AccountTokens {
+	t.Helper()
+	const redirect = "https://elsewhere.example"
+	verifier, challenge := connectors.GenerateVerifier()
+	conn := s.Provider.Connector(pipestest.Slug)
+	tokens, err := s.Provider.Client(t).Exchange(t.Context(), &conn, s.Provider.Credentials(), connectors.ExchangeRequest{
+		Code: pipestest.Secret(s.Provider.Code(redirect, challenge, "read")), Verifier: verifier, RedirectURI: redirect,
+	})
+	must(t, err)
+	return pipes.AccountTokens{AccessToken: tokens.Access, RefreshToken: tokens.Refresh, ExpiresAt: tokens.ExpiresAt}
 }
 
 func TestUpdateAccount(t *testing.T) {

@@ -34,3 +34,42 @@ func CheckReturnTo(allowed []string, anyLoopback bool, returnTo string) error {
 
 // WithOutcome appends an outcome to a return_to.
 func WithOutcome(returnTo string, out Outcome) string { return withOutcome(returnTo, &out) }
+
+// Flights are a broker's refreshes under way and what it remembers of failed ones.
+type Flights struct{ r *refreshes }
+
+// NewFlights has none.
+func NewFlights() Flights { return Flights{newRefreshes()} }
+
+// Start is refreshes.start: it returns the flight's end and its error by then; nil after Close.
+func (f Flights) Start(ctx context.Context, id GrantID, run func(context.Context) error) (done <-chan struct{}, err func() error) {
+	started := f.r.start(ctx, grantKey{grant: id}, run)
+	if started == nil {
+		return nil, nil
+	}
+	return started.done, func() error { return started.err }
+}
+
+// Failed, Succeeded and Paused are those of refreshes.
+func (f Flights) Failed(id GrantID, now time.Time, retryAfter time.Duration) time.Duration {
+	return f.r.failed(grantKey{grant: id}, now, retryAfter)
+}
+func (f Flights) Succeeded(id GrantID) { f.r.succeeded(grantKey{grant: id}) }
+func (f Flights) Paused(id GrantID, now time.Time) time.Duration {
+	return f.r.paused(grantKey{grant: id}, now)
+}
+
+// Close is refreshes.close.
+func (f Flights) Close(ctx context.Context) int { return f.r.close(ctx) }
+
+// Breaker is the breaker of one integration's credentials.
+type Breaker struct{ b *breakers }
+
+// NewBreaker is closed.
+func NewBreaker() Breaker { return Breaker{newBreakers()} }
+
+// Allow, Rejected, Accepted and Undecided are those of breakers.
+func (b Breaker) Allow(now time.Time) (time.Duration, bool) { return b.b.allow(clientKey{}, now) }
+func (b Breaker) Rejected(now time.Time)                    { b.b.rejected(clientKey{}, now) }
+func (b Breaker) Accepted()                                 { b.b.accepted(clientKey{}) }
+func (b Breaker) Undecided()                                { b.b.undecided(clientKey{}) }
