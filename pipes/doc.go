@@ -1,3 +1,140 @@
 // Package pipes is the token broker: integrations, the flow that connects an account, and the vending of
-// fresh tokens.
+// fresh tokens (contract section 2).
+//
+// It decides and orders. Tokens, client secrets and verifiers pass through as [secret.Bytes] and are
+// sealed and opened by package keys; providers are asked by package connectors; records lie in a [Store].
+//
+// # Connecting an account
+//
+//	backend              broker                         browser                        provider
+//	   │ Authorize          │                               │                              │
+//	   ├───────────────────▶│ flow record: owner,           │                              │
+//	   │◀─── URL (ticket) ──┤ return_to, H(ticket)          │                              │
+//	   ├───────────── sends its user there ────────────────▶│                              │
+//	   │                    │◀──────── Confirmation ────────┤                              │
+//	   │                    ├── page, cookie, form ────────▶│ "connect … for alice@…?"     │
+//	   │                    │◀─ Depart (cookie, form) ──────┤                              │
+//	   │                    │ departure: H(flow state),     │                              │
+//	   │                    │ H(cookie), sealed verifier    │                              │
+//	   │                    ├─ URL (flow state, challenge) ▶├─────────────────────────────▶│
+//	   │                    │                               │◀─ code, flow state ──────────┤
+//	   │                    │◀─ Callback (cookie) ──────────┤                              │
+//	   │                    │ claim by compare-and-swap     │                              │
+//	   │                    ├── code, verifier, client secret ────────────────────────────▶│
+//	   │                    │◀────────────────────────────────── access, refresh token ────┤
+//	   │                    │ one transaction: grant, account, settled flow, event         │
+//	   │                    ├── return_to?status=connected ▶│                              │
+//
+// The ticket is used up by the callback that wins, not by a GET: link scanners fetch links. Until then it
+// departs at most [MaxDepartures] times. The callback that claims the flow exchanges its code, once;
+// every other one waits for that result and is answered with it, for [FlowKeep]. Whatever no further
+// callback could mend settles the flow with a typed error, which the application finds at return_to and
+// in an event. A wrong browser settles nothing.
+//
+// # Vending a token
+//
+//	Token ─▶ account ─▶ grant ─▶ living beyond its margin ───────────────▶ open, record, answer
+//	                         ├─▶ within the margin: refresh behind ──────▶ open, record, answer
+//	                         └─▶ ended: wait for the one refresh in this process
+//	                                       │
+//	refresh, detached from its callers:    ▼
+//	  fence, read the grant again ─▶ somebody was faster: done
+//	  audit intent ─▶ POST to the provider
+//	     ├─ tokens ──────────▶ seal ─▶ one transaction at generation+1, with its event ─▶ callers read the store
+//	     ├─ no readable reply ▶ the same refresh token again, at 0.2, 1 and 3 s
+//	     ├─ refresh token dead ▶ read again; a newer generation wins; else all its accounts need reauthorization
+//	     ├─ client refused ───▶ breaker of the integration, accounts untouched
+//	     └─ anything else ────▶ pause of the grant: 1 s to 5 min, accounts untouched
+//
+// A grant's generation is the fence. It grows with every refresh and reconnect, and a result is stored
+// only over the generation that its refresh token was of: edits of the record in between are merged, a
+// newer generation drops the result. What is vended was read from the store, so no caller ever has a
+// token that a crash could lose.
+//
+// # Threat table
+//
+// Who attacks the flow, what holds, and the test that says so. Attackers who read or write etcd, hold a
+// stolen API key or administer a KMS are in the documentation of package keys.
+//
+//	an attacker makes a victim's browser end his flow   cookie of the browser that saw the page, in constant time
+//	                                                    TestCallbackInAnotherBrowser
+//	… or begin it, by a form on his own page            keyed hash of flow and cookie in the form
+//	                                                    TestDepartNeedsThePage
+//	a victim is sent the attacker's link                the page names the user's label and id: the victim judges
+//	                                                    TestFlow
+//	guesses or edits a ticket or flow state             256 bits, kept as keyed hashes, one error for everything
+//	                                                    TestForgedTickets, TestForgedFlowStates
+//	uses one again, or late                             settled once; 30 and 10 minutes; five departures
+//	                                                    TestUsedUpTickets, TestExpiredFlowState, TestCallbackTwice
+//	a provider hands out another one's state (mix-up)   redirect URI per integration; iss (RFC 9207)
+//	                                                    TestForeignCallback, TestIssuer
+//	injects a code of his own                           PKCE S256, verifier sealed on the server
+//	                                                    TestPKCE
+//	two callbacks race                                  claim by compare-and-swap; a code is sent once
+//	                                                    TestCallbackTwice, TestTwoTabs, TestClaimIsTakenOver
+//	return_to leads to his site                         exact origins; what parsers disagree on is refused
+//	                                                    TestReturnTo, TestReturnToAnyLoopback, TestWithOutcome
+//	moves the token endpoint to collect the secrets     sealed for an origin; it must be sent again to move
+//	                                                    TestMovedTokenEndpoint, TestSealedTokensAreBound
+//	points a custom provider at the inside              checked here, and at every dial by connectors.Egress
+//	                                                    TestCreateIntegrationRefusals
+//	a custom slug shadows a provider                    refused
+//	                                                    TestCreateIntegrationRefusals
+//	reconnects a shared grant as somebody else          it leaves the grant; the others keep theirs
+//	                                                    TestLeavingASharedGrant
+//	one customer's keys decide on another's tokens      no grant is shared across key contexts
+//	                                                    TestRefreshTokenInUse
+//	one owner's account for another's                   owners compared as bytes, selectors within the owner
+//	                                                    TestOwnersDoNotMix, TestAccountSelector
+//	reads logs, events, audit records, errors           no secret is in any
+//	                                                    TestCanaryIsNowhere, TestCanaryIsNotRendered
+//	a provider is down, or lies                         classes of failures; no account is flipped by an outage
+//	                                                    TestProviderDown, TestOddReplies, TestClientRejected, TestExchangeFailures
+//	a refresh races another, or a crash                 single flight, generation, stored before vended
+//	                                                    TestHundredCallersOneRefresh, TestTwoReplicasRefresh, TestRefreshEqualsModel,
+//	                                                    TestPersistedBeforeItIsVended, TestReconnectDuringARefresh, TestRevival
+//	calls without the right                             permit first, one record of each denial
+//	                                                    TestEveryMethodIsAuthorized, TestFlowActorMayNothingElse
+//
+// Cookie attributes, headers of pages, the Origin of forms and parameters that come twice are server's;
+// redirects, sizes, timeouts, one send per call and what may be in an error are connectors'.
+//
+// Later, with the issues that bring them: session binding and the widgets' handoff in place of the
+// confirmation page, comparing the provider's account id on a reconnect, revocation at the provider, the
+// relay, DPoP, PAR, form_post, rights per provider and organization, and reporting a token that an API
+// refused.
+//
+// # What is not stopped
+//
+// A victim who is shown somebody else's label and goes on. A provider that rotates a token and loses the
+// reply, without a grace period: the account then needs reauthorization for the reason "rotation_lost",
+// which should never be seen. A process that dies between the provider's reply and the transaction: the
+// journal that closes this gap comes later, as does the lock that keeps two replicas from refreshing one
+// grant at once; until then the loser waits a moment and takes the winner's result, and a provider that
+// ends a grant when an old refresh token comes back can end this one. A whole older record of a grant,
+// put back by a writer of etcd, opens; its refresh token is used up where the provider rotates.
+//
+// # Decisions
+//
+// One refresh token is one grant, whichever accounts bring it. Two records of it would rotate each other
+// away. A callback that brings one joins, an import is refused, and so is a callback from another key
+// context: the same person at a provider that gives one token per person cannot connect in two
+// organizations of one environment.
+//
+// A reconnect of an account whose grant is shared makes a new grant. Renewing the shared one would hand
+// whatever account the user chose at the provider this time to the other owners.
+//
+// Flows have no events but their last one, and claims no lease. A claim is taken over after three minutes
+// by another departure with its own code; its own code is never sent a second time, because a provider
+// may then revoke what it gave for it (RFC 6749 section 4.1.2).
+//
+// Tickets and flow states that do not match leave no audit record: whoever can send URLs could fill the
+// disk. From the match on a browser is an actor like any other, and every leg leaves its records.
+//
+// The definition of a custom provider is copied into each ownership's integration, and updated in one of
+// them alone: a change for the accounts of users does not move those of organizations.
+//
+// The fallback for a reply without expires_in is the connector's lifetime, and an imported refresh token
+// whose access token ends nobody knows when is used at once. Vending a dead token is worse than one
+// refresh too many.
 package pipes

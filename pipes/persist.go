@@ -25,16 +25,19 @@ func (r *refreshing) persist(ctx context.Context, t connectors.Tokens, next keys
 	defer cancel()
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
 		err := r.persistOnce(ctx, t, next, sentAt)
-		if !conflicted(err) && outage.Of(err) == nil {
-			return err
+		if err == nil {
+			return nil
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			r.broker.log.LogAttrs(ctx, slog.LevelError, "refreshed token lost: it could not be stored",
-				slog.String("grant", string(r.key.grant)), slog.Any("error", err))
-			return err
+		if conflicted(err) || outage.Of(err) != nil {
+			select {
+			case <-time.After(pause):
+				continue
+			case <-ctx.Done():
+			}
 		}
+		r.broker.log.LogAttrs(ctx, slog.LevelError, "refreshed token lost: it could not be stored",
+			slog.String("grant", string(r.key.grant)), slog.Any("error", err))
+		return err
 	}
 }
 

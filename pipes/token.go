@@ -10,6 +10,7 @@ import (
 	"culvert/connectors"
 	"culvert/internal/access"
 	"culvert/internal/secret"
+	"culvert/keys"
 )
 
 // Why no token is vended, in the words of the contract.
@@ -46,7 +47,7 @@ func (b *Broker) Token(ctx context.Context, call access.Call, r Request) (Vended
 	if err != nil {
 		return Vended{}, err
 	}
-	vended, err := o.vend(ctx, &r, func(m AuthMethod) bool { return m == MethodOAuth })
+	vended, err := o.vend(ctx, &r)
 	return answer(ctx, o, vended, err)
 }
 
@@ -57,7 +58,7 @@ func (b *Broker) Credentials(ctx context.Context, call access.Call, r Request) (
 	if err != nil {
 		return Vended{}, err
 	}
-	vended, err := o.vend(ctx, &r, func(m AuthMethod) bool { return m == MethodOAuth })
+	vended, err := o.vend(ctx, &r)
 	return answer(ctx, o, vended, err)
 }
 
@@ -65,7 +66,7 @@ func (b *Broker) Credentials(ctx context.Context, call access.Call, r Request) (
 // provider whose tokens have ended when they arrive would otherwise be asked without end.
 const vendAttempts = 4
 
-func (o *operation) vend(ctx context.Context, r *Request, vends func(AuthMethod) bool) (Vended, error) {
+func (o *operation) vend(ctx context.Context, r *Request) (Vended, error) {
 	err := ErrConflict
 	for attempt := range vendAttempts {
 		if attempt > 0 {
@@ -74,7 +75,7 @@ func (o *operation) vend(ctx context.Context, r *Request, vends func(AuthMethod)
 			}
 		}
 		var vended *Vended
-		if vended, err = o.vendOnce(ctx, r, vends); vended != nil {
+		if vended, err = o.vendOnce(ctx, r); vended != nil {
 			return *vended, nil
 		}
 		if err != nil && !conflicted(err) {
@@ -88,7 +89,7 @@ func (o *operation) vend(ctx context.Context, r *Request, vends func(AuthMethod)
 }
 
 // vendOnce is one look: an answer, an error, or neither where it is worth looking again.
-func (o *operation) vendOnce(ctx context.Context, r *Request, vends func(AuthMethod) bool) (*Vended, error) {
+func (o *operation) vendOnce(ctx context.Context, r *Request) (*Vended, error) {
 	i, s, err := o.request(ctx, r)
 	if err != nil {
 		return nil, err
@@ -105,7 +106,7 @@ func (o *operation) vendOnce(ctx context.Context, r *Request, vends func(AuthMet
 	}
 	a := found.Record
 	o.Record.AccountID, o.Record.GrantID, o.Record.Revision = string(a.ID), string(a.Grant), found.Revision
-	if !vends(a.Method) {
+	if a.Method != MethodOAuth {
 		return nil, ErrAuthMethod
 	}
 	if a.State != Connected || a.Grant == "" {
@@ -114,6 +115,9 @@ func (o *operation) vendOnce(ctx context.Context, r *Request, vends func(AuthMet
 	g, err := o.broker.grant(ctx, o.Environment(), a.Grant)
 	if err != nil {
 		return nil, err
+	}
+	if g.Record.Integration != a.Integration {
+		return nil, keys.ErrTampered
 	}
 	if g.Record.Dead {
 		return &Vended{Error: VendNeedsReauthorization}, nil
@@ -235,7 +239,7 @@ func (o *operation) refreshNow(ctx context.Context, a *Account, g *Grant) error 
 	}
 }
 
-// sorted scopes are compared as sets where a refresh changed them.
+// sameScopes compares two lists as sets.
 func sameScopes(a, b []string) bool {
 	x, y := slices.Clone(a), slices.Clone(b)
 	slices.Sort(x)
