@@ -11,7 +11,6 @@ import (
 	"culvert/internal/etcd/etcdtest"
 	"culvert/internal/events"
 	"culvert/internal/id"
-	"culvert/internal/outage"
 	"culvert/keys"
 )
 
@@ -137,47 +136,4 @@ func testBrokenEpoch(t *testing.T, open opener) {
 	if _, err := s.Create(t.Context(), p.write("refused", c), nil); err != nil {
 		t.Errorf("a create with the genuine epoch: %v", err)
 	}
-}
-
-// TestClocks: of three replicas one whose clock is off refuses writes; late news of the others is no
-// reason to.
-func TestClocks(t *testing.T) {
-	p := newPlace(t, etcdtest.Embedded(t))
-	s := p.mustStore(t)
-	beat := func(node string, off time.Duration) {
-		s.Hear(node, fmt.Append(nil, time.Now().Add(off).UnixMilli()))
-	}
-	refused := func(want bool, when string) {
-		t.Helper()
-		o := outage.Of(s.ForWrite())
-		if (o != nil) != want || o != nil && o.Dependency != outage.Clock {
-			t.Errorf("%s: %v, want a refusal %v", when, o, want)
-		}
-	}
-	refused(false, "alone")
-	beat("a", 5*time.Second)
-	beat("b", 5*time.Second)
-	refused(false, "two are no majority")
-	if len(s.Degraded()) == 0 {
-		t.Error("two clocks that differ by five seconds are worth a word")
-	}
-	beat("c", 0)
-	refused(true, "two of three are five seconds ahead")
-	_, err := s.Create(t.Context(), p.write("refused", p.newKEK(nil)), nil)
-	if o := outage.Of(err); o == nil || o.Dependency != outage.Clock {
-		t.Errorf("a create with a wrong clock: %v", err)
-	}
-
-	s = p.mustStore(t)
-	for _, node := range []string{"a", "b", "c"} {
-		beat(node, 0)
-	}
-	refused(false, "all agree")
-	for _, node := range []string{"a", "b", "c"} {
-		beat(node, -3*time.Second)
-	}
-	refused(false, "a watch that caught up delivered old beats")
-	s.Hear("d", []byte("rubbish"))
-	s.Hear("a", nil)
-	refused(false, "beats that are none")
 }

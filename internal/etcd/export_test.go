@@ -16,11 +16,7 @@ import (
 // Deadlines and bounds that tests measure against.
 const (
 	EpochEvents   = epochEvents
-	ReadTimeout   = readTimeout
 	WindowObjects = windowObjects
-	BeatAge       = beatAge
-	ItemOverhead  = itemOverhead
-	CacheShards   = cacheShards
 )
 
 // ErrReplaced is what Health says once etcd contradicts itself.
@@ -176,9 +172,18 @@ func (s *Store) Cached(key string) bool { return s.cache.get(key) != nil }
 // Measure reads sizes now instead of within a second.
 func (s *Store) Measure(ctx context.Context) { s.room.measure(ctx) }
 
-// Hear gives the store a heartbeat of a node, as the watch would.
-func (s *Store) Hear(node string, at []byte) {
-	s.nodes.hear(&item{key: keyNode(node), value: at})
+// Hear gives the store a heartbeat of a node, as the watch would, at a moment.
+func (s *Store) Hear(node string, sent, arrived time.Time) { s.nodes.note(node, sent, arrived) }
+
+// HearBytes is a heartbeat of any bytes.
+func (s *Store) HearBytes(node string, beat []byte) {
+	s.nodes.hear(&item{key: keyNode(node), value: beat})
+}
+
+// Live is how many nodes this one hears of.
+func (s *Store) Live() int {
+	_, live := s.nodes.skew()
+	return live
 }
 
 // ForWrite is the clock's opinion on writes.

@@ -45,7 +45,7 @@ func testSlowWatch(t *testing.T, open opener) {
 // testFencesAtOnce: many callers share rounds, and each still sees what was acknowledged before it came.
 func testFencesAtOnce(t *testing.T, open opener) {
 	p := newPlace(t, open(t))
-	a, b := p.mustStore(t), p.mustStore(t, func(c *etcd.StoreConfig) { c.WatchDelay = 2 * time.Millisecond })
+	a, b := p.mustStore(t), p.mustStore(t, func(c *etcd.StoreConfig) { c.WatchDelay = 10 * time.Millisecond })
 	c := p.mustKEK(t, a, nil)
 	// sequence is that of the version acknowledged last.
 	var sequence atomic.Uint64
@@ -73,12 +73,16 @@ func testFencesAtOnce(t *testing.T, open opener) {
 	}
 	h := p.mustHeader(t, a, w.Header.ID)
 	for end := time.Now().Add(time.Second); time.Now().Before(end); {
-		next, pruneTo := p.next(h.Header, c, 3)
-		if err := a.Update(t.Context(), next, h.Revision, pruneTo); err != nil {
-			t.Fatal(err)
+		// Two at a time: whoever came for the second must not leave with those who wait for the first.
+		for range 2 {
+			next, pruneTo := p.next(h.Header, c, 3)
+			if err := a.Update(t.Context(), next, h.Revision, pruneTo); err != nil {
+				t.Fatal(err)
+			}
+			sequence.Add(1)
+			h = p.mustHeader(t, a, w.Header.ID)
 		}
-		sequence.Add(1)
-		h = p.mustHeader(t, a, w.Header.ID)
+		time.Sleep(30 * time.Millisecond)
 	}
 	stop()
 	all.Wait()

@@ -60,7 +60,7 @@ func testKEK(t *testing.T, open opener) {
 // testKEKConditions: whatever is sealed is stored only while its KEK is as it was.
 func testKEKConditions(t *testing.T, open opener) {
 	p := newPlace(t, open(t))
-	s := p.mustStore(t)
+	s, writer := p.mustStore(t, slowWatch), p.mustStore(t)
 	ctx := t.Context()
 	items := map[string]string{"organization_id": "org_1"}
 	c := p.mustKEK(t, s, items)
@@ -70,19 +70,19 @@ func testKEKConditions(t *testing.T, open opener) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Put(ctx, p.env, etcd.KeyKEK(p.env, c.KeyID), record); err != nil {
+	if err := writer.Put(ctx, p.env, etcd.KeyKEK(p.env, c.KeyID), record); err != nil {
 		t.Fatal(err)
 	}
 	_, err = s.Create(ctx, p.write("refused", c), nil)
 	mustBe(t, "create under the old generation", err, keys.ErrConflict)
-	h := p.mustHeader(t, s, w.Header.ID)
-	next, _ := p.next(h.Header, c, 10)
-	mustBe(t, "update under the old generation", s.Update(ctx, next, h.Revision, 0), keys.ErrConflict)
 	// The conflict was told behind a fence: what is read now is what it was with, and seals again.
 	_, generation, err := s.KEK(ctx, p.env, c.KeyID)
 	if err != nil || generation == c.Generation {
 		t.Errorf("after the conflict: generation %d, %v; want a newer one than %d", generation, err, c.Generation)
 	}
+	h := p.mustHeader(t, s, w.Header.ID)
+	next, _ := p.next(h.Header, c, 10)
+	mustBe(t, "update under the old generation", s.Update(ctx, next, h.Revision, 0), keys.ErrConflict)
 	fresh := p.mustConditions(t, s, c.KeyID)
 	if _, err := s.Create(ctx, p.write("refused", fresh), nil); err != nil {
 		t.Errorf("create under the new generation: %v", err)

@@ -62,6 +62,16 @@ func testList(t *testing.T, open opener) {
 		}
 		p.mustAgree(t, bounded, all, q)
 	}
+	// Another spelling of an id is another key, and what becomes of it is no news of the object.
+	alias := etcd.KeyObject(p.env, vault.ObjectID(strings.ReplaceAll(string(all[20].ID), "-", "")))
+	p.rawPut(t, alias, p.rawGet(t, etcd.KeyObject(p.env, all[20].ID)))
+	mustFence(t, s)
+	p.mustAgree(t, s, all, vault.Query{Limit: 100})
+	if _, err := p.client.KV().Delete(t.Context(), p.client.Abs(alias)); err != nil {
+		t.Fatal(err)
+	}
+	mustFence(t, s)
+	p.mustAgree(t, s, all, vault.Query{Limit: 100})
 	// A header that somebody edited fails the page that would show it, and no other.
 	broken := all[30]
 	key := etcd.KeyObject(p.env, broken.ID)

@@ -30,21 +30,18 @@ type nodes struct {
 	self  string
 
 	mu sync.Mutex
-	// heard is when this replica's clock saw each node's last heartbeat, and how far that was off.
-	// Guarded by mu.
-	heard map[string]beat
+	// heard are the heartbeats of each node that are not too old, oldest first. Guarded by mu.
+	heard map[string][]beat
 }
 
+// beat is when this replica heard of a node, and how far the node's clock was ahead of its own then.
 type beat struct {
-	// at is when the node was last heard of.
-	at time.Time
-	// skew was measured at measured, up to beatAge before.
-	skew     time.Duration
-	measured time.Time
+	at   time.Time
+	skew time.Duration
 }
 
 func newNodes(s *Store, self string) *nodes {
-	return &nodes{store: s, self: self, heard: map[string]beat{}}
+	return &nodes{store: s, self: self, heard: map[string][]beat{}}
 }
 
 // run beats until the context ends. A single embedded replica has nobody to compare with.
@@ -70,31 +67,44 @@ func (n *nodes) run(ctx context.Context) {
 	}
 }
 
-// hear takes a heartbeat from the watch, at the moment it arrives. A watch that catches up delivers late,
-// which makes a clock look slow and never fast: so the largest skew of the last beats is the truest.
+// hear takes a heartbeat from the watch, at the moment it arrives.
 func (n *nodes) hear(it *item) {
 	ms, err := strconv.ParseInt(string(it.value), 10, 64)
 	if err != nil {
 		return
 	}
-	now := time.Now()
+	n.note(lastOf(it.key), time.UnixMilli(ms), time.Now())
+}
+
+func (n *nodes) note(node string, sent, arrived time.Time) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	b := beat{at: now, skew: time.UnixMilli(ms).Sub(now), measured: now}
-	if old := n.heard[lastOf(it.key)]; old.skew > b.skew && now.Sub(old.measured) < beatAge {
-		b.skew, b.measured = old.skew, old.measured
-	}
-	n.heard[lastOf(it.key)] = b
+	beats := slices.DeleteFunc(n.heard[node], func(b beat) bool { return arrived.Sub(b.at) >= beatAge })
+	n.heard[node] = append(beats, beat{at: arrived, skew: sent.Sub(arrived)})
 }
 
 // skew is how far this clock is behind the median of the live nodes, and how many live.
+//
+// A watch that was held up delivers beats late and all at once, which makes clocks look slow and never
+// fast. So the largest skew of a node's beats is the truest, and beats of one moment prove nothing.
 func (n *nodes) skew() (time.Duration, int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var skews []time.Duration
-	for _, b := range n.heard {
-		if time.Since(b.at) < beatAge {
-			skews = append(skews, b.skew)
+	for _, beats := range n.heard {
+		var truest time.Duration
+		var first, last time.Time
+		for _, b := range beats {
+			if time.Since(b.at) >= beatAge {
+				continue
+			}
+			if last = b.at; first.IsZero() {
+				first, truest = b.at, b.skew
+			}
+			truest = max(truest, b.skew)
+		}
+		if last.Sub(first) >= beatInterval/2 {
+			skews = append(skews, truest)
 		}
 	}
 	if len(skews) == 0 {

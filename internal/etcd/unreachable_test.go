@@ -46,9 +46,18 @@ func startCallers(t *testing.T, p *place, s *etcd.Store, c keys.Conditions, writ
 			}
 		})
 	}
+	fence := func() error { return s.Fence(context.WithoutCancel(ctx)) }
+	for range 3 {
+		u.all.Go(func() {
+			for ctx.Err() == nil {
+				u.call(t, "fence", nil, fence)
+				sleep(ctx, 5*time.Millisecond)
+			}
+		})
+	}
 	u.all.Go(func() {
 		for ctx.Err() == nil {
-			u.call(t, "fence", nil, func() error { return s.Fence(context.WithoutCancel(ctx)) })
+			u.call(t, "fence", nil, fence)
 			u.call(t, "header", nil, func() error {
 				_, err := s.Header(context.WithoutCancel(ctx), p.env, known.Header.ID)
 				return err
