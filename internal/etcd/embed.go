@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -63,5 +64,9 @@ func embedConfig(cfg Config) *embed.Config {
 }
 
 // quietZap drops etcd's own chatter: it logs an orderly close as several errors. What matters reaches
-// the caller as an error of a request and as a red readiness.
-func quietZap() *zap.Logger { return zap.New(zapcore.NewNopCore()) }
+// the caller as an error of a request and as a red readiness; except that after a fatal entry etcd ends
+// the process (its disk is full, or it cannot open a file), and then these are the last words.
+func quietZap() *zap.Logger {
+	encoder := zapcore.NewConsoleEncoder(zap.NewProductionEncoderConfig())
+	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(os.Stderr), zapcore.FatalLevel))
+}

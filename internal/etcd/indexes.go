@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -48,7 +49,12 @@ func (x *indexes) reload(ctx context.Context, revision int64) {
 	x.loads.Go(func() {
 		defer cancel()
 		if err := x.fill(loadCtx, g, revision); err != nil && loadCtx.Err() == nil {
-			x.store.log.Warn("load of the list index failed; lists come from etcd until the next start of the watch", "error", err)
+			x.store.log.Warn("load of the list index failed; it begins again with the watch", "error", err)
+			select { // compacted away, or etcd was slow: an outage must not become a loop without a pause
+			case <-time.After(time.Second):
+				x.store.feed.stop()
+			case <-loadCtx.Done():
+			}
 		}
 	})
 }

@@ -2,11 +2,13 @@ package etcd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/google/uuid"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"culvert/internal/access"
@@ -71,8 +73,25 @@ func paginate(q vault.Query, walk func(cursor *uuid.UUID, descending bool, n int
 func (s *Store) listFromEtcd(ctx context.Context, env access.EnvironmentID, q vault.Query) (vault.Page, error) {
 	ctx, cancel := bounded(ctx, readTimeout)
 	defer cancel()
+	page, err := s.listAtOnce(ctx, env, q)
+	if errors.Is(err, rpctypes.ErrCompacted) {
+		page, err = s.listAtOnce(ctx, env, q) // history was forgotten under a long walk
+	}
+	return page, err
+}
+
+// listAtOnce reads all ranges at one revision: objects come and go between them, and a list that saw
+// each at another moment would show a state that never was.
+func (s *Store) listAtOnce(ctx context.Context, env access.EnvironmentID, q vault.Query) (vault.Page, error) {
+	head, err := s.client.head(ctx)
+	if err != nil {
+		return vault.Page{}, down(err)
+	}
 	return paginate(q, func(cursor *uuid.UUID, descending bool, n int) ([]entry, error) {
-		w := etcdWalk{store: s, env: env, cursor: cursor, descending: descending, filter: newFilter(q), now: time.Now().UnixMilli()}
+		w := etcdWalk{
+			store: s, env: env, cursor: cursor, descending: descending, filter: newFilter(q),
+			now: time.Now().UnixMilli(), revision: head.Revision,
+		}
 		return w.collect(ctx, n)
 	})
 }
@@ -101,6 +120,8 @@ type etcdWalk struct {
 	descending bool
 	filter     filter
 	now        int64 // milliseconds
+	// revision is the moment the list is of.
+	revision int64
 }
 
 func (w *etcdWalk) collect(ctx context.Context, n int) ([]entry, error) {
@@ -148,7 +169,7 @@ func (w *etcdWalk) start(ctx context.Context) (int64, error) {
 		return endOfTime, nil
 	}
 	// Nothing is older than the oldest object; without this the windows would start in 1970.
-	return w.store.oldest(ctx, w.env, w.now)
+	return w.store.oldest(ctx, w.env, w.now, w.revision)
 }
 
 // span is the next window. What lies ahead of the clock, nearly always nothing, goes with the first
@@ -169,7 +190,7 @@ func (w *etcdWalk) span(position, width int64) window {
 func (w *etcdWalk) read(ctx context.Context, span window, limit int64) (found []entry, more bool, err error) {
 	s := w.store
 	bound := func(ms int64) string { return s.client.abs(keyObject(w.env, vault.ObjectID(uuidPrefix(ms)))) }
-	resp, err := s.client.kv.Get(ctx, bound(span.from), clientv3.WithRange(bound(span.to)), clientv3.WithLimit(limit))
+	resp, err := s.client.kv.Get(ctx, bound(span.from), clientv3.WithRange(bound(span.to)), clientv3.WithLimit(limit), clientv3.WithRev(w.revision))
 	if err != nil {
 		return nil, false, down(err)
 	}
@@ -201,12 +222,12 @@ func (w *etcdWalk) isBehindCursor(id uuid.UUID) bool {
 // oldest is the creation time of an environment's first object in milliseconds, or about now if there
 // is none before. It is found by halving the time since 1970: each step counts a range, and only the
 // last ones are not empty.
-func (s *Store) oldest(ctx context.Context, env access.EnvironmentID, now int64) (int64, error) {
+func (s *Store) oldest(ctx context.Context, env access.EnvironmentID, now, revision int64) (int64, error) {
 	bound := func(ms int64) string { return s.client.abs(keyObject(env, vault.ObjectID(uuidPrefix(ms)))) }
 	low, high := int64(0), now
 	for high-low > 1 {
 		middle := low + (high-low)/2
-		resp, err := s.client.kv.Get(ctx, bound(low), clientv3.WithRange(bound(middle)), clientv3.WithCountOnly())
+		resp, err := s.client.kv.Get(ctx, bound(low), clientv3.WithRange(bound(middle)), clientv3.WithCountOnly(), clientv3.WithRev(revision))
 		if err != nil {
 			return 0, down(err)
 		}
