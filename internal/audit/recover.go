@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // tail is where a segment ends when it is opened again.
@@ -43,7 +45,7 @@ func (s *segment) cutTail(first uint64) (tail, error) {
 	}
 	index, end, err := lastRecord(s.file, info.Size())
 	if err != nil {
-		return tail{}, err
+		return tail{}, fmt.Errorf("%s: %w", s.path, err)
 	}
 	t := tail{next: first, cut: info.Size() - end}
 	if end > 0 {
@@ -79,6 +81,11 @@ func lastRecord(f file, size int64) (index uint64, end int64, err error) {
 			}
 			if r, err := parse(part[begin:newline]); err == nil {
 				return r.Index, start + int64(newline) + 1, nil
+			}
+			// A crash leaves half a line, or rubbish. A whole line of JSON was acknowledged by somebody: a
+			// later version, or whoever edited it. To cut it would destroy evidence and give its index twice.
+			if jsontext.Value(part[begin:newline]).IsValid() {
+				return 0, 0, fmt.Errorf("its last line is no record that this version can read: %w", ErrCorrupt)
 			}
 			part = part[:begin]
 		}

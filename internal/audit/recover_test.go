@@ -3,6 +3,7 @@ package audit_test
 import (
 	"bytes"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,9 +38,6 @@ func TestTornTailIsCutAndTheCutRecorded(t *testing.T) {
 	tails := map[string][]byte{
 		"zeros":           make([]byte, 8192),
 		"garbage":         []byte("\x00\xff{]\n\n}"),
-		"foreign JSON":    []byte("{\"v\":1}\n[]\n"),
-		"later version":   bytes.Replace(content[lastLine:], []byte(`{"v":1`), []byte(`{"v":9`), 1),
-		"unknown member":  bytes.Replace(content[lastLine:], []byte(`}`), []byte(`,"value":"x"}`), 1),
 		"long":            bytes.Repeat([]byte("x\n"), 300<<10),
 		"long in a piece": bytes.Repeat([]byte("x"), 700<<10),
 	}
@@ -208,4 +206,39 @@ func TestReadRefusesWhatRepeats(t *testing.T) {
 	if !errors.Is(err, audit.ErrCorrupt) {
 		t.Errorf("index 0 twice: got %v", err)
 	}
+}
+
+// A whole line of JSON at the end was acknowledged by somebody: a later version, or it was edited. It is
+// evidence, and its index is in use, so the log refuses to go on instead of cutting it.
+func TestWholeLinesAreNotCut(t *testing.T) {
+	dir := t.TempDir()
+	l := MustOpen(t, audit.Config{Dir: dir})
+	MustAppend(t, l, named("first"))
+	MustAppend(t, l, named("last"))
+	MustClose(t, l)
+	path := filepath.Join(dir, "audit-00000000000000000000.jsonl")
+	if found, err := filepath.Glob(filepath.Join(dir, "*")); err == nil && len(found) == 1 {
+		path = found[0]
+	}
+	content, err := os.ReadFile(path)
+	must(t, err)
+	last := content[bytes.LastIndexByte(content[:len(content)-1], '\n')+1:]
+	for name, line := range map[string][]byte{
+		"foreign JSON":   []byte("{\"v\":1}\n"),
+		"later version":  bytes.Replace(last, []byte(`{"v":1`), []byte(`{"v":9`), 1),
+		"unknown member": bytes.Replace(last, []byte(`}`), []byte(`,"value":"x"}`), 1),
+	} {
+		edited := append(bytes.Clone(content), line...)
+		must(t, os.WriteFile(path, edited, 0o600))
+		if l, err := audit.Open(audit.Config{Dir: dir, Node: "node_1", Logger: slog.New(slog.DiscardHandler)}); err == nil {
+			_ = l.Close()
+			t.Errorf("%s: the log opened", name)
+		}
+		if got, _ := os.ReadFile(path); !bytes.Equal(got, edited) {
+			t.Errorf("%s: the segment was changed", name)
+		}
+	}
+	// The twin: the same segment as it was.
+	must(t, os.WriteFile(path, content, 0o600))
+	MustClose(t, MustOpen(t, audit.Config{Dir: dir}))
 }
