@@ -7,6 +7,9 @@ import (
 	"log/slog"
 	"net"
 
+	"golang.org/x/net/netutil"
+	"golang.org/x/sys/unix"
+
 	"culvert/server"
 )
 
@@ -89,5 +92,17 @@ func (g *graph) take(ctx context.Context, name, addr string) (net.Listener, erro
 		return nil, hinted(err, "another address can be given with --addr or --set admin_addr=…; port 0 takes a free one")
 	}
 	g.opened(name+" listener", l.Close)
-	return l, nil
+	return netutil.LimitListener(l, maxConnections()), nil
+}
+
+// maxConnections keeps files for etcd and the audit log: an embedded etcd that cannot open its next file
+// ends the process, and without a limit anybody could bring that about with idle connections. It also
+// bounds what unfinished headers of strangers take: 128 KiB each.
+func maxConnections() int {
+	const most, reserved = 1024, 128
+	var files unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &files) != nil || files.Cur > most+reserved {
+		return most
+	}
+	return max(int(files.Cur)-reserved, 16)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"sync"
@@ -12,43 +13,72 @@ import (
 // where one each would be a tenth of what a read costs. Warnings and errors are written at once.
 const logDelay = 100 * time.Millisecond
 
-// lineBuffer collects log lines. It is safe for concurrent use; Close writes what is left.
+// maxLines bounds what waits while whoever reads the log does not: lines beyond it are dropped and counted.
+const maxLines = 4 << 20
+
+// lineBuffer collects log lines, which one goroutine writes: a reader of the log that stands still must not
+// hold up requests, nor the end of the process. It is safe for concurrent use; Close writes what is left,
+// for no longer than [closeWait].
 type lineBuffer struct {
+	urgent chan struct{} // capacity 1
+	// dropped counts lines that found no room. Guarded by mu.
+	dropped int
+
 	out io.Writer
 
 	mu sync.Mutex
 	// lines and spare are guarded by mu: what waits, and an empty buffer to go on with.
 	lines, spare []byte
-	// writing serialises writes, so that lines keep their order.
-	writing sync.Mutex
 
 	stop    chan struct{}
 	stopped sync.WaitGroup
 }
 
 func newLineBuffer(out io.Writer) *lineBuffer {
-	b := &lineBuffer{out: out, stop: make(chan struct{})}
+	b := &lineBuffer{out: out, stop: make(chan struct{}), urgent: make(chan struct{}, 1)}
 	b.stopped.Go(b.run)
 	return b
 }
 
-// Write takes whole lines and never fails: a log that cannot be written must not fail a request.
+// Write takes whole lines and never fails nor waits: a log that cannot be written must not fail a request.
 func (b *lineBuffer) Write(line []byte) (int, error) {
 	b.mu.Lock()
-	b.lines = append(b.lines, line...)
+	if len(b.lines)+len(line) > maxLines {
+		b.dropped++
+	} else {
+		b.lines = append(b.lines, line...)
+	}
 	full := len(b.lines) > 1<<20
 	b.mu.Unlock()
 	if full {
-		b.flush()
+		b.hurry()
 	}
 	return len(line), nil
 }
 
-// Close writes what is left and ends the ticker.
+// hurry has what waits written now.
+func (b *lineBuffer) hurry() {
+	select {
+	case b.urgent <- struct{}{}:
+	default:
+	}
+}
+
+// closeWait bounds what the end of the process waits for the reader of the log.
+const closeWait = time.Second
+
+// Close writes what is left and ends the writer.
 func (b *lineBuffer) Close() error {
 	close(b.stop)
-	b.stopped.Wait()
-	b.flush()
+	done := make(chan struct{})
+	go func() {
+		b.stopped.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(closeWait):
+	}
 	return nil
 }
 
@@ -58,20 +88,24 @@ func (b *lineBuffer) run() {
 	for {
 		select {
 		case <-tick.C:
-			b.flush()
+		case <-b.urgent:
 		case <-b.stop:
+			b.flush()
 			return
 		}
+		b.flush()
 	}
 }
 
+// flush is called by the one goroutine that writes.
 func (b *lineBuffer) flush() {
-	b.writing.Lock()
-	defer b.writing.Unlock()
 	b.mu.Lock()
-	lines := b.lines
-	b.lines = b.spare[:0]
+	lines, dropped := b.lines, b.dropped
+	b.lines, b.dropped = b.spare[:0], 0
 	b.mu.Unlock()
+	if dropped > 0 {
+		lines = fmt.Appendf(lines, "level=WARN msg=\"log lines were dropped\" count=%d\n", dropped)
+	}
 	if len(lines) > 0 {
 		_, _ = b.out.Write(lines)
 	}
@@ -90,7 +124,7 @@ type urgentHandler struct {
 func (h urgentHandler) Handle(ctx context.Context, r slog.Record) error {
 	err := h.Handler.Handle(ctx, r)
 	if r.Level >= slog.LevelWarn {
-		h.buffer.flush()
+		h.buffer.hurry()
 	}
 	return err
 }

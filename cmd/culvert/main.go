@@ -24,6 +24,8 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 func run(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// Without this Go ends the process when whoever reads the log is gone (os/signal, SIGPIPE).
+	signal.Ignore(syscall.SIGPIPE)
 	// The first signal asks; from then on signals act as they do by default, so the second one ends the
 	// process at once.
 	context.AfterFunc(ctx, stop)
