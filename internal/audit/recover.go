@@ -3,6 +3,7 @@ package audit
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 
@@ -79,7 +80,7 @@ func lastRecord(f file, size int64) (index uint64, end int64, err error) {
 			if newline < 0 || begin == 0 && start > 0 {
 				break // the line began before this window
 			}
-			if r, err := parse(part[begin:newline]); err == nil {
+			if r, err := parse(part[begin:newline]); err == nil && r.Index < math.MaxUint64 {
 				return r.Index, start + int64(newline) + 1, nil
 			}
 			// A crash leaves half a line, or rubbish. A whole line of JSON was acknowledged by somebody: a
