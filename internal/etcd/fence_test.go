@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -57,6 +58,7 @@ func testFencesAtOnce(t *testing.T, open opener) {
 	for range 32 {
 		all.Go(func() {
 			for ctx.Err() == nil {
+				sleep(ctx, time.Duration(rand.IntN(15))*time.Millisecond) // or all of them wait for one round
 				before := sequence.Load()
 				if err := b.Fence(t.Context()); err != nil {
 					t.Errorf("fence: %v", err)
