@@ -47,18 +47,31 @@ func TestProcesses(t *testing.T) {
 	t.Run("linearizable while the leader dies", func(t *testing.T) {
 		r := newRecorder("leader", first, second)
 		leader := cluster.MustLeader(t)
-		killed := time.AfterFunc(1500*time.Millisecond, leader.Kill)
-		defer killed.Stop()
+		killed := after(1500*time.Millisecond, leader.Kill)
 		r.run(t.Context(), 5*time.Second)
+		<-killed
 		leader.MustStart(t)
 		r.run(t.Context(), time.Second)
 		// The next one stops: it keeps its connections and answers nothing, and does not know for how long.
 		leader = cluster.MustLeader(t)
-		stopped := time.AfterFunc(time.Second, leader.Pause)
-		defer stopped.Stop()
-		awake := time.AfterFunc(4*time.Second, leader.Continue)
-		defer awake.Stop()
+		awake := after(time.Second, func() {
+			leader.Pause()
+			time.Sleep(3 * time.Second)
+			leader.Continue()
+		})
 		r.run(t.Context(), 6*time.Second)
+		<-awake
 		r.mustBeLinearizable(t)
 	})
+}
+
+// after does something in a while; the channel is closed when it is done.
+func after(d time.Duration, do func()) <-chan struct{} {
+	finished := make(chan struct{})
+	go func() {
+		defer close(finished)
+		time.Sleep(d)
+		do()
+	}()
+	return finished
 }
