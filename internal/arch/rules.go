@@ -57,7 +57,8 @@ func Culvert() Rules {
 	return Rules{
 		Arrows: []Arrow{
 			{"cmd/culvert", above("server", "vault", "pipes", "connectors", "connectors/*", "keys", "keys/*", "internal/etcd")},
-			{"server", above("vault", "pipes", "keys")},
+			{"server", above("vault", "pipes", "keys", "server/pages")},
+			{"server/pages", nil},
 			{"vault", above("keys", "internal/trail")},
 			{"pipes", above("keys", "connectors", "internal/trail")},
 			{"connectors", leaves()},

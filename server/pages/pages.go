@@ -1,0 +1,94 @@
+package pages
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"strings"
+)
+
+//go:embed *.html style.css
+var files embed.FS
+
+// Pages are the templates, parsed. It is immutable and safe for concurrent use.
+type Pages struct {
+	confirmation, message *template.Template
+	// style is the source expression of the one style sheet (CSP Level 3 section 2.3.1).
+	style string
+}
+
+// Confirmation is what a person needs to judge whether to go on.
+type Confirmation struct {
+	// Provider is the provider's name, ProviderOrigin where its consent page is.
+	Provider, ProviderOrigin string
+	// UserLabel is what the application calls the user, UserID and OrganizationID are its own ids; the
+	// first and the last may be empty.
+	UserLabel, UserID, OrganizationID string
+	// Shared is set where the account will be the organization's.
+	Shared      bool
+	Environment string
+	Scopes      []string
+	// ReturnToOrigin is empty where the flow ends on a page of ours.
+	ReturnToOrigin string
+	// Form is the hidden field that proves that the form is ours.
+	Form string
+}
+
+// Title is the page's title and heading.
+func (c Confirmation) Title() string { return "Connect " + c.Provider + "?" }
+
+// Message is a page that says something and asks for nothing.
+type Message struct {
+	Title      string
+	Paragraphs []string
+	// RequestID is what an operator finds in the log; empty where nothing went wrong.
+	RequestID string
+}
+
+// New parses the templates.
+func New() (*Pages, error) {
+	css, err := files.ReadFile("style.css")
+	if err != nil {
+		return nil, fmt.Errorf("pages: %w", err)
+	}
+	digest := sha256.Sum256(css)
+	p := &Pages{style: "'sha256-" + base64.StdEncoding.EncodeToString(digest[:]) + "'"}
+	style := template.FuncMap{"style": func() template.CSS { return template.CSS(css) }}
+	for _, page := range []struct {
+		file string
+		to   **template.Template
+	}{{"confirmation.html", &p.confirmation}, {"message.html", &p.message}} {
+		*page.to, err = template.New("").Funcs(style).ParseFS(files, "layout.html", page.file)
+		if err != nil {
+			return nil, fmt.Errorf("pages: %w", err)
+		}
+	}
+	return p, nil
+}
+
+// Confirmation renders the page on which somebody goes on or not.
+func (p *Pages) Confirmation(c Confirmation) ([]byte, error) { return render(p.confirmation, c) }
+
+// Message renders a page of sentences.
+func (p *Pages) Message(m Message) ([]byte, error) { return render(p.message, m) }
+
+func render(t *template.Template, data any) ([]byte, error) {
+	var b bytes.Buffer
+	if err := t.ExecuteTemplate(&b, "page", data); err != nil {
+		return nil, fmt.Errorf("pages: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+// Policy is a page's Content-Security-Policy: it loads nothing, runs nothing, is framed by nobody, and
+// sends forms to the given sources alone.
+func (p *Pages) Policy(formAction ...string) string {
+	if len(formAction) == 0 {
+		formAction = []string{"'none'"}
+	}
+	return "default-src 'none'; style-src " + p.style + "; form-action " + strings.Join(formAction, " ") +
+		"; frame-ancestors 'none'; base-uri 'none'"
+}
