@@ -13,6 +13,8 @@ const (
 	reasonDuplicate = "duplicate"
 	reasonMalformed = "malformed"
 	reasonRejected  = "rejected"
+	// reasonTicket is a browser whose ticket or flow state cannot be used.
+	reasonTicket = "ticket"
 )
 
 // authenticate finds out who is calling, before anything of the body or the query is looked at. Which

@@ -38,8 +38,8 @@ type conn struct {
 }
 
 // Write passes everything on but net/http's own refusals, each of which arrives in one piece. No answer
-// of ours can be taken for one: ours are application/json, and JSON has no bare line breaks, so no part
-// of a body looks like a header.
+// of ours can be taken for one: ours are JSON or pages, neither of which has CR LF in it, so no part of a
+// body looks like a header.
 func (c *conn) Write(b []byte) (int, error) {
 	status := ownRefusal(b)
 	if status == 0 {

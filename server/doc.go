@@ -3,15 +3,17 @@
 //
 // Read routes.go first: the table names every route with its action and handler. handle.go holds the
 // one adapter all of them go through, errors.go the only mapping from errors to statuses, and wire.go
-// the only place where plaintext becomes JSON. API.md is the manual for callers.
+// the only place where plaintext becomes JSON. flow.go has the four routes that browsers call, whose
+// answers are pages (page.go) and whose credential is in the URL. API.md is the manual for callers.
 //
 // # What holds for every request
 //
 //   - The path is measured before it is routed, and routed as it was escaped: %2F in a name is part of
 //     the name. Each segment is unescaped once.
 //   - Nothing of a body is read before the caller is authenticated.
-//   - Every answer is JSON and carries X-Request-ID, which is always ours. The exceptions are requests
-//     that net/http cannot read as HTTP at all: it answers those in plain text and hangs up.
+//   - Every answer is JSON, or a page or redirect where a browser asks, and carries X-Request-ID, which is
+//     always ours. The exceptions are requests that net/http cannot read as HTTP at all: it answers those
+//     in plain text and hangs up.
 //   - No error, log line or metric repeats what was sent. Library errors about JSON do, so their text
 //     is dropped where they arise.
 //   - Calls refused here after authentication are recorded in the audit trail; refusals before it are

@@ -19,13 +19,17 @@ import (
 
 	"culvert/internal/events"
 	"culvert/keys"
+	"culvert/pipes"
+	"culvert/pipes/pipestest"
 	"culvert/server"
 	"culvert/vault/vaulttest"
 )
 
 // door is a server on a loopback listener over the real stack.
 type door struct {
-	stack  *vaulttest.Stack
+	stack *vaulttest.Stack
+	// pipes is the stack with a provider; nil for doors of tests that need none.
+	pipes  *pipestest.Stack
 	server *server.Server
 	// addr is host:port, for tests that write HTTP by hand.
 	addr string
@@ -60,6 +64,22 @@ func newDoor(t *testing.T) *door {
 func newDoorWith(t *testing.T, stack vaulttest.Config, change func(*server.Config)) *door {
 	t.Helper()
 	d := &door{stack: vaulttest.WithConfig(t, stack), log: &logBuffer{}}
+	d.open(t, change)
+	return d
+}
+
+// newPipesDoor builds a door over a stack with a provider.
+func newPipesDoor(t *testing.T, c pipestest.Config) *door {
+	t.Helper()
+	d := &door{pipes: pipestest.WithConfig(t, c), log: &logBuffer{}}
+	d.stack = d.pipes.Stack
+	d.open(t, nil)
+	return d
+}
+
+// open serves the door over its stack.
+func (d *door) open(t *testing.T, change func(*server.Config)) {
+	t.Helper()
 	config := d.config(t)
 	if change != nil {
 		change(&config)
@@ -77,7 +97,6 @@ func newDoorWith(t *testing.T, stack vaulttest.Config, change func(*server.Confi
 		must(t, h.Close())
 		<-served
 	})
-	return d
 }
 
 // config is a complete one over the door's stack.
@@ -86,12 +105,21 @@ func (d *door) config(t testing.TB) server.Config {
 	log, err := events.New(events.Config{Store: d.stack.Store, Gate: d.stack.Gate, Audit: d.stack.Audit})
 	must(t, err)
 	return server.Config{
-		Vault: d.stack.Vault, Events: log, Gate: d.stack.Gate, Audit: d.stack.Audit,
+		Vault: d.stack.Vault, Pipes: d.broker(t), PublicURL: pipestest.PublicURL, Events: log, Gate: d.stack.Gate, Audit: d.stack.Audit,
 		Health: func(context.Context) []server.Check {
 			return []server.Check{{Name: "etcd", State: server.Ready}}
 		},
 		Logger: slog.New(slog.NewJSONHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
+}
+
+// broker is the stack's, or one without a provider.
+func (d *door) broker(t testing.TB) *pipes.Broker {
+	t.Helper()
+	if d.pipes != nil {
+		return d.pipes.Broker
+	}
+	return pipestest.MustBare(t, d.stack)
 }
 
 func must(t testing.TB, err error) {
@@ -278,7 +306,7 @@ func filesUnder(t testing.TB, dir string) string {
 		}
 		content, err := os.ReadFile(path)
 		b.WriteString("\n" + path + "\n")
-		b.Write(content)
+		b.Write(bytes.TrimRight(content, "\x00")) // etcd's files are made longer than they are
 		return err
 	}))
 	return b.String()

@@ -11,6 +11,7 @@ import (
 	"culvert/internal/events"
 	"culvert/internal/outage"
 	"culvert/keys"
+	"culvert/pipes"
 	"culvert/vault"
 )
 
@@ -20,7 +21,8 @@ type problem struct {
 	status int
 	code   string
 	text   string
-	// field is the refused part of the request, where there is one (422, and 400 in a query).
+	// field is the refused part of the request, where there is one (422, and some of 400). A 422 without
+	// a field has a code that says it all.
 	field string
 	// retry is when to come back; 0: no Retry-After.
 	retry time.Duration
@@ -52,9 +54,17 @@ func (s *Server) problem(err error) *problem {
 		}
 		return refused(query.Code, query.Field, query.Rule)
 	}
+	var value *pipes.InvalidError
+	if errors.As(err, &value) {
+		return invalidPipes(value)
+	}
 	for _, known := range s.sentinels {
 		if errors.Is(err, known.err) {
 			copied := known.problem
+			var provider *pipes.ProviderError
+			if errors.As(err, &provider) {
+				copied.retry = max(provider.RetryAfter, time.Second)
+			}
 			// Below 500 the client is at fault, and a line per mistake would drown the others.
 			if copied.status >= http.StatusInternalServerError {
 				copied.cause = err
@@ -74,7 +84,7 @@ type sentinel struct {
 // sentinels is a list and not a switch so that its codes can be documented and tested one by one.
 func sentinels() []sentinel {
 	const integrity = "A stored record failed its integrity check and was not used."
-	return []sentinel{
+	return append(pipesSentinels(), []sentinel{
 		{vault.ErrNotFound, problem{status: 404, code: "entity_not_found", text: "Object not found."}},
 		// A key that was revoked between authentication and the read fence.
 		{access.ErrUnauthenticated, *unauthorized()},
@@ -111,10 +121,61 @@ func sentinels() []sentinel {
 		// A deadline that no dependency claimed as its own.
 		{context.DeadlineExceeded, problem{status: 503, code: "timeout", retry: time.Second,
 			text: "The request took too long."}},
+	}...)
+}
+
+// pipesSentinels are those of the broker. Its 422s have codes of the contract's own, so they stand in
+// place of the list of refused values.
+func pipesSentinels() []sentinel {
+	return []sentinel{
+		{pipes.ErrNoIntegration, problem{status: 404, code: "entity_not_found", text: "Data integration not found."}},
+		{pipes.ErrNoAccount, problem{status: 404, code: "entity_not_found", text: "Connected account not found."}},
+		{pipes.ErrIntegrationExists, problem{status: 409, code: "integration_exists",
+			text: "This provider has a data integration of this ownership already."}},
+		{pipes.ErrAccountExists, problem{status: 409, code: "account_exists", text: "The connected account already exists."}},
+		{pipes.ErrTokenInUse, problem{status: 409, code: "refresh_token_in_use",
+			text: "Another connected account has this refresh_token: each would end the other's."}},
+		{pipes.ErrAccountSelection, problem{status: 409, code: "account_selection_required",
+			text: "There are several connected accounts; name one with connected_account_id."}},
+		{pipes.ErrEndpointChanged, problem{status: 409, code: "endpoint_changed",
+			text: "The token endpoint is at another origin than the stored credentials are bound to; store the client secret again, or connect again."}},
+		{pipes.ErrDisabled, problem{status: 400, code: "integration_disabled", text: "The data integration is not enabled."}},
+		{pipes.ErrUnknownCursor, *unknownCursor()},
+		{pipes.ErrAuthMethod, problem{status: 422, code: "auth_method_mismatch",
+			text: "This is not connected by OAuth. Use the POST /data-integrations/:slug/credentials endpoint instead."}},
+		{pipes.ErrReturnTo, problem{status: 422, code: "return_to_not_allowed",
+			text: "return_to must be an http or https URL at one of the origins in the setting pipes.return_to."}},
+		{pipes.ErrNotConfigured, problem{status: 422, code: "client_credentials_not_configured",
+			text: "The data integration has no client credentials."}},
+		// The account is as it was, and the next request may succeed.
+		{pipes.ErrProvider, problem{status: 503, code: "provider_unavailable", retry: time.Second,
+			text: "The provider does not give a token just now; the connected account is as it was."}},
+		{pipes.ErrClientRejected, problem{status: 503, code: "client_rejected", retry: time.Second,
+			text: "The provider rejects the client credentials of the data integration; no connected account is to blame."}},
+		// The same for unknown, forged, used and expired: the difference would help who guesses.
+		{pipes.ErrTicket, problem{status: 410, code: codeTicket, text: "This link does not work any more."}},
+		{pipes.ErrOtherBrowser, problem{status: 403, code: "other_browser", text: "This is not the browser that began."}},
+		{pipes.ErrConflict, *busy()},
 	}
 }
 
-const codeIntegrity = "integrity_failure"
+// invalidPipes is a refused value of the broker. A combination of tokens is no single field's fault, and
+// has a code of the contract's own.
+func invalidPipes(e *pipes.InvalidError) *problem {
+	p := refused(e.Code, e.Field, e.Rule)
+	switch {
+	case e.Malformed:
+		p.status = http.StatusBadRequest
+	case e.Code == pipes.CodeTokenCombination:
+		p.field = ""
+	}
+	return p
+}
+
+const (
+	codeIntegrity = "integrity_failure"
+	codeTicket    = "ticket_not_usable"
+)
 
 func unauthorized() *problem {
 	return &problem{status: http.StatusUnauthorized, code: "unauthorized", text: "Unauthorized"}
@@ -155,6 +216,15 @@ func unknownCursor() *problem {
 // notOurs is one answer for garbage, truncation and blobs of other environments.
 func notOurs() *problem {
 	return malformed("invalid_encrypted_keys", "This is not a data key of this environment.")
+}
+
+// invalidCallback is for the page that providers send browsers back to.
+func invalidCallback() *problem {
+	return malformed("invalid_callback", "This is not what a provider sends a browser back with.")
+}
+
+func crossSite() *problem {
+	return &problem{status: http.StatusForbidden, code: "cross_site_request", text: "Another site sent this form."}
 }
 
 func noRoute() *problem {

@@ -13,6 +13,7 @@ import (
 	"culvert/internal/events"
 	"culvert/internal/outage"
 	"culvert/keys"
+	"culvert/pipes"
 	"culvert/server"
 	"culvert/vault"
 	"culvert/vault/vaulttest"
@@ -45,6 +46,23 @@ func TestProblems(t *testing.T) {
 		keys.ErrKEKNotFound:        {500, "integrity_failure"},
 		context.Canceled:           {499, "client_closed_request"},
 		context.DeadlineExceeded:   {503, "timeout"},
+		pipes.ErrNoIntegration:     {404, "entity_not_found"},
+		pipes.ErrNoAccount:         {404, "entity_not_found"},
+		pipes.ErrIntegrationExists: {409, "integration_exists"},
+		pipes.ErrAccountExists:     {409, "account_exists"},
+		pipes.ErrTokenInUse:        {409, "refresh_token_in_use"},
+		pipes.ErrAccountSelection:  {409, "account_selection_required"},
+		pipes.ErrEndpointChanged:   {409, "endpoint_changed"},
+		pipes.ErrDisabled:          {400, "integration_disabled"},
+		pipes.ErrUnknownCursor:     {400, "invalid_cursor"},
+		pipes.ErrAuthMethod:        {422, "auth_method_mismatch"},
+		pipes.ErrReturnTo:          {422, "return_to_not_allowed"},
+		pipes.ErrNotConfigured:     {422, "client_credentials_not_configured"},
+		pipes.ErrProvider:          {503, "provider_unavailable"},
+		pipes.ErrClientRejected:    {503, "client_rejected"},
+		pipes.ErrTicket:            {410, "ticket_not_usable"},
+		pipes.ErrOtherBrowser:      {403, "other_browser"},
+		pipes.ErrConflict:          {503, "concurrent_request"},
 	}
 	for _, err := range server.Sentinels() {
 		if _, ok := known[err]; !ok {
@@ -59,6 +77,11 @@ func TestProblems(t *testing.T) {
 		&vault.InvalidError{Field: "name", Rule: "is long"}:                          {422, "invalid_value"},
 		&events.InvalidError{Field: "events", Code: "required", Rule: "is required"}: {422, "required"},
 		&events.InvalidError{Field: "order", Rule: "is odd", Malformed: true}:        {400, "invalid_query"},
+		&pipes.InvalidError{Field: "user_id", Code: "required", Rule: "is required"}: {422, "required"},
+		&pipes.InvalidError{Field: "config", Code: "x", Rule: "is", Malformed: true}: {400, "x"},
+		&pipes.InvalidError{Field: "state", Code: pipes.CodeTokenCombination}:        {422, "invalid_token_combination"},
+		&pipes.ProviderError{Slug: "github", Err: pipes.ErrProvider}:                 {503, "provider_unavailable"},
+		&pipes.ProviderError{RetryAfter: time.Minute, Err: pipes.ErrClientRejected}:  {503, "client_rejected"},
 		&outage.Error{Dependency: outage.Etcd}:                                       {503, "storage_unavailable"},
 		&outage.Error{Dependency: outage.Etcd, Kind: outage.Full}:                    {503, "storage_full"},
 		&outage.Error{Dependency: outage.Etcd, Kind: outage.Unknown}:                 {503, "outcome_unknown"},

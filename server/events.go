@@ -8,8 +8,8 @@ import (
 	"culvert/internal/events"
 )
 
-// eventTypes are the names that a caller may ask for: the contract's, whether this server writes them
-// or not, so that a consumer written against the contract starts.
+// eventTypes are the names that a caller may ask for: our own, and the contract's whether this server
+// writes them or not, so that a consumer written against the contract starts.
 func eventTypes() map[events.Type]bool {
 	types := map[events.Type]bool{}
 	for _, t := range []events.Type{
@@ -17,8 +17,9 @@ func eventTypes() map[events.Type]bool {
 		"vault.data.read", "vault.metadata.read", "vault.names.listed", "vault.kek.deleted",
 		"vault.dek.read", "vault.dek.decrypted",
 		"vault.byok_key.verification_completed", "vault.byok_key.deleted",
-		"pipes.connected_account.connected", "pipes.connected_account.disconnected",
-		"pipes.connected_account.reauthorization_needed", "pipes.connected_account.connection_failed",
+		events.AccountConnected, events.AccountDisconnected, events.ReauthorizationAsked, events.ConnectionFailed,
+		events.GrantRefreshed, events.AccountUpdated,
+		events.IntegrationCreated, events.IntegrationUpdated, events.IntegrationDeleted,
 	} {
 		types[t] = true
 	}

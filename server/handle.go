@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -21,13 +22,13 @@ type handler func(*exchange) error
 // endpoint is what differs between two rows of the table: its three steps.
 type endpoint[Q, A any] struct {
 	status int
-	// plaintext marks answers that carry a value or a key: no cache on the way may keep them.
+	// plaintext marks answers that carry a value, a key or a credential: no cache on the way may keep them.
 	plaintext bool
 	// decode reads the request; it runs after authentication.
 	decode func(*exchange) (Q, error)
 	// call is the one call into a use case, which authorizes and audits.
 	call func(context.Context, access.Call, Q) (A, error)
-	// encode appends the JSON of the answer.
+	// encode appends the JSON of the answer; nil where the status says it all (204).
 	encode func([]byte, A) ([]byte, error)
 }
 
@@ -44,6 +45,10 @@ func handle[Q, A any](e endpoint[Q, A]) handler {
 		answer, err := e.call(x.r.Context(), x.call(), query)
 		if err != nil {
 			return err
+		}
+		if e.encode == nil {
+			x.noContent(e.status)
+			return nil
 		}
 		return x.answer(e.status, e.plaintext, func(b []byte) ([]byte, error) { return e.encode(b, answer) })
 	}
@@ -125,10 +130,10 @@ func (x *exchange) call() access.Call {
 	return access.Call{Actor: x.actor, RequestID: x.id, Route: x.route.name}
 }
 
-// segment is a path parameter, unescaped once. Names are not looked at more closely here: one that the
+// segment is a path parameter that the route's template has, unescaped once. Names are not looked at more closely here: one that the
 // vault refuses to store is simply not found.
 func (x *exchange) segment(name string) (string, error) {
-	value, err := url.PathUnescape(x.params.ByName(name))
+	value, err := url.PathUnescape(x.params[slices.Index(x.route.parameters, name)].Value)
 	if err != nil || !utf8.ValidString(value) {
 		return "", malformed("invalid_path", "The path must be percent-encoded UTF-8.")
 	}
@@ -166,15 +171,28 @@ func (x *exchange) finish(err error) {
 	}
 	p := x.server.problem(err)
 	x.logProblem(p)
+	if x.route.Browser {
+		x.trouble(p)
+		return
+	}
 	x.writeProblem(p)
 }
 
-// write sends the answer, whole and once. A write error means that the client is gone: there is nobody
-// to tell, and the audit trail says what was done.
-func (x *exchange) write(status int, body []byte) {
+// write sends JSON, whole and once.
+func (x *exchange) write(status int, body []byte) { x.send(status, "application/json", body) }
+
+// noContent is an answer without a body.
+func (x *exchange) noContent(status int) {
+	x.status = status
+	x.w.WriteHeader(status)
+}
+
+// send sends the answer. A write error means that the client is gone: there is nobody to tell, and the
+// audit trail says what was done.
+func (x *exchange) send(status int, contentType string, body []byte) {
 	x.status = status
 	h := x.w.Header()
-	h["Content-Type"] = []string{"application/json"}
+	h["Content-Type"] = []string{contentType}
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	x.w.WriteHeader(status)
 	_, _ = x.w.Write(body)

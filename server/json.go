@@ -2,7 +2,6 @@ package server
 
 import (
 	"bytes"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -11,9 +10,6 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
-
-	"culvert/internal/secret"
-	"culvert/keys"
 )
 
 // body reads the request's body whole, as far as the limit: more is refused when it arrives, not when
@@ -83,14 +79,32 @@ type member struct {
 // are one of the list in another case: "Value" next to "value" is a mistake or an attempt to be read
 // differently by two parsers. A body that is not JSON is that, whatever else is wrong with it.
 func decodeObject(raw []byte, members ...member) error {
+	_, err := decodeNullable(raw, members...)
+	return err
+}
+
+// decodeNullable is decodeObject for the few requests in which null is not absent: it tells which of the
+// listed members were null, nested ones by their full name.
+func decodeNullable(raw []byte, members ...member) (nulls []string, err error) {
 	r := &jsonReader{dec: jsontext.NewDecoder(bytes.NewBuffer(raw))}
-	seen := make([]bool, len(members))
-	// first is the first refused value. Reading goes on behind it, because a body that turns out not to be
-	// JSON is 400 whatever else it is.
-	var first error
 	if r.dec.PeekKind() != '{' {
-		return r.syntax(nil)
+		return nil, r.syntax(nil)
 	}
+	err = r.object(members)
+	if err != nil && !isRefusal(err) {
+		return nil, err
+	}
+	if _, end := r.dec.ReadToken(); !errors.Is(end, io.EOF) {
+		return nil, malformed(codeInvalidJSON, "Something follows the JSON object.")
+	}
+	return r.nulls, err
+}
+
+// object reads one object from its opening brace to the closing one. It reads on behind a refused value
+// and returns the first, because a body that turns out not to be JSON is 400 whatever else it is.
+func (r *jsonReader) object(members []member) error {
+	seen := make([]bool, len(members))
+	var first error
 	if _, err := r.token(); err != nil {
 		return err
 	}
@@ -104,6 +118,9 @@ func decodeObject(raw []byte, members ...member) error {
 			return err
 		}
 		isNull := r.dec.PeekKind() == 'n'
+		if i >= 0 && isNull {
+			r.nulls = append(r.nulls, r.prefix+members[i].name)
+		}
 		// What nobody reads is still checked, for duplicates and UTF-8, and bounded.
 		if i < 0 || isNull {
 			if err := r.skip(); err != nil {
@@ -121,12 +138,12 @@ func decodeObject(raw []byte, members ...member) error {
 			}
 		}
 	}
-	if err := r.end(); err != nil {
+	if _, err := r.token(); err != nil {
 		return err
 	}
 	for i, m := range members {
 		if m.required && !seen[i] && first == nil {
-			first = refused("required", m.name, "is required")
+			first = refused("required", r.prefix+m.name, "is required")
 		}
 	}
 	return first
@@ -158,6 +175,10 @@ func isRefusal(err error) bool {
 type jsonReader struct {
 	dec    *jsontext.Decoder
 	tokens int
+	// prefix is put before the names of members of a nested object where errors name them.
+	prefix string
+	// nulls are the listed members that were null.
+	nulls []string
 }
 
 func (r *jsonReader) token() (jsontext.Token, error) {
@@ -187,17 +208,6 @@ func (r *jsonReader) skip() error {
 	}
 }
 
-// end reads the closing brace and makes sure that nothing but white space follows.
-func (r *jsonReader) end() error {
-	if _, err := r.token(); err != nil {
-		return err
-	}
-	if _, err := r.dec.ReadToken(); !errors.Is(err, io.EOF) {
-		return malformed(codeInvalidJSON, "Something follows the JSON object.")
-	}
-	return nil
-}
-
 // syntax is the library's error in our words, which say as much as a person needs to find the mistake.
 func (r *jsonReader) syntax(err error) *problem {
 	switch {
@@ -215,7 +225,7 @@ func (r *jsonReader) text(field string) ([]byte, error) {
 		if err := r.skip(); err != nil {
 			return nil, err
 		}
-		return nil, refused("invalid_type", field, "must be a string")
+		return nil, refused("invalid_type", r.prefix+field, "must be a string")
 	}
 	quoted, err := r.dec.ReadValue()
 	if err != nil {
@@ -226,94 +236,4 @@ func (r *jsonReader) text(field string) ([]byte, error) {
 		return nil, r.syntax(err)
 	}
 	return text, nil
-}
-
-// textInto takes a string member. Its rules (length, characters) are those of the use case.
-func textInto(field string, to *string) func(*jsonReader) error {
-	return func(r *jsonReader) error {
-		text, err := r.text(field)
-		*to = string(text)
-		return err
-	}
-}
-
-// secretInto takes a string member that must not be printed: it is in clear nowhere but in the body
-// and here.
-func secretInto(field string, to *secret.Bytes) func(*jsonReader) error {
-	return func(r *jsonReader) error {
-		text, err := r.text(field)
-		*to = secret.New(text)
-		return err
-	}
-}
-
-// contextInto takes a key context: an object of strings, whose names are compared as bytes.
-func contextInto(field string, to *keys.Context) func(*jsonReader) error {
-	return func(r *jsonReader) error {
-		items, err := r.items(field)
-		if err != nil {
-			return err
-		}
-		*to, err = keys.ParseContext(items)
-		var invalid *keys.ContextError
-		if errors.As(err, &invalid) {
-			return refused("invalid_value", field, "is not allowed: "+invalid.Rule)
-		}
-		return err
-	}
-}
-
-// items reads an object of strings. It reads on behind the first wrong value, so that the rest is
-// still checked for being JSON.
-func (r *jsonReader) items(field string) (map[string]string, error) {
-	wrong := refused("invalid_type", field, "must be an object of strings")
-	if r.dec.PeekKind() != '{' {
-		if err := r.skip(); err != nil {
-			return nil, err
-		}
-		return nil, wrong
-	}
-	if _, err := r.token(); err != nil {
-		return nil, err
-	}
-	items := make(map[string]string)
-	var first error
-	for r.dec.PeekKind() != '}' {
-		name, err := r.token()
-		if err != nil {
-			return nil, err
-		}
-		// The token is gone with the next read.
-		key := name.String()
-		value, err := r.text(field)
-		if err != nil && !isRefusal(err) {
-			return nil, err
-		}
-		if err != nil && first == nil {
-			first = wrong
-		}
-		items[key] = string(value)
-	}
-	if _, err := r.token(); err != nil {
-		return nil, err
-	}
-	return items, first
-}
-
-// blobInto takes a data key blob in standard padded base64. Only the one text that encoding the bytes
-// gives is accepted: SDKs decode and encode again, and Go's decoder alone would let line breaks and
-// stray bits pass.
-func blobInto(field string, to *[]byte) func(*jsonReader) error {
-	return func(r *jsonReader) error {
-		text, err := r.text(field)
-		if err != nil {
-			return err
-		}
-		blob, err := base64.StdEncoding.DecodeString(string(text))
-		if err != nil || base64.StdEncoding.EncodeToString(blob) != string(text) {
-			return malformed("invalid_encrypted_keys", field+" must be standard base64 with padding.")
-		}
-		*to = blob
-		return nil
-	}
 }

@@ -65,14 +65,19 @@ func (s *Server) rekeyDataKey() handler {
 // object reads a request that is nothing but a body. None of these bodies is kept: they hold no value,
 // and what they ask for must not be replayed.
 func (x *exchange) object(members ...member) error {
-	if _, err := x.query(); err != nil {
-		return err
-	}
-	raw, err := x.body()
+	raw, err := x.bodyAlone()
 	if err != nil {
 		return err
 	}
 	return decodeObject(raw, members...)
+}
+
+// bodyAlone is the body of a request whose query says nothing, but has to be one.
+func (x *exchange) bodyAlone() ([]byte, error) {
+	if _, err := x.query(); err != nil {
+		return nil, err
+	}
+	return x.body()
 }
 
 // encodeDataKey is the answer of data-key and rekey, which is the same key in another wrapping.

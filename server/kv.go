@@ -329,11 +329,7 @@ func (w *jsonWriter) version(v vault.Version) {
 	w.raw(`,"created_at":`)
 	w.time(v.CreatedAt, vaultTime)
 	w.raw(`,"current_version":`)
-	if v.Current {
-		w.raw(`true`)
-	} else {
-		w.raw(`false`)
-	}
+	w.bool(v.Current)
 	w.raw(`,"etag":`)
 	w.text(v.ETag)
 	w.raw(`,"size":`)

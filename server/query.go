@@ -59,6 +59,21 @@ func (q query) oneOf(first, second string) (string, error) {
 	return "", malformedQuery(first, "and "+second+" are the same parameter and differ")
 }
 
+// flag is a parameter that is true or false; false if it is absent.
+func (q query) flag(name string) (bool, error) {
+	text, err := q.text(name)
+	if err != nil {
+		return false, err
+	}
+	switch text {
+	case "", "false":
+		return false, nil
+	case "true":
+		return true, nil
+	}
+	return false, malformedQuery(name, "must be true or false")
+}
+
 // limit is the size of a page. The use cases take what is above the maximum for the maximum.
 func (q query) limit() (int, error) {
 	if _, given := q.values["limit"]; !given {

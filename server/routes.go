@@ -2,11 +2,13 @@ package server
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/gin-gonic/gin"
 
 	"culvert/internal/access"
+	"culvert/pipes"
 )
 
 // Route is one row of the table, as tests and documentation walk it.
@@ -14,8 +16,14 @@ type Route struct {
 	Method string
 	// Path is a template: ":name" stands for one escaped segment.
 	Path string
+	// Alias is a second spelling of the path, which is the same row in every other respect: metrics, logs
+	// and the audit trail know the first alone. Empty for most.
+	Alias string
 	// Action is what the caller needs permission for; empty on the routes that ask for no credential.
 	Action access.Action
+	// Browser marks the legs of a browser in a flow: the credential is the ticket or flow state in the URL
+	// and not an API key, and all answers are pages or redirects.
+	Browser bool
 }
 
 // table is THE table: every route there is. Handlers take no part in deciding who may: the action here
@@ -35,6 +43,30 @@ func (s *Server) table() []*route {
 		s.row(http.MethodPost, "/vault/v1/keys/decrypt", access.DEKDecrypt, s.decryptDataKey()),
 		s.row(http.MethodPost, "/vault/v1/keys/rekey", access.DEKRekey, s.rekeyDataKey()),
 
+		s.row(http.MethodPost, "/data-integrations", access.IntegrationsManage, s.createIntegration()),
+		s.row(http.MethodGet, "/data-integrations", access.IntegrationsRead, s.listIntegrations()),
+		s.row(http.MethodGet, "/data-integrations/:slug", access.IntegrationsRead, s.readIntegration(pipes.OwnedByUser)),
+		s.row(http.MethodPut, "/data-integrations/:slug", access.IntegrationsManage, s.updateIntegration(pipes.OwnedByUser)),
+		s.row(http.MethodDelete, "/data-integrations/:slug", access.IntegrationsManage, s.deleteIntegration(pipes.OwnedByUser)),
+		s.row(http.MethodGet, "/data-integrations/:slug/organization", access.IntegrationsRead, s.readIntegration(pipes.OwnedByOrganization)),
+		s.row(http.MethodPut, "/data-integrations/:slug/organization", access.IntegrationsManage, s.updateIntegration(pipes.OwnedByOrganization)),
+		s.row(http.MethodDelete, "/data-integrations/:slug/organization", access.IntegrationsManage, s.deleteIntegration(pipes.OwnedByOrganization)),
+
+		s.row(http.MethodPost, "/data-integrations/:slug/token", access.TokenVend, s.vendToken()),
+		s.row(http.MethodPost, "/data-integrations/:slug/credentials", access.TokenVend, s.vendCredential()),
+		s.row(http.MethodGet, "/user_management/users/:user_id/connected_accounts/:slug", access.AccountsRead, s.readAccount()),
+		s.row(http.MethodPost, "/user_management/users/:user_id/connected_accounts/:slug", access.AccountsManage, s.importAccount()),
+		s.row(http.MethodPut, "/user_management/users/:user_id/connected_accounts/:slug", access.AccountsManage, s.updateAccount()),
+		s.row(http.MethodDelete, "/user_management/users/:user_id/connected_accounts/:slug", access.AccountsManage, s.deleteAccount()),
+		s.row(http.MethodGet, "/user_management/users/:user_id/data_providers", access.AccountsRead, s.listProviders()),
+
+		s.row(http.MethodPost, "/data-integrations/:slug/authorize", access.PipesAuthorize, s.authorize()),
+		s.leg(http.MethodGet, "/data-integrations/:ticket/authorize-redirect", access.FlowConfirm, s.confirm()),
+		s.leg(http.MethodPost, "/data-integrations/:ticket/authorize-redirect", access.FlowConfirm, s.depart()),
+		s.leg(http.MethodPost, "/data-integrations/:ticket/cancel", access.FlowConfirm, s.cancel()),
+		s.leg(http.MethodGet, "/data-integrations/:slug/:dik/callback", access.FlowComplete, s.callback()),
+		s.row(http.MethodGet, "/culvert/v1/data-integrations/:slug/attempts", access.AttemptsRead, s.listAttempts()),
+
 		s.row(http.MethodGet, "/events", access.EventsList, s.listEvents()),
 
 		s.row(http.MethodGet, "/healthz", public, s.alive()),
@@ -48,25 +80,61 @@ const public access.Action = ""
 // vaultPrefix tells the routes whose errors have the vault's shape.
 const vaultPrefix = "/vault/"
 
+// The contract's documentation and some of its clients spell the same paths with an underscore.
+const (
+	integrationsPath  = "/data-integrations"
+	integrationsAlias = "/data_integrations"
+)
+
 // route is a row with what serving it needs.
 type route struct {
 	Route
 	// name is method and template, as audit records show it.
-	name    string
-	handler handler
+	name string
+	// parameters are the names in the template, in order.
+	parameters []string
+	handler    handler
 	// vault routes carry the member "error" in error bodies.
 	vault    bool
 	requests requestCounter
 }
 
 func (s *Server) row(method, path string, action access.Action, h handler) *route {
-	return &route{
+	r := &route{
 		Route:    Route{Method: method, Path: path, Action: action},
 		name:     method + " " + path,
 		handler:  h,
 		vault:    hasVaultPrefix(path),
 		requests: s.metrics.requestCounter(path, method),
 	}
+	if rest, ok := strings.CutPrefix(path, integrationsPath); ok {
+		r.Alias = integrationsAlias + rest
+	}
+	for segment := range strings.SplitSeq(path, "/") {
+		if name, ok := strings.CutPrefix(segment, ":"); ok {
+			r.parameters = append(r.parameters, name)
+		}
+	}
+	return r
+}
+
+// leg is a row that a browser calls in a flow.
+func (s *Server) leg(method, path string, action access.Action, h handler) *route {
+	r := s.row(method, path, action, h)
+	r.Browser = true
+	return r
+}
+
+// positional is a template as gin is told it. gin wants one name for a parameter wherever paths share
+// what stands before it; ours are named for what they are, and a ticket is no slug.
+func positional(path string) string {
+	segments := strings.Split(path, "/")
+	for i, segment := range segments {
+		if strings.HasPrefix(segment, ":") {
+			segments[i] = ":" + strconv.Itoa(i)
+		}
+	}
+	return strings.Join(segments, "/")
 }
 
 // Routes returns the table.
@@ -93,11 +161,15 @@ func (s *Server) route() {
 
 	s.routes = s.table()
 	for _, row := range s.routes {
-		e.Handle(row.Method, row.Path, func(c *gin.Context) {
+		serve := func(c *gin.Context) {
 			x := exchangeOf(c)
 			x.route, x.params = row, c.Params
 			x.finish(row.handler(x))
-		})
+		}
+		e.Handle(row.Method, positional(row.Path), serve)
+		if row.Alias != "" {
+			e.Handle(row.Method, positional(row.Alias), serve)
+		}
 	}
 	// No action and no handler: a request without a route is answered before anybody is asked who he is.
 	// That tells a stranger the table, which is public anyway.

@@ -13,16 +13,22 @@ import (
 	"culvert/internal/access"
 	"culvert/internal/audit"
 	"culvert/internal/events"
+	"culvert/pipes"
+	"culvert/server/pages"
 	"culvert/vault"
 )
 
 // Config is what a [Server] is made of.
 type Config struct {
-	// Vault, Events, Gate and Audit are required.
+	// Vault, Pipes, Events, Gate and Audit are required.
 	Vault  *vault.Vault
+	Pipes  *pipes.Broker
 	Events *events.Log
 	Gate   *access.Gate
 	Audit  *audit.Log
+	// PublicURL is where browsers reach this server, an origin such as "https://culvert.example.com", the
+	// same that Pipes has; required. What is built for browsers comes from it, never from a Host header.
+	PublicURL string
 	// Health looks at every dependency; required. It is called at most once a second however often
 	// /readyz is, and must return within its context's deadline.
 	Health func(context.Context) []Check
@@ -45,18 +51,22 @@ type Config struct {
 // Server is the HTTP door. It is immutable but for its caches and safe for concurrent use; it owns no
 // goroutine and needs no Close.
 type Server struct {
-	vault   *vault.Vault
-	events  *events.Log
-	gate    *access.Gate
-	audit   *audit.Log
-	logger  *slog.Logger
-	metrics *Metrics
-	health  *health
-	cors    cors
-	limits  Limits
-	now     func() time.Time
-	engine  *gin.Engine
-	routes  []*route
+	vault  *vault.Vault
+	pipes  *pipes.Broker
+	events *events.Log
+	gate   *access.Gate
+	audit  *audit.Log
+	pages  *pages.Pages
+	// publicURL is written as browsers write an origin.
+	publicURL string
+	logger    *slog.Logger
+	metrics   *Metrics
+	health    *health
+	cors      cors
+	limits    Limits
+	now       func() time.Time
+	engine    *gin.Engine
+	routes    []*route
 	// unmatched stands in for the route of a request that has none.
 	unmatched *route
 	// sentinels is what errors of other packages become.
@@ -67,8 +77,16 @@ type Server struct {
 
 // New checks the configuration and returns a Server that is ready to answer.
 func New(c Config) (*Server, error) {
-	if c.Vault == nil || c.Events == nil || c.Gate == nil || c.Audit == nil || c.Health == nil || c.Logger == nil {
+	if c.Vault == nil || c.Pipes == nil || c.Events == nil || c.Gate == nil || c.Audit == nil || c.Health == nil || c.Logger == nil {
 		return nil, errors.New("server: incomplete configuration")
+	}
+	publicURL, ok := parsePublicURL(c.PublicURL)
+	if !ok {
+		return nil, errors.New("server: PublicURL must be an origin, such as https://culvert.example.com")
+	}
+	rendered, err := pages.New()
+	if err != nil {
+		return nil, err
 	}
 	limits, err := c.Limits.withDefaults()
 	if err != nil {
@@ -86,6 +104,9 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		vault:     c.Vault,
+		pipes:     c.Pipes,
+		pages:     rendered,
+		publicURL: publicURL,
 		events:    c.Events,
 		gate:      c.Gate,
 		audit:     c.Audit,

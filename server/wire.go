@@ -19,6 +19,11 @@ import (
 // This file is the only one of the server in which plaintext becomes bytes of an answer: the import
 // rules allow Reveal here and nowhere else in the package.
 
+// setCookie hands a secret to the browser that it is for.
+func (x *exchange) setCookie(name string, value secret.Bytes, age int) {
+	x.addCookie(name, string(value.Reveal()), age)
+}
+
 // Times on the wire: vault has microseconds, everything else milliseconds, always all digits, because
 // some SDKs refuse other widths (contract section 0, rule 3).
 const (
@@ -109,9 +114,34 @@ func (w *jsonWriter) time(t time.Time, layout string) {
 	w.raw(`"`)
 }
 
+// timeOrNull appends null for the zero time.
+func (w *jsonWriter) timeOrNull(t time.Time) {
+	if t.IsZero() {
+		w.raw("null")
+		return
+	}
+	w.time(t, generalTime)
+}
+
+func (w *jsonWriter) bool(v bool) { w.b = strconv.AppendBool(w.b, v) }
+
+// texts appends a list of strings; a function, because methods have no type parameters.
+func texts[T ~string](w *jsonWriter, list []T) {
+	w.raw(`[`)
+	for i, s := range list {
+		if i > 0 {
+			w.raw(`,`)
+		}
+		w.text(string(s))
+	}
+	w.raw(`]`)
+}
+
 // context appends a key context in the order of its canonical form, so that equal contexts look equal.
-func (w *jsonWriter) context(c keys.Context) {
-	items := c.Items()
+func (w *jsonWriter) context(c keys.Context) { w.items(c.Items()) }
+
+// items appends an object of strings, sorted by name.
+func (w *jsonWriter) items(items map[string]string) {
 	separator := `{`
 	if len(items) == 0 {
 		w.raw(separator)
@@ -128,18 +158,25 @@ func (w *jsonWriter) context(c keys.Context) {
 
 // list appends the envelope of every list around its entries.
 func list[T any](w *jsonWriter, data []T, before, after string, entry func(T)) {
-	w.raw(`{"object":"list","data":[`)
+	w.raw(`{"object":"list","data":`)
+	entries(w, data, entry)
+	w.raw(`,"list_metadata":{"before":`)
+	w.textOrNull(before)
+	w.raw(`,"after":`)
+	w.textOrNull(after)
+	w.raw(`}}`)
+}
+
+// entries appends a list of what entry appends.
+func entries[T any](w *jsonWriter, data []T, entry func(T)) {
+	w.raw(`[`)
 	for i, d := range data {
 		if i > 0 {
 			w.raw(`,`)
 		}
 		entry(d)
 	}
-	w.raw(`],"list_metadata":{"before":`)
-	w.textOrNull(before)
-	w.raw(`,"after":`)
-	w.textOrNull(after)
-	w.raw(`}}`)
+	w.raw(`]`)
 }
 
 // done is what encoders return.
@@ -147,11 +184,16 @@ func (w *jsonWriter) done() ([]byte, error) { return w.b, w.err }
 
 // writeProblem answers with an error.
 func (x *exchange) writeProblem(p *problem) {
+	x.retryAfter(p)
+	x.write(p.status, appendProblem(make([]byte, 0, 256), p, x.id, x.vaultShaped()))
+}
+
+// retryAfter says when to come back, in whole seconds, rounded up.
+func (x *exchange) retryAfter(p *problem) {
 	if p.retry > 0 {
 		seconds := int((p.retry + time.Second - 1) / time.Second)
 		x.w.Header()["Retry-After"] = []string{strconv.Itoa(seconds)}
 	}
-	x.write(p.status, appendProblem(make([]byte, 0, 256), p, x.id, x.vaultShaped()))
 }
 
 // appendProblem appends an error body. Vault routes say everything twice, in "error" and "message": SDKs
@@ -160,7 +202,7 @@ func (x *exchange) writeProblem(p *problem) {
 func appendProblem(b []byte, p *problem, requestID string, vault bool) []byte {
 	w := &jsonWriter{b: b}
 	code, text := p.code, p.text
-	validation := !vault && p.status == http.StatusUnprocessableEntity
+	validation := !vault && p.status == http.StatusUnprocessableEntity && p.field != ""
 	if validation {
 		code, text = "invalid_request_parameters", "Validation failed."
 	}

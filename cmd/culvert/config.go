@@ -15,8 +15,9 @@ type Config struct {
 	Addr string `koanf:"addr"`
 	// AdminAddr is where /metrics listens, host:port, loopback only. Default: nowhere.
 	AdminAddr string `koanf:"admin_addr"`
-	// PublicURL is how clients reach the API if not by Addr, scheme://host[:port] without a path
-	// (official SDKs can express none). Default http://<addr>.
+	// PublicURL is how clients, browsers and providers reach the server if not by Addr,
+	// scheme://host[:port] without a path (official SDKs can express none). The redirect URIs that are
+	// registered at providers begin with it. Default http://<addr>.
 	PublicURL string `koanf:"public_url"`
 	// DataDir holds what this process owns: its lock, its node id, the audit log, and without
 	// etcd.endpoints also the database. One process at a time may use it, and nothing in it can be
@@ -27,6 +28,7 @@ type Config struct {
 	Etcd    EtcdConfig    `koanf:"etcd"`
 	Vault   VaultConfig   `koanf:"vault"`
 	Keys    KeysConfig    `koanf:"keys"`
+	Pipes   PipesConfig   `koanf:"pipes"`
 	Audit   AuditConfig   `koanf:"audit"`
 
 	Limits LimitsConfig `koanf:"limits"`
@@ -74,6 +76,38 @@ type KeysConfig struct {
 	// CacheTTL is how long an unwrapped KEK may be used before the root key is asked again: how long
 	// a KMS that takes its permission back is not noticed. 0 asks every time. Default 5m, at most 24h.
 	CacheTTL time.Duration `koanf:"cache_ttl"`
+}
+
+// PipesConfig is the section pipes: connected accounts of other providers.
+type PipesConfig struct {
+	// ReturnTo are the origins where a browser may be sent after it has connected an account,
+	// scheme://host[:port] each, compared whole. Default: none. `culvert dev` allows http origins on
+	// loopback addresses besides.
+	ReturnTo []string `koanf:"return_to"`
+	// Connectors say where built-in providers really are, by their slug: a GitHub Enterprise Server, a
+	// Microsoft tenant, an emulator. Client secrets and tokens go there.
+	Connectors map[string]EndpointsConfig `koanf:"connectors"`
+	Egress     EgressConfig               `koanf:"egress"`
+}
+
+// EndpointsConfig is a section pipes.connectors.SLUG. Its URLs are https, or http on loopback.
+type EndpointsConfig struct {
+	// BaseURL replaces scheme, host and port of every endpoint of the provider; the paths stay, behind
+	// its own path if it has one.
+	BaseURL string `koanf:"base_url"`
+	// The others replace one endpoint each, whole, and win over BaseURL.
+	AuthorizationURL string `koanf:"authorization_url"`
+	TokenURL         string `koanf:"token_url"`
+	RevocationURL    string `koanf:"revocation_url"`
+	IdentityURL      string `koanf:"identity_url"`
+}
+
+// EgressConfig is the section pipes.egress: where this server may connect to on behalf of callers, whose
+// custom providers can name any host.
+type EgressConfig struct {
+	// Allow are targets beyond the public internet: CIDRs (10.1.0.0/16), addresses and host names, the
+	// latter two with a port or for 443. Default: none. `culvert dev` allows loopback besides.
+	Allow []string `koanf:"allow"`
 }
 
 // AuditConfig is the section audit.

@@ -50,6 +50,12 @@ etcd:
   prefix: /one
 vault: {max_value_bytes: 65536, versions_kept: 3}
 keys: {cache_ttl: 30s}
+pipes:
+  return_to: [https://app.example.com]
+  connectors:
+    github: {base_url: https://github.example.com, identity_url: https://github.example.com/api/v3/user}
+    github-app:
+  egress: {allow: [10.1.0.0/16, "sso.example.com:8443"]}
 audit: {fsync: always}
 limits: {path_bytes: 4096, body_bytes: 1000000}
 cors_origins: [https://app.example.com]
@@ -57,15 +63,24 @@ cors_origins: [https://app.example.com]
 	got, err := main.LoadConfig(file, []string{
 		"etcd.endpoints=https://c:2379,https://d:2379", "vault.versions_kept=7", "vault.versions_kept=8",
 		"keys.cache_ttl=0", "admin_addr=127.0.0.1:9", "etcd.prefix=/a=b", "limits.body_bytes=70000",
+		"pipes.connectors.slack.base_url=http://127.0.0.1:8502", "pipes.connectors.slack.token_url=http://127.0.0.1:8503/t",
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := main.Config{
 		Addr: "127.0.0.1:1", AdminAddr: "127.0.0.1:9", PublicURL: "https://vault.example.com", DataDir: "/var/lib/culvert",
-		RootKey:     main.RootKeyConfig{Provider: "local", Path: "/keys/root"},
-		Etcd:        main.EtcdConfig{Endpoints: []string{"https://c:2379", "https://d:2379"}, Prefix: "/a=b"},
-		Vault:       main.VaultConfig{MaxValueBytes: 65536, VersionsKept: 8},
+		RootKey: main.RootKeyConfig{Provider: "local", Path: "/keys/root"},
+		Etcd:    main.EtcdConfig{Endpoints: []string{"https://c:2379", "https://d:2379"}, Prefix: "/a=b"},
+		Vault:   main.VaultConfig{MaxValueBytes: 65536, VersionsKept: 8},
+		Pipes: main.PipesConfig{
+			ReturnTo: []string{"https://app.example.com"},
+			Connectors: map[string]main.EndpointsConfig{
+				"github": {BaseURL: "https://github.example.com", IdentityURL: "https://github.example.com/api/v3/user"},
+				"slack":  {BaseURL: "http://127.0.0.1:8502", TokenURL: "http://127.0.0.1:8503/t"},
+			},
+			Egress: main.EgressConfig{Allow: []string{"10.1.0.0/16", "sso.example.com:8443"}},
+		},
 		Audit:       main.AuditConfig{Fsync: "always"},
 		Limits:      main.LimitsConfig{PathBytes: 4096, BodyBytes: 70000},
 		CORSOrigins: []string{"https://app.example.com"},
@@ -95,7 +110,18 @@ func TestConfigRefused(t *testing.T) {
 		{file: "adr: x", want: "culvert.yaml: unknown setting \"adr\"\nhint: did you mean addr?"},
 		{file: "etcd: {endpoint: [x]}", want: "culvert.yaml: unknown setting \"etcd.endpoint\"\nhint: did you mean etcd.endpoints?"},
 		{file: "etcd.prefix: /x", want: "culvert.yaml: unknown setting \"etcd.prefix\"\nhint: did you mean etcd.prefix?"},
-		{file: "pipes: {}", want: "culvert.yaml: unknown setting \"pipes\"\nhint: the settings are addr, admin_addr,"},
+		{file: "widgets: {}", want: "culvert.yaml: unknown setting \"widgets\"\nhint: the settings are addr, admin_addr,"},
+		{file: "pipes: {connectors: 7}", want: "setting pipes.connectors is a section, not a value"},
+		{file: "pipes: {connectors: {github: x}}", want: "setting pipes.connectors.github is a section, not a value"},
+		{file: "pipes: {connectors: {github: {base: x}}}", want: "unknown setting \"pipes.connectors.github.base\""},
+		{file: "pipes: {connectors: {githb: {base_url: https://x}}}",
+			want: "setting pipes.connectors.githb: there is no such connector\nhint: did you mean github?"},
+		{set: "pipes.connectors.nobody.base_url=https://x", want: "there is no such connector\nhint: the connectors are github,"},
+		{set: "pipes.connectors.github=https://x", want: "unknown setting \"pipes.connectors.github\""},
+		{set: "pipes.connectors..base_url=https://x", want: "unknown setting \"pipes.connectors..base_url\""},
+		{set: "pipes.connectors.github.base_url=http://x", want: "setting pipes.connectors: settings of github: "},
+		{set: "pipes.return_to=https://x/", want: "setting pipes.return_to: \"https://x/\" is not an origin"},
+		{set: "pipes.egress.allow=0.0.0.0/0", want: "setting pipes.egress.allow: entry \"0.0.0.0/0\": "},
 		{file: "etcd: 7", want: "setting etcd is a section, not a value"},
 		{file: "addr: 8700", want: "setting addr: expected type 'string', got unconvertible type 'int'"},
 		{file: "vault: {versions_kept: true}", want: "setting vault.versions_kept: expected type 'int', got unconvertible type 'bool'"},
@@ -161,8 +187,11 @@ func TestConfigNames(t *testing.T) {
 			if name := f.Tag.Get("koanf"); name == "" || name != strings.ToLower(name) || strings.Contains(name, ".") {
 				t.Errorf("field %s has the name %q", f.Name, name)
 			}
-			if f.Type.Kind() == reflect.Struct {
+			switch f.Type.Kind() {
+			case reflect.Struct:
 				walk(f.Type)
+			case reflect.Map:
+				walk(f.Type.Elem())
 			}
 		}
 	}

@@ -3,15 +3,18 @@ package main
 import (
 	"context"
 
+	"culvert/connectors"
 	"culvert/internal/access"
 	"culvert/internal/events"
 	"culvert/internal/outage"
 	"culvert/keys"
+	"culvert/pipes"
 	"culvert/server"
 	"culvert/vault"
 )
 
-// buildHouse makes the use cases and the door. Nothing in here opens anything.
+// buildHouse makes the use cases and the door. Nothing in here opens anything; only the broker has work
+// of its own, which has to end before the store does.
 func (g *graph) buildHouse(cfg Config, f *floor) error {
 	metrics := server.NewMetrics()
 	gate, err := access.NewGate(access.GateConfig{
@@ -34,16 +37,50 @@ func (g *graph) buildHouse(cfg Config, f *floor) error {
 	if err != nil {
 		return err
 	}
+	broker, err := g.buildBroker(cfg, f, k, gate)
+	if err != nil {
+		return err
+	}
 	log, err := events.New(events.Config{Store: f.store, Gate: gate, Audit: f.audit})
 	if err != nil {
 		return err
 	}
 	g.server, err = server.New(server.Config{
-		Vault: v, Events: log, Gate: gate, Audit: f.audit, Health: f.health, Logger: g.log, Metrics: metrics,
+		Vault: v, Pipes: broker, PublicURL: cfg.baseURL(g.listener.Addr()), Events: log, Gate: gate, Audit: f.audit, Health: f.health, Logger: g.log, Metrics: metrics,
 		CORSOrigins: cfg.CORSOrigins, CORSLoopback: true,
 		Limits: server.Limits{PathBytes: cfg.Limits.PathBytes, BodyBytes: cfg.Limits.BodyBytes},
 	})
 	return err
+}
+
+// buildBroker makes the broker from the catalogue inwards: connectors, where they may be, who calls them.
+func (g *graph) buildBroker(cfg Config, f *floor, k *keys.Keys, gate *access.Gate) (*pipes.Broker, error) {
+	providers, err := cfg.Pipes.catalog()
+	if err != nil {
+		return nil, err
+	}
+	egress, err := cfg.Pipes.egress()
+	if err != nil {
+		return nil, err
+	}
+	client, err := connectors.NewClient(connectors.ClientConfig{Egress: egress, Now: f.ids.Now, Logger: g.log})
+	if err != nil {
+		return nil, err
+	}
+	broker, err := pipes.New(pipes.Config{
+		Store: f.store, Keys: k, Environments: f.environments, Gate: gate, Audit: f.audit,
+		Connectors: providers, Client: client, Egress: egress, PublicURL: cfg.baseURL(g.listener.Addr()),
+		ReturnTo: cfg.Pipes.ReturnTo, AnyLoopbackReturnTo: true, Now: f.ids.Now, Logger: g.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	g.opened("broker", func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+		defer cancel()
+		return broker.Close(ctx)
+	})
+	return broker, nil
 }
 
 // health asks every dependency. The page is public: it names them and says no more.

@@ -59,7 +59,7 @@ func set(k *koanf.Koanf, setting string) error {
 	if !ok {
 		return hinted(usage("--set %q has no value", setting), "write it as key=value")
 	}
-	if !slices.Contains(keysOf(reflect.TypeFor[Config](), ""), key) {
+	if !slices.ContainsFunc(keysOf(reflect.TypeFor[Config](), ""), func(known string) bool { return isSetting(key, known) }) {
 		return unknownKey(key)
 	}
 	// An earlier `etcd:` without a value leaves a null where a section has to be.
@@ -84,18 +84,41 @@ func checkKeys(raw map[string]any, schema reflect.Type, prefix string) error {
 		if !ok {
 			return unknownKey(prefix + name)
 		}
-		if field.Kind() != reflect.Struct || value == nil {
-			continue
-		}
-		section, ok := value.(map[string]any)
-		if !ok {
-			return usage("setting %s is a section, not a value", prefix+name)
-		}
-		if err := checkKeys(section, field, prefix+name+"."); err != nil {
+		if err := checkSection(value, field, prefix+name); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// checkSection is checkKeys for what stands under one name, if that is a section. The keys of a map are
+// anybody's; each has a section of the same schema.
+func checkSection(value any, schema reflect.Type, name string) error {
+	if schema.Kind() != reflect.Struct && schema.Kind() != reflect.Map || value == nil {
+		return nil
+	}
+	section, ok := value.(map[string]any)
+	if !ok {
+		return usage("setting %s is a section, not a value", name)
+	}
+	if schema.Kind() == reflect.Struct {
+		return checkKeys(section, schema, name+".")
+	}
+	for key, value := range section {
+		if err := checkSection(value, schema.Elem(), name+"."+key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// anyName stands for a part of a setting's name that is not in the schema.
+const anyName = "SLUG"
+
+// isSetting tells whether key is the setting that known describes.
+func isSetting(key, known string) bool {
+	have, want := strings.Split(key, "."), strings.Split(known, ".")
+	return slices.EqualFunc(have, want, func(have, want string) bool { return have == want || want == anyName && have != "" })
 }
 
 func unknownKey(key string) error {
@@ -113,11 +136,14 @@ func keysOf(schema reflect.Type, prefix string) []string {
 	for i := range schema.NumField() {
 		f := schema.Field(i)
 		name := prefix + f.Tag.Get("koanf")
-		if f.Type.Kind() == reflect.Struct {
+		switch f.Type.Kind() {
+		case reflect.Struct:
 			names = append(names, keysOf(f.Type, name+".")...)
-			continue
+		case reflect.Map:
+			names = append(names, keysOf(f.Type.Elem(), name+"."+anyName+".")...)
+		default:
+			names = append(names, name)
 		}
-		names = append(names, name)
 	}
 	return names
 }

@@ -1,0 +1,234 @@
+package server
+
+import (
+	"context"
+	"net/http"
+
+	"culvert/internal/access"
+	"culvert/pipes"
+)
+
+// accountRequest is a connected account by its owner, and what is to become of it.
+type accountRequest struct {
+	pipes.Request
+	tokens pipes.AccountTokens
+}
+
+// readAccount is GET /user_management/users/{user_id}/connected_accounts/{slug}.
+func (s *Server) readAccount() handler {
+	return handle(endpoint[pipes.Request, pipes.Account]{
+		status: http.StatusOK,
+		decode: decodeAccount,
+		call:   s.pipes.Account,
+		encode: encodeAccount,
+	})
+}
+
+// importAccount is POST on the same path. An Idempotency-Key is ignored: a second import is a 409 that
+// changes nothing.
+func (s *Server) importAccount() handler {
+	return handle(endpoint[accountRequest, pipes.Account]{
+		status: http.StatusCreated,
+		decode: decodeAccountTokens,
+		call: func(ctx context.Context, c access.Call, q accountRequest) (pipes.Account, error) {
+			return s.pipes.ImportAccount(ctx, c, q.Request, q.tokens)
+		},
+		encode: encodeAccount,
+	})
+}
+
+// updateAccount is PUT on the same path.
+func (s *Server) updateAccount() handler {
+	return handle(endpoint[accountRequest, pipes.Account]{
+		status: http.StatusOK,
+		decode: decodeAccountTokens,
+		call: func(ctx context.Context, c access.Call, q accountRequest) (pipes.Account, error) {
+			return s.pipes.UpdateAccount(ctx, c, q.Request, q.tokens)
+		},
+		encode: encodeAccount,
+	})
+}
+
+// deleteAccount is DELETE on the same path. A body is ignored.
+func (s *Server) deleteAccount() handler {
+	return handle(endpoint[pipes.Request, struct{}]{
+		status: http.StatusNoContent,
+		decode: decodeAccount,
+		call: func(ctx context.Context, c access.Call, q pipes.Request) (struct{}, error) {
+			return struct{}{}, s.pipes.DeleteAccount(ctx, c, q)
+		},
+	})
+}
+
+// listProviders is GET /user_management/users/{user_id}/data_providers.
+func (s *Server) listProviders() handler {
+	return handle(endpoint[pipes.Request, []pipes.DataProvider]{
+		status: http.StatusOK,
+		decode: decodeOwner,
+		call:   s.pipes.DataProviders,
+		encode: func(b []byte, all []pipes.DataProvider) ([]byte, error) {
+			w := &jsonWriter{b: b}
+			// This list of the contract has no cursors.
+			w.raw(`{"object":"list","data":`)
+			entries(w, all, w.provider)
+			w.raw(`}`)
+			return w.done()
+		},
+	})
+}
+
+// decodeOwner reads whose accounts a request is about: a user, by himself or within an organization.
+func decodeOwner(x *exchange) (pipes.Request, error) {
+	q := pipes.Request{ConnectionOwner: pipes.OwnedByUser}
+	parameters, err := x.query()
+	if err != nil {
+		return q, err
+	}
+	if q.UserID, err = x.segment("user_id"); err != nil {
+		return q, err
+	}
+	if q.OrganizationID, err = parameters.text("organization_id"); err != nil {
+		return q, err
+	}
+	q.Plural, err = parameters.flag("supports_multiple_connections")
+	return q, err
+}
+
+func decodeAccount(x *exchange) (pipes.Request, error) {
+	q, err := decodeOwner(x)
+	if err != nil {
+		return q, err
+	}
+	if q.Slug, err = x.segment("slug"); err != nil {
+		return q, err
+	}
+	parameters, err := x.query()
+	if err != nil {
+		return q, err
+	}
+	id, err := parameters.text("connected_account_id")
+	q.AccountID = pipes.AccountID(id)
+	return q, err
+}
+
+// decodeAccountTokens reads what a caller brings. No body at all brings nothing, which is legal.
+func decodeAccountTokens(x *exchange) (accountRequest, error) {
+	var q accountRequest
+	var err error
+	if q.Request, err = decodeAccount(x); err != nil {
+		return q, err
+	}
+	raw, err := x.body()
+	if err != nil || len(raw) == 0 {
+		return q, err
+	}
+	err = decodeObject(raw,
+		optional("access_token", secretInto, &q.tokens.AccessToken),
+		optional("refresh_token", secretInto, &q.tokens.RefreshToken),
+		optional("expires_at", momentInto, &q.tokens.ExpiresAt),
+		optional("scopes", listInto, &q.tokens.Scopes),
+		optional("state", textInto, &q.tokens.State),
+	)
+	return q, err
+}
+
+func encodeAccount(b []byte, a pipes.Account) ([]byte, error) {
+	w := &jsonWriter{b: b}
+	w.account(&a)
+	w.raw(`}`)
+	return w.done()
+}
+
+// account appends every member the contract has, with null where there is nothing, and leaves the
+// object open.
+func (w *jsonWriter) account(a *pipes.Account) {
+	role := "compatibility"
+	if a.Standard {
+		role = "standard"
+	}
+	w.raw(`{"object":"connected_account","id":`)
+	w.text(string(a.ID))
+	w.raw(`,"connection_role":"` + role + `","account_identifier":`)
+	w.textOrNull(a.Identifier)
+	w.raw(`,"account_display_name":`)
+	w.textOrNull(a.DisplayName)
+	w.raw(`,"user_id":`)
+	w.textOrNull(a.Owner.User)
+	w.raw(`,"organization_id":`)
+	w.textOrNull(a.Owner.Organization)
+	w.raw(`,"scopes":`)
+	texts(w, a.Scopes)
+	w.raw(`,"auth_method":`)
+	w.text(string(a.Method))
+	// These belong to methods that nothing connects by yet.
+	w.raw(`,"api_key_last_4":null,"client_id":null,"client_secret_last_4":null,"config":`)
+	w.items(a.Config)
+	w.raw(`,"state":`)
+	w.text(string(a.State))
+	w.raw(`,"created_at":`)
+	w.time(a.CreatedAt, generalTime)
+	w.raw(`,"updated_at":`)
+	w.time(a.UpdatedAt, generalTime)
+}
+
+// nestedAccount is an account inside a provider, where the contract has some members twice: older
+// clients read the second spelling.
+func (w *jsonWriter) nestedAccount(a *pipes.Account) {
+	if a == nil {
+		w.raw("null")
+		return
+	}
+	w.account(a)
+	w.raw(`,"userlandUserId":`)
+	w.textOrNull(a.Owner.User)
+	w.raw(`,"organizationId":`)
+	w.textOrNull(a.Owner.Organization)
+	w.raw(`,"createdAt":`)
+	w.time(a.CreatedAt, generalTime)
+	w.raw(`,"updatedAt":`)
+	w.time(a.UpdatedAt, generalTime)
+	w.raw(`}`)
+}
+
+// provider appends an integration as its user sees it. Here, too, some members are there twice, and an
+// integration's ownership has a spelling that no other place has.
+func (w *jsonWriter) provider(p pipes.DataProvider) {
+	name, legacy := p.Slug, "userland_user"
+	if p.Provider != nil {
+		name = p.Provider.Name
+	}
+	if p.Ownership == pipes.OwnedByOrganization {
+		legacy = "organization"
+	}
+	w.raw(`{"object":"data_provider","id":`)
+	w.text(string(p.ID))
+	w.raw(`,"name":`)
+	w.text(name)
+	w.raw(`,"description":`)
+	w.textOrNull(p.Description)
+	w.raw(`,"slug":`)
+	w.text(p.Slug)
+	w.raw(`,"integration_type":`)
+	w.text(integrationType(p.IntegrationView))
+	w.raw(`,"credentials_type":"oauth2","scopes":`)
+	w.scopes(p.Scopes)
+	w.raw(`,"auth_methods":`)
+	texts(w, p.AuthMethods)
+	w.raw(`,"connection_owner":`)
+	w.text(string(p.Ownership))
+	w.raw(`,"ownership":"` + legacy + `","created_at":`)
+	w.time(p.CreatedAt, generalTime)
+	w.raw(`,"updated_at":`)
+	w.time(p.UpdatedAt, generalTime)
+	w.raw(`,"integrationType":`)
+	w.text(integrationType(p.IntegrationView))
+	w.raw(`,"credentialsType":"oauth2","createdAt":`)
+	w.time(p.CreatedAt, generalTime)
+	w.raw(`,"updatedAt":`)
+	w.time(p.UpdatedAt, generalTime)
+	w.raw(`,"connected_account":`)
+	w.nestedAccount(p.Account)
+	w.raw(`,"connected_accounts":`)
+	entries(w, p.Accounts, w.nestedAccount)
+	w.raw(`}`)
+}

@@ -1,0 +1,201 @@
+package server_test
+
+import (
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"culvert/pipes/pipestest"
+)
+
+// leg is a step of a flow as a request without a browser: its path, and what the browser would add.
+type leg struct{ path, cookie, form string }
+
+// mustLeg begins a flow and looks at its confirmation page.
+func (d *door) mustLeg(t testing.TB, more string) leg {
+	t.Helper()
+	l := leg{path: strings.TrimPrefix(d.mustAuthorize(t, more), pipestest.PublicURL)}
+	page := d.do(t, get(l.path)).mustPage(t, 200)
+	l.cookie, _, _ = strings.Cut(page.header.Get("Set-Cookie"), ";")
+	l.form = formOf(page)
+	return l
+}
+
+// press is the form of the leg's page, sent to the leg's path or to the one beside it.
+func (l leg) press(to string) request {
+	path := strings.TrimSuffix(l.path, "authorize-redirect") + to
+	return post(path, "form="+url.QueryEscape(l.form)).with("Content-Type", "application/x-www-form-urlencoded").with("Cookie", l.cookie)
+}
+
+// instead is a request with another value of a header that it has.
+func (q request) instead(name, value string) request {
+	q.header = maps.Clone(q.header)
+	q.header[name] = []string{value}
+	return q
+}
+
+// pipesVisits is the broker's part of what TestCanary sends, and the secrets that are minted for it: those
+// of tickets, flow states and cookies. The canary stands for client secrets and tokens, and wherever a
+// client could have put one by mistake.
+func (d *door) pipesVisits(t *testing.T) (map[string]visit, []string) {
+	t.Helper()
+	d.mustIntegration(t, pipestest.Slug, "")
+	d.mustIntegration(t, pipestest.Slug, "organization")
+	const credentials = `"credentials":{"type":"custom","client_id":"id","client_secret":"` + canary + `"}`
+	looked, departs, cancels, returns := d.mustLeg(t, ""), d.mustLeg(t, returnTo), d.mustLeg(t, ""), d.mustLeg(t, `,"organization_id":"org_1"`)
+	provider := d.do(t, returns.press("authorize-redirect")).mustRedirect(t)
+	callback := strings.TrimPrefix(d.pipes.Provider.Visit(t, provider).String(), pipestest.PublicURL)
+	path, _, _ := strings.Cut(callback, "?")
+	state := between(callback, "state=", "&")
+
+	minted := []string{state[strings.LastIndex(state, "-")+1:], between(callback, "code=", "&")}
+	for _, l := range []leg{looked, departs, cancels, returns} {
+		ticket := pipestest.Ticket(t, pipestest.PublicURL+l.path)
+		minted = append(minted, ticket[strings.LastIndex(ticket, "-")+1:], strings.TrimPrefix(l.cookie, "__Host-culvert-flow="))
+	}
+	const second = "/user_management/users/user_2/connected_accounts/provider"
+	d.do(t, post(second, `{"access_token":"`+canary+`-0"}`)).want(t, 201)
+	form := func(body string) request {
+		return post(departs.path, body).with("Content-Type", "application/x-www-form-urlencoded").with("Cookie", departs.cookie)
+	}
+	slug := func(rest string) []request {
+		return []request{get(integrations + "/" + canary + rest), get(integrations + "/%FF" + canary + rest), get(integrations + "/provider" + rest + "?" + canary + "=%z")}
+	}
+	change := func(rest string) visit {
+		return visit{
+			good: []request{put(integrations+"/provider"+rest, `{"enabled":true,"`+canary+`":"`+canary+`"}`)},
+			bad: []request{
+				put(integrations+"/provider"+rest, `{"credentials":{"type":"`+canary+`","client_secret":"`+canary+`"}}`),
+				put(integrations+"/provider"+rest, `{"credentials":{"type":"custom","client_id":"new","client_secret":["`+canary+`"]}}`),
+				put(integrations+"/provider"+rest, `{"scopes":["`+canary+` x"]}`), put(integrations+"/"+canary+rest, `{`+credentials+`}`),
+				put(integrations+"/provider"+rest, `{`+credentials), put(integrations+"/provider"+rest, `{"api_key":{"secret":"`+canary+`"}}`),
+			},
+		}
+	}
+	vend := func(path string) visit {
+		return visit{
+			good: []request{post(path, user1), post(path, `{"user_id":"user_2","`+canary+`":1}`)},
+			bad: []request{
+				post(path, `{"user_id":"`+canary+`\u0000"}`), post(path, `{"user_id":"u","connected_account_id":"`+canary+`"}`),
+				post(path, `{"User_id":"`+canary+`"}`), post(path, canary), post(strings.Replace(path, "/provider/", "/"+canary+"/", 1), user1),
+				post(path, `{"user_id":["`+canary+`"],"connection_owner":"`+canary+`"}`),
+			},
+		}
+	}
+	return map[string]visit{
+		"POST /data-integrations": {
+			good: []request{
+				post(integrations, `{"provider":"second",`+credentials+`}`),
+				post(integrations, `{"provider":"mine",`+credentials+`,"custom_provider":{"name":"Mine","authorization_url":"https://p.example/a","token_url":"https://p.example/t"}}`),
+			},
+			bad: []request{
+				post(integrations, `{"provider":"second",`+credentials+`}`), post(integrations, `{"provider":"`+canary+`/",`+credentials+`}`),
+				post(integrations, `{"provider":"x",`+credentials+`,"custom_provider":{"name":"Mine","token_url":"https://`+canary+`@p.example/t"}}`),
+				post(integrations, `{"provider":"x",`+credentials+`,"config":{"`+canary+`":"`+canary+`"}}`),
+				post(integrations, `{"provider":"x",`+credentials+`,"api_key":{"secret":"`+canary+`"}}`), post(integrations, `{`+credentials),
+			},
+		},
+		"GET /data-integrations": {
+			good: []request{get(integrations + "?" + canary + "=1")},
+			bad:  []request{get(integrations + "?after=" + canary), get(integrations + "?order=" + canary), get(integrations + "?ownership=" + canary)},
+		},
+		"GET /data-integrations/:slug":                 {good: []request{get(integrations + "/provider")}, bad: slug("")},
+		"GET /data-integrations/:slug/organization":    {good: []request{get(integrations + "/provider/organization")}, bad: slug("/organization")},
+		"PUT /data-integrations/:slug":                 change(""),
+		"PUT /data-integrations/:slug/organization":    change("/organization"),
+		"DELETE /data-integrations/:slug":              {good: []request{remove(integrations + "/mine")}, bad: []request{remove(integrations + "/" + canary)}},
+		"DELETE /data-integrations/:slug/organization": {good: []request{remove(integrations + "/provider/organization")}, bad: []request{remove(integrations + "/" + canary + "/organization")}},
+		"POST /data-integrations/:slug/token":          vend(tokenPath),
+		"POST /data-integrations/:slug/credentials":    vend(credentialPath),
+		"GET /user_management/users/:user_id/connected_accounts/:slug": {
+			good: []request{get(second + "?" + canary + "=1")},
+			bad:  []request{get(second + "?connected_account_id=" + canary), get(second + "?organization_id=" + canary + "%00"), get(strings.Replace(second, "user_2", canary+"%00", 1))},
+		},
+		"POST /user_management/users/:user_id/connected_accounts/:slug": {
+			good: []request{post(strings.Replace(second, "user_2", "user_3", 1), `{"access_token":"`+canary+`-1"}`)},
+			bad: []request{
+				post(second, `{"refresh_token":"`+canary+`"}`), post(second, `{"access_token":"`+canary+`","expires_at":"`+canary+`"}`),
+				post(second, `{"access_token":"`+canary+`","state":"`+canary+`"}`), post(second, `{"Access_token":"`+canary+`"}`),
+				post(strings.Replace(second, "user_2", "user_3", 1), `{"access_token":"`+canary+`-1"}`), post(second, `{"access_token":"`+canary),
+			},
+		},
+		"PUT /user_management/users/:user_id/connected_accounts/:slug": {
+			good: []request{put(second, `{"access_token":"`+canary+`-2","refresh_token":"`+canary+`-3","expires_at":"2126-01-01T00:00:00Z"}`)},
+			bad:  []request{put(second, `{"access_token":"`+canary+`","expires_at":"2126-01-01T00:00:00Z"}`), put(second, `{"scopes":["`+canary+` "]}`)},
+		},
+		"DELETE /user_management/users/:user_id/connected_accounts/:slug": {
+			good: []request{remove(strings.Replace(second, "user_2", "user_3", 1))}, bad: []request{remove(second + "?connected_account_id=" + canary)},
+		},
+		"GET /user_management/users/:user_id/data_providers": {
+			good: []request{get("/user_management/users/user_2/data_providers?" + canary)},
+			bad:  []request{get("/user_management/users/" + canary + "%00/data_providers"), get("/user_management/users/u/data_providers?organization_id=" + canary + "%00")},
+		},
+		"POST /data-integrations/:slug/authorize": {
+			good: []request{post(integrations+"/provider/authorize", `{"user_id":"user_1","`+canary+`":"`+canary+`"}`)},
+			bad: []request{
+				post(integrations+"/provider/authorize", `{"user_id":"user_1","return_to":"https://`+canary+`"}`),
+				post(integrations+"/provider/authorize", `{"user_id":"user_1","user_label":"`+canary+`\u202e"}`),
+				post(integrations+"/provider/authorize", `{"user_id":"user_1","config":{"`+canary+`":"`+canary+`"}}`), post(integrations+"/"+canary+"/authorize", user1),
+			},
+		},
+		"GET /data-integrations/:ticket/authorize-redirect": {
+			good: []request{get(looked.path + "?" + canary + "=" + canary)},
+			bad:  []request{get(integrations + "/" + canary + "/authorize-redirect"), get(integrations + "/%FF" + canary + "/authorize-redirect")},
+		},
+		"POST /data-integrations/:ticket/authorize-redirect": {
+			good: []request{departs.press("authorize-redirect")},
+			bad: []request{
+				form("form=" + canary), form("form=" + canary + "&form=" + canary), form("form=%z" + canary), form(strings.Repeat(canary, 500)),
+				departs.press("authorize-redirect").with("Origin", "https://"+canary), departs.press("authorize-redirect").instead("Content-Type", "text/"+canary),
+				departs.press("authorize-redirect").instead("Cookie", "__Host-culvert-flow="+canary), post(integrations+"/"+canary+"/authorize-redirect", ""),
+			},
+		},
+		"POST /data-integrations/:ticket/cancel": {good: []request{cancels.press("cancel")}, bad: []request{post(integrations+"/"+canary+"/cancel", "form="+canary)}},
+		"GET /data-integrations/:slug/:dik/callback": {
+			good: []request{get(callback).with("Cookie", returns.cookie), get(callback+"&"+canary+"="+canary).with("Cookie", returns.cookie)},
+			bad: []request{
+				get(path + "?state=" + canary + "&code=" + canary), get(path + "?state=" + state + "&code=" + canary), get(path + "?state=" + state + "&error=" + canary),
+				get(path + "?code=" + canary + "&code=" + canary), get(path + "?%z" + canary), get(path).with("Cookie", "__Host-culvert-result="+canary),
+				get(integrations + "/" + canary + "/" + canary + "/callback?state=" + state + "&code=" + canary),
+			},
+		},
+		"GET /culvert/v1/data-integrations/:slug/attempts": {
+			good: []request{get("/culvert/v1/data-integrations/provider/attempts?" + canary)},
+			bad:  []request{get("/culvert/v1/data-integrations/provider/attempts?after=" + canary), get("/culvert/v1/data-integrations/" + canary + "/attempts")},
+		},
+	}, minted
+}
+
+// mustRefresh takes an account through the flow and a refresh. It returns every secret that the provider
+// has seen, the verifiers among them, and every token that it gave out.
+func (d *door) mustRefresh(t *testing.T) []string {
+	t.Helper()
+	var secrets []string
+	take := func() {
+		token := d.do(t, post(tokenPath, user1)).want(t, 200).object(t)
+		secrets = append(secrets, token["access_token"].(map[string]any)["access_token"].(string))
+	}
+	d.mustConnect(t)
+	take()
+	for range 2 {
+		d.pipes.Clock.Advance(2 * time.Hour)
+		take()
+	}
+	kinds := map[string]bool{}
+	for _, r := range d.pipes.Provider.Requests() {
+		for _, name := range []string{"code", "code_verifier", "client_secret", "refresh_token"} {
+			if value := r.Params.Get(name); value != "" {
+				kinds[name] = true
+				secrets = append(secrets, value)
+			}
+		}
+	}
+	slices.Sort(secrets)
+	if secrets = slices.Compact(secrets); len(kinds) != 4 || slices.ContainsFunc(secrets, func(s string) bool { return len(s) < 16 }) {
+		t.Errorf("%d secrets of the kinds %v", len(secrets), kinds)
+	}
+	return secrets
+}

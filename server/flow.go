@@ -1,0 +1,260 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"culvert/internal/secret"
+	"culvert/pipes"
+	"culvert/server/pages"
+)
+
+// authorize is POST /data-integrations/{slug}/authorize. The URL in the answer is a credential of the
+// user who is to connect, so no cache keeps it.
+func (s *Server) authorize() handler {
+	return handle(endpoint[pipes.AuthorizeRequest, string]{
+		status: http.StatusOK, plaintext: true,
+		decode: func(x *exchange) (pipes.AuthorizeRequest, error) {
+			var q pipes.AuthorizeRequest
+			var err error
+			if q.Slug, err = x.segment("slug"); err != nil {
+				return q, err
+			}
+			return q, x.object(
+				required("user_id", textInto, &q.UserID),
+				optional("organization_id", textInto, &q.OrganizationID),
+				optional("connection_owner", textInto, &q.ConnectionOwner),
+				optional("return_to", textInto, &q.ReturnTo),
+				optional("user_label", textInto, &q.UserLabel),
+				optional("config", itemsInto, &q.Config),
+			)
+		},
+		call: s.pipes.Authorize,
+		encode: func(b []byte, url string) ([]byte, error) {
+			w := &jsonWriter{b: b}
+			w.raw(`{"url":`)
+			w.text(url)
+			w.raw(`}`)
+			return w.done()
+		},
+	})
+}
+
+// Cookies of a flow. The prefix keeps every other host and every plain connection from setting them
+// (RFC 6265bis section 4.1.3.2).
+const (
+	flowCookie   = "__Host-culvert-flow"
+	resultCookie = "__Host-culvert-result"
+)
+
+// Their lifetimes in seconds: the first as long as a ticket and the trip that begins at its end; the
+// second as long as somebody may look at the page again.
+const (
+	flowCookieAge   = 3600
+	resultCookieAge = 600
+)
+
+// Limits of what a browser brings, in bytes. Codes of providers are up to about two kilobytes.
+const (
+	maxForm       = 4 << 10
+	maxCallback   = 16 << 10
+	maxFlowState  = 512
+	maxCode       = 8 << 10
+	maxIssuer     = 2 << 10
+	maxErrorCode  = 1 << 10
+	maxErrorWords = 8 << 10
+)
+
+// confirm is GET /data-integrations/{ticket}/authorize-redirect: the page on which a person decides.
+func (s *Server) confirm() handler {
+	return func(x *exchange) error {
+		q, err := x.browserRequest()
+		if err != nil {
+			return err
+		}
+		c, err := s.pipes.Confirmation(x.r.Context(), q)
+		if err != nil {
+			return err
+		}
+		body, err := s.pages.Confirmation(pages.Confirmation{
+			Provider: c.Provider, ProviderOrigin: c.ProviderOrigin,
+			UserLabel: c.UserLabel, UserID: c.UserID, OrganizationID: c.OrganizationID,
+			Shared: c.ConnectionOwner == pipes.OwnedByOrganization, Environment: c.Environment, Scopes: c.Scopes,
+			ReturnToOrigin: c.ReturnToOrigin, Form: c.Form,
+		})
+		if err != nil {
+			return err
+		}
+		x.setCookie(flowCookie, c.Binding, flowCookieAge)
+		x.page(http.StatusOK, s.pages.Policy(formTargets(c.ProviderOrigin, c.ReturnToOrigin)...), body)
+		return nil
+	}
+}
+
+// formTargets are the sources of form-action on the confirmation page. Chromium holds every redirect that
+// follows a form to it, up to the page where the trip ends: the provider, whatever sign-in it hands over
+// to (Slack's workspaces, a company's identity provider), and where somebody has consented before, our
+// callback and the application. Those hosts cannot be known, so all of https is let through; the form
+// itself goes to us, and its field is of no use to anybody else. Origins of http, which only development
+// has, are named.
+func formTargets(origins ...string) []string {
+	targets := []string{"'self'", "https:"}
+	for _, origin := range origins {
+		if strings.HasPrefix(origin, "http://") {
+			targets = append(targets, origin)
+		}
+	}
+	return targets
+}
+
+// depart is POST /data-integrations/{ticket}/authorize-redirect: on to the provider.
+func (s *Server) depart() handler {
+	return func(x *exchange) error {
+		q, err := x.pressedButton()
+		if err != nil {
+			return err
+		}
+		departed, err := s.pipes.Depart(x.r.Context(), q)
+		if err != nil {
+			return err
+		}
+		x.redirect(departed.URL)
+		return nil
+	}
+}
+
+// cancel is POST /data-integrations/{ticket}/cancel.
+func (s *Server) cancel() handler {
+	return func(x *exchange) error {
+		q, err := x.pressedButton()
+		if err != nil {
+			return err
+		}
+		result, err := s.pipes.Cancel(x.r.Context(), q)
+		if err != nil {
+			return err
+		}
+		if result.ReturnTo != "" {
+			x.redirect(result.ReturnTo)
+			return nil
+		}
+		return x.message(http.StatusOK, pages.Outcome(result.Code, result.Provider))
+	}
+}
+
+// browserRequest is what the legs before the provider have in common.
+func (x *exchange) browserRequest() (pipes.BrowserRequest, error) {
+	ticket, err := x.segment("ticket")
+	return pipes.BrowserRequest{
+		RequestID: x.id, Route: x.route.name, Ticket: ticket, Binding: secret.New([]byte(x.cookie(flowCookie))),
+	}, err
+}
+
+// pressedButton is browserRequest for the form of the confirmation page.
+func (x *exchange) pressedButton() (pipes.BrowserRequest, error) {
+	q, err := x.browserRequest()
+	if err != nil {
+		return q, err
+	}
+	if !sameOrigin(x.r.Header, x.server.publicURL) {
+		return q, crossSite()
+	}
+	if types := x.r.Header["Content-Type"]; len(types) != 1 || !isForm(types[0]) {
+		return q, wrongMediaType("The form must be of type application/x-www-form-urlencoded.")
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, maxForm))
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return q, bodyTooLarge(maxForm)
+	}
+	if err != nil {
+		return q, malformed("incomplete_body", "The body ended before it was complete.")
+	}
+	fields, err := url.ParseQuery(string(body))
+	if err != nil || len(fields["form"]) != 1 {
+		return q, malformed("invalid_form", "This is not the form of the confirmation page.")
+	}
+	q.Form = fields["form"][0]
+	return q, nil
+}
+
+func isForm(contentType string) bool {
+	kind, _, err := mime.ParseMediaType(contentType)
+	return err == nil && kind == "application/x-www-form-urlencoded"
+}
+
+// callback is GET /data-integrations/{slug}/{dik}/callback: back from the provider. How the flow ended is
+// never shown at this URL, which holds the code: the browser goes on to the application, or to the same
+// path without a query.
+func (s *Server) callback() handler {
+	return func(x *exchange) error {
+		if x.r.URL.RawQuery == "" {
+			return x.showResult()
+		}
+		q, err := x.callbackRequest()
+		if err != nil {
+			return err
+		}
+		result, err := s.pipes.Callback(x.r.Context(), q)
+		if err != nil {
+			return err
+		}
+		if result.ReturnTo != "" {
+			x.redirect(result.ReturnTo)
+			return nil
+		}
+		x.keepResult(result, q.DIK)
+		// Both segments are known to be ours: the callback's path was compared with the departure's.
+		x.redirect(s.publicURL + integrationsPath + "/" + q.Slug + "/" + q.DIK + "/callback")
+		return nil
+	}
+}
+
+func (x *exchange) callbackRequest() (pipes.CallbackRequest, error) {
+	q := pipes.CallbackRequest{
+		RequestID: x.id, Route: x.route.name, Binding: secret.New([]byte(x.cookie(flowCookie))),
+	}
+	var err error
+	if q.Slug, err = x.segment("slug"); err != nil {
+		return q, err
+	}
+	if q.DIK, err = x.segment("dik"); err != nil {
+		return q, err
+	}
+	if len(x.r.URL.RawQuery) > maxCallback {
+		return q, invalidCallback()
+	}
+	// The error repeats what could not be parsed.
+	values, err := url.ParseQuery(x.r.URL.RawQuery)
+	if err != nil {
+		return q, invalidCallback()
+	}
+	var code string
+	for _, p := range []struct {
+		name string
+		to   *string
+		most int
+	}{
+		{"state", &q.State, maxFlowState}, {"code", &code, maxCode}, {"iss", &q.Issuer, maxIssuer},
+		{"error", &q.ProviderError, maxErrorCode}, {"error_description", &q.ProviderErrorDescription, maxErrorWords},
+	} {
+		given := values[p.name]
+		// RFC 6749 section 3.1: no parameter more than once. Of two states or codes each party may read
+		// another one.
+		if len(given) > 1 || len(given) == 1 && len(given[0]) > p.most {
+			return q, invalidCallback()
+		}
+		if len(given) == 1 {
+			*p.to = given[0]
+		}
+	}
+	if q.State == "" {
+		return q, invalidCallback()
+	}
+	q.Code = secret.New([]byte(code))
+	return q, nil
+}

@@ -1,0 +1,304 @@
+package server_test
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"culvert/connectors/connectorstest"
+	"culvert/internal/events"
+	"culvert/pipes"
+	"culvert/pipes/pipestest"
+)
+
+// TestFlow takes a browser from the application and back, and vends the token.
+func TestFlow(t *testing.T) {
+	d := newPipesDoor(t, pipestest.Config{Provider: connectorstest.Config{Rotate: true, Issuer: true}})
+	d.mustIntegration(t, pipestest.Slug, "")
+	url := d.mustAuthorize(t, returnTo+`,"user_label":"alice@example.com <b>"`)
+	b := d.browser(t)
+
+	page := b.open(t, url).mustPage(t, 200)
+	for _, part := range []string{
+		"<title>Connect Test provider?</title>", "alice@example.com &lt;b&gt;", "user_1", d.stack.Environment.ID().OnWire(),
+		pipestest.ReturnTo, d.pipes.Provider.URL, "<code>read</code>", "If you did not start this, close this page.",
+		`<button type="submit">Continue to Test provider</button>`, `formaction="cancel">Cancel</button>`,
+	} {
+		if !strings.Contains(page.body, part) {
+			t.Errorf("the confirmation page lacks %q:\n%s", part, page.body)
+		}
+	}
+	cookie := page.header.Values("Set-Cookie")
+	if len(cookie) != 1 || !strings.HasPrefix(cookie[0], "__Host-culvert-flow=") || !strings.HasSuffix(cookie[0], "; Path=/; Max-Age=3600; HttpOnly; Secure; SameSite=Lax") {
+		t.Errorf("cookies %q", cookie)
+	}
+	// Who looks twice has the same cookie, so that two tabs work.
+	if again := b.open(t, url).mustPage(t, 200); again.header.Values("Set-Cookie")[0] != cookie[0] {
+		t.Error("the second look at the page set another cookie")
+	}
+
+	callback := d.pipes.Provider.Visit(t, b.press(t, page, url).mustRedirect(t)).String()
+	back := b.open(t, callback).mustRedirect(t)
+	if !strings.HasPrefix(back, pipestest.ReturnTo+"/done?a=1&status=connected&connected_account_id=data_installation_") {
+		t.Fatalf("the browser ended at %s", back)
+	}
+	// The same callback once more, by the back button or a scanner, gives the same result.
+	if again := b.open(t, callback).mustRedirect(t); again != back {
+		t.Errorf("the second callback led to %s", again)
+	}
+	if got := d.pipes.Provider.Exchanges(); got != 1 {
+		t.Errorf("the code was exchanged %d times", got)
+	}
+	token := d.do(t, request{method: "POST", path: "/data-integrations/provider/token", body: `{"user_id":"user_1"}`}).want(t, 200).object(t)
+	if token["active"] != true || !d.pipes.Provider.Alive(token["access_token"].(map[string]any)["access_token"].(string)) {
+		t.Errorf("token %v", token["error"])
+	}
+	// The ticket is used up.
+	b.open(t, url).mustPage(t, 410)
+}
+
+// TestFlowWithoutReturnTo ends on a page of ours, at a URL that holds nothing.
+func TestFlowWithoutReturnTo(t *testing.T) {
+	d := newPipesDoor(t, pipestest.Config{})
+	made := d.mustIntegration(t, pipestest.Slug, "")
+	b := d.browser(t)
+	end := b.open(t, b.arrive(t, d.mustAuthorize(t, ""))).mustRedirect(t)
+	if end != made["redirect_uri"] {
+		t.Fatalf("the browser ended at %s, not at %s", end, made["redirect_uri"])
+	}
+	for range 2 { // a reload shows it again
+		if page := b.open(t, end).mustPage(t, 200); !strings.Contains(page.body, "<h1>Test provider is connected</h1>") {
+			t.Errorf("page\n%s", page.body)
+		}
+	}
+	// In another browser, and at another integration's path, there is nothing to show.
+	d.browser(t).open(t, end).mustPage(t, 400)
+	b.open(t, end[:strings.LastIndex(end, "/dik_")]+"/dik_01KAR8Z3S3Z0C5M2N1V7W9X4YQ/callback").mustPage(t, 400)
+
+	// Case 2: the person says no.
+	d.pipes.Provider.Deny("access_denied")
+	end = b.open(t, b.arrive(t, d.mustAuthorize(t, ""))).mustRedirect(t)
+	page := b.open(t, end).mustPage(t, 200)
+	if !strings.Contains(page.body, "<h1>Test provider was not connected</h1>") || !strings.Contains(page.body, "declined") || !strings.Contains(page.body, "req_") {
+		t.Errorf("page\n%s", page.body)
+	}
+
+	// Case 3: the person cancels on our page.
+	url := d.mustAuthorize(t, "")
+	page = b.press(t, b.open(t, url), strings.TrimSuffix(url, "authorize-redirect")+"cancel").mustPage(t, 200)
+	if !strings.Contains(page.body, "You canceled") {
+		t.Errorf("page\n%s", page.body)
+	}
+	b.open(t, url).mustPage(t, 410)
+}
+
+// TestFlowsThatFail return to the application with a code, and leave an event.
+func TestFlowsThatFail(t *testing.T) {
+	d := newPipesDoor(t, pipestest.Config{})
+	d.mustIntegration(t, pipestest.Slug, "")
+	b := d.browser(t)
+	provider := d.pipes.Provider
+	for _, c := range []struct {
+		name, code string
+		before     func()
+	}{
+		{"denied", "access_denied", func() { provider.Deny("access_denied") }},
+		{"another error", "provider_error", func() { provider.Deny("server_error") }},
+		{"exchange refused", "authorization_code_exchange_error", func() {
+			provider.Next(connectorstest.JSON(400, `{"error":"invalid_grant"}`))
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.before()
+			defer func() { provider.Deny(""); provider.Heal() }()
+			back := b.open(t, b.arrive(t, d.mustAuthorize(t, returnTo))).mustRedirect(t)
+			if want := pipestest.ReturnTo + "/done?a=1&error=" + c.code; back != want {
+				t.Errorf("the browser ended at %s, want %s", back, want)
+			}
+			told := d.pipes.MustEvents(t, events.ConnectionFailed)
+			if len(told) == 0 || !strings.Contains(string(told[len(told)-1].Data), `"error_code":"`+c.code+`"`) {
+				t.Errorf("events %v", told)
+			}
+		})
+	}
+	url := d.mustAuthorize(t, returnTo)
+	back := b.press(t, b.open(t, url), strings.TrimSuffix(url, "authorize-redirect")+"cancel").mustRedirect(t)
+	if want := pipestest.ReturnTo + "/done?a=1&error=canceled"; back != want {
+		t.Errorf("the browser ended at %s, want %s", back, want)
+	}
+	d.mustConnect(t)
+}
+
+// TestWrongBrowser: a callback that is opened where the flow did not start links nothing; the same one in
+// the right browser does.
+func TestWrongBrowser(t *testing.T) {
+	d := newPipesDoor(t, pipestest.Config{})
+	d.mustIntegration(t, pipestest.Slug, "")
+	right, wrong := d.browser(t), d.browser(t)
+	callback := right.arrive(t, d.mustAuthorize(t, returnTo))
+
+	wrong.open(t, callback).mustPage(t, 403)           // without any cookie
+	wrong.open(t, d.mustAuthorize(t, "")).want(t, 200) // with a cookie of its own
+	page := wrong.open(t, callback).mustPage(t, 403)
+	if !strings.Contains(page.body, "not the browser") {
+		t.Errorf("page\n%s", page.body)
+	}
+	if got := d.pipes.Provider.Exchanges(); got != 0 {
+		t.Errorf("the code was exchanged %d times", got)
+	}
+	d.do(t, get("/user_management/users/user_1/connected_accounts/provider")).mustRefuse(t, 404, "entity_not_found")
+	right.open(t, callback).mustRedirect(t)
+	d.do(t, get("/user_management/users/user_1/connected_accounts/provider")).want(t, 200)
+}
+
+// TestTickets: whatever is wrong with a ticket or flow state is one readable page, and never a 5xx.
+func TestTickets(t *testing.T) {
+	d := newPipesDoor(t, pipestest.Config{})
+	d.mustIntegration(t, pipestest.Slug, "")
+	d.mustIntegration(t, pipestest.Second, "")
+	url := d.mustAuthorize(t, returnTo)
+	ticket := pipestest.Ticket(t, url)
+	parts := strings.Split(ticket, "-")
+	b := d.browser(t)
+	form := b.open(t, url).mustPage(t, 200)
+	const base = pipestest.PublicURL + "/data-integrations/"
+	for name, bad := range map[string]string{
+		"garbage": marker, "cut": ticket[:len(ticket)-1], "longer": ticket + "x", "flipped": flipLast(ticket),
+		"another flow": parts[0] + "-01KAR8Z3S3Z0C5M2N1V7W9X4YQ-" + parts[2], "another environment": "01KAR8Z3S3Z0C5M2N1V7W9X4YQ-" + parts[1] + "-" + parts[2],
+		"lower case": strings.ToLower(ticket), "a state": parts[0] + "-" + parts[1] + "-1-" + parts[2], "huge": strings.Repeat(marker, 500),
+		"escaped": "%2e%2e", "not UTF-8": marker + "%FF", "NUL": ticket + "%00",
+	} {
+		status := 410
+		if name == "not UTF-8" {
+			status = 400
+		}
+		b.open(t, base+bad+"/authorize-redirect").mustPage(t, status)
+		b.press(t, form, base+bad+"/authorize-redirect").mustPage(t, status)
+		b.press(t, form, base+bad+"/cancel").mustPage(t, status)
+	}
+	callback := d.pipes.Provider.Visit(t, b.press(t, form, url).mustRedirect(t)).String()
+	state, code := between(callback, "state=", "&"), between(callback, "code=", "&")
+	path, _, _ := strings.Cut(callback, "?")
+	dik := between(path, "/provider/", "/callback")
+	for name, bad := range map[string]string{
+		"no state": path + "?code=" + code, "empty state": path + "?state=&code=" + code, "garbage": path + "?state=" + marker + "&code=" + code,
+		"flipped": path + "?code=" + code + "&state=" + flipLast(state), "another departure": path + "?code=" + code + "&state=" + strings.Replace(state, "-1-", "-2-", 1),
+		"a ticket": path + "?code=" + code + "&state=" + ticket, "another slug": strings.Replace(callback, "/provider/", "/second/", 1),
+		"another dik": strings.Replace(callback, dik, "dik_01KAR8Z3S3Z0C5M2N1V7W9X4YQ", 1), "state twice": callback + "&state=" + state,
+		"code twice": callback + "&code=" + marker, "error twice": callback + "&error=a&error=b", "iss twice": callback + "&iss=a&iss=b",
+		"semicolon": callback + ";x=" + marker, "bad escape": callback + "&x=%zz" + marker, "huge code": path + "?state=" + state + "&code=" + strings.Repeat("c", 9<<10),
+		"huge query": callback + "&x=" + strings.Repeat(marker, 2000), "long state": callback + strings.Repeat("x", 600),
+		"no query": path, "not UTF-8 slug": strings.Replace(callback, "/provider/", "/%FF/", 1),
+	} {
+		page := b.open(t, bad)
+		if page.status != 400 && page.status != 410 {
+			t.Errorf("%s: status %d", name, page.status)
+		}
+		page.mustPage(t, page.status)
+		if strings.Contains(page.body, code) || strings.Contains(page.body, state) {
+			t.Errorf("%s: the page shows the code or the state", name)
+		}
+	}
+	if got := d.pipes.Provider.Exchanges(); got != 0 {
+		t.Errorf("the code was exchanged %d times", got)
+	}
+	if !strings.Contains(metrics(d.server), `culvert_unauthenticated_total{reason="ticket"} `) || strings.Contains(metrics(d.server), `{reason="ticket"} 0`) {
+		t.Error("tickets that cannot be used are not counted")
+	}
+	// A parameter that nobody reads may be there, also twice.
+	b.open(t, callback+"&session_state=1&session_state=2").mustRedirect(t)
+}
+
+// TestExpired: tickets live for 30 minutes, flow states for 10.
+func TestExpired(t *testing.T) {
+	d := newPipesDoor(t, pipestest.Config{})
+	d.mustIntegration(t, pipestest.Slug, "")
+	b := d.browser(t)
+	url, late := d.mustAuthorize(t, returnTo), d.mustAuthorize(t, returnTo)
+	callback := b.arrive(t, late)
+	d.pipes.Clock.Advance(pipes.FlowStateTTL + time.Second)
+	b.open(t, callback).mustPage(t, 410)
+	page := b.open(t, url).mustPage(t, 200)
+	d.pipes.Clock.Advance(pipes.TicketTTL - pipes.FlowStateTTL)
+	b.press(t, page, url).mustPage(t, 410)
+	b.open(t, url).mustPage(t, 410)
+	d.mustConnect(t)
+}
+
+// TestButtons: only a press on our own page, in the browser that was shown it, sends anybody on.
+func TestButtons(t *testing.T) {
+	d := newPipesDoor(t, pipestest.Config{})
+	d.mustIntegration(t, pipestest.Slug, "")
+	b, other := d.browser(t), d.browser(t)
+	target := d.mustAuthorize(t, returnTo)
+	page, foreign := b.open(t, target), other.open(t, target)
+	const form = "application/x-www-form-urlencoded"
+	own, theirs := "form="+url.QueryEscape(formOf(page)), "form="+url.QueryEscape(formOf(foreign))
+	h := func(pairs ...string) map[string]string {
+		header := map[string]string{"Content-Type": form}
+		for i := 0; i < len(pairs); i += 2 {
+			header[pairs[i]] = pairs[i+1]
+		}
+		return header
+	}
+	for _, c := range []struct {
+		name   string
+		by     *browser
+		body   string
+		header map[string]string
+		status int
+	}{
+		{"no cookie", d.browser(t), own, h(), 403},
+		{"another browser's form", b, theirs, h(), 403},
+		{"own form in another browser", other, own, h(), 403},
+		{"garbage", b, "form=" + marker, h(), 403},
+		{"no form", b, "", h(), 400},
+		{"form twice", b, own + "&" + own, h(), 400},
+		{"bad escape", b, "form=%z" + marker, h(), 400},
+		{"another origin", b, own, h("Origin", "https://evil.example"), 403},
+		{"suffix of the origin", b, own, h("Origin", pipestest.PublicURL+".evil.example"), 403},
+		{"another scheme", b, own, h("Origin", strings.Replace(pipestest.PublicURL, "https", "http", 1)), 403},
+		{"another site", b, own, h("Sec-Fetch-Site", "cross-site", "Origin", "null"), 403},
+		{"a sibling", b, own, h("Sec-Fetch-Site", "same-site"), 403},
+		{"typed", b, own, h("Sec-Fetch-Site", "none"), 403},
+		{"JSON", b, own, map[string]string{"Content-Type": "application/json"}, 415},
+		{"no type", b, own, nil, 415},
+		{"text", b, own, map[string]string{"Content-Type": "text/plain"}, 415},
+		{"huge", b, own + "&x=" + strings.Repeat(marker, 500), h(), 413},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, to := range []string{target, strings.TrimSuffix(target, "authorize-redirect") + "cancel"} {
+				c.by.send(t, "POST", to, c.body, c.header).mustPage(t, c.status)
+			}
+		})
+	}
+	// What browsers send from our page.
+	for _, header := range []map[string]string{
+		h("Sec-Fetch-Site", "same-origin", "Origin", "null"), h("Sec-Fetch-Site", "same-origin", "Origin", pipestest.PublicURL),
+		h("Origin", pipestest.PublicURL), h("Origin", "null"), h(),
+	} {
+		b.send(t, "POST", target, own, header).mustRedirect(t)
+	}
+	// Five departures are all that a ticket has.
+	b.send(t, "POST", target, own, h()).mustPage(t, 410)
+}
+
+// TestPagesWhenDown: a dependency that is down is a page to reload, not the end of the flow.
+func TestPagesWhenDown(t *testing.T) {
+	d := newPipesDoor(t, pipestest.Config{})
+	d.mustIntegration(t, pipestest.Slug, "")
+	url := d.mustAuthorize(t, returnTo)
+	must(t, d.stack.Audit.Close())
+	page := d.browser(t).open(t, url).mustPage(t, 503)
+	if page.header.Get("Retry-After") == "" || !strings.Contains(page.body, "reload this page") {
+		t.Errorf("%v\n%s", page.header, page.body)
+	}
+}
+
+// between is what stands between two texts, or to the end.
+func between(s, before, behind string) string {
+	_, s, _ = strings.Cut(s, before)
+	s, _, _ = strings.Cut(s, behind)
+	return s
+}

@@ -1,0 +1,326 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"slices"
+
+	"culvert/internal/access"
+	"culvert/pipes"
+)
+
+// createIntegration is POST /data-integrations. An Idempotency-Key is ignored: a second create of the
+// same provider and ownership is a 409 that changes nothing.
+func (s *Server) createIntegration() handler {
+	return handle(endpoint[pipes.CreateIntegration, pipes.IntegrationView]{
+		status: http.StatusCreated,
+		decode: decodeCreateIntegration,
+		call:   s.pipes.CreateIntegration,
+		encode: encodeIntegration,
+	})
+}
+
+func decodeCreateIntegration(x *exchange) (pipes.CreateIntegration, error) {
+	var q pipes.CreateIntegration
+	var credentials pipes.ClientCredentials
+	// The contract's defaults, where they are not the zero value.
+	custom := pipes.CustomProvider{
+		PKCE: true, ScopeSeparator: defaultSeparator, SecretRequired: true, TokenContentType: defaultTokenBody,
+		ClientAuth: defaultClientAuth,
+	}
+	var hasCredentials, hasCustom bool
+	err := x.object(
+		required("provider", textInto, &q.Slug),
+		optional("ownership", textInto, &q.Ownership),
+		optional("description", textInto, &q.Description),
+		optional("enabled", flagInto, &q.Enabled),
+		optional("scopes", listInto, &q.Scopes),
+		optional("auth_methods", listInto, &q.AuthMethods),
+		optional("config", itemsInto, &q.Config),
+		credentialsMember(&hasCredentials, &credentials),
+		unsupported("api_key"),
+		nested("custom_provider", &hasCustom,
+			required("name", textInto, &custom.Name),
+			optional("authorization_url", textInto, &custom.AuthorizationURL),
+			optional("token_url", textInto, &custom.TokenURL),
+			optional("refresh_token_url", textInto, &custom.RefreshTokenURL),
+			optional("pkce_enabled", flagInto, &custom.PKCE),
+			optional("request_scope_separator", textInto, &custom.ScopeSeparator),
+			optional("scopes_required", flagInto, &custom.ScopesRequired),
+			optional("client_secret_required", flagInto, &custom.SecretRequired),
+			optional("additional_authorization_parameters", itemsInto, &custom.AuthorizeParams),
+			optional("token_body_content_type", textInto, &custom.TokenContentType),
+			optional("authenticate_via", textInto, &custom.ClientAuth),
+		),
+	)
+	if hasCredentials {
+		q.Credentials = &credentials
+	}
+	if hasCustom {
+		q.Custom = &custom
+	}
+	return q, err
+}
+
+// What the contract documents for a custom provider that says nothing.
+const (
+	defaultSeparator  = " "
+	defaultTokenBody  = "application/x-www-form-urlencoded"
+	defaultClientAuth = "request_body"
+)
+
+func credentialsMember(present *bool, to *pipes.ClientCredentials) member {
+	return nested("credentials", present,
+		required("type", textInto, &to.Type),
+		optional("client_id", textInto, &to.ID),
+		optional("client_secret", secretInto, &to.Secret),
+	)
+}
+
+// root is an integration by slug; each slug has one for users and one for organizations, on two paths.
+type root struct {
+	slug  string
+	owner pipes.Ownership
+}
+
+func rootOf(owner pipes.Ownership) func(*exchange) (root, error) {
+	return func(x *exchange) (root, error) {
+		if _, err := x.query(); err != nil {
+			return root{}, err
+		}
+		slug, err := x.segment("slug")
+		return root{slug, owner}, err
+	}
+}
+
+// readIntegration is GET /data-integrations/{slug} and …/organization.
+func (s *Server) readIntegration(owner pipes.Ownership) handler {
+	return handle(endpoint[root, pipes.IntegrationView]{
+		status: http.StatusOK,
+		decode: rootOf(owner),
+		call: func(ctx context.Context, c access.Call, q root) (pipes.IntegrationView, error) {
+			return s.pipes.Integration(ctx, c, q.slug, q.owner)
+		},
+		encode: encodeIntegration,
+	})
+}
+
+// deleteIntegration is DELETE /data-integrations/{slug} and …/organization. A body is ignored.
+func (s *Server) deleteIntegration(owner pipes.Ownership) handler {
+	return handle(endpoint[root, struct{}]{
+		status: http.StatusNoContent,
+		decode: rootOf(owner),
+		call: func(ctx context.Context, c access.Call, q root) (struct{}, error) {
+			return struct{}{}, s.pipes.DeleteIntegration(ctx, c, q.slug, q.owner)
+		},
+	})
+}
+
+// updateIntegration is PUT /data-integrations/{slug} and …/organization.
+func (s *Server) updateIntegration(owner pipes.Ownership) handler {
+	return handle(endpoint[pipes.UpdateIntegration, pipes.IntegrationView]{
+		status: http.StatusOK,
+		decode: func(x *exchange) (pipes.UpdateIntegration, error) { return decodeUpdateIntegration(x, owner) },
+		call:   s.pipes.UpdateIntegration,
+		encode: encodeIntegration,
+	})
+}
+
+// decodeUpdateIntegration reads a change. null is as good as absent, as everywhere, but for the three
+// members whose schema has null as a value: it takes them back to what they are without being set.
+func decodeUpdateIntegration(x *exchange, owner pipes.Ownership) (pipes.UpdateIntegration, error) {
+	q := pipes.UpdateIntegration{Ownership: owner}
+	var err error
+	if q.Slug, err = x.segment("slug"); err != nil {
+		return q, err
+	}
+	raw, err := x.bodyAlone()
+	if err != nil {
+		return q, err
+	}
+	var credentials pipes.ClientCredentials
+	var custom pipes.CustomUpdate
+	var hasCredentials, hasCustom bool
+	nulls, err := decodeNullable(raw,
+		changed("description", textInto, &q.Description),
+		changed("enabled", flagInto, &q.Enabled),
+		changed("scopes", listInto, &q.Scopes),
+		credentialsMember(&hasCredentials, &credentials),
+		unsupported("api_key"),
+		nested("custom_provider", &hasCustom,
+			changed("name", textInto, &custom.Name),
+			changed("authorization_url", textInto, &custom.AuthorizationURL),
+			changed("token_url", textInto, &custom.TokenURL),
+			changed("refresh_token_url", textInto, &custom.RefreshTokenURL),
+			changed("pkce_enabled", flagInto, &custom.PKCE),
+			changed("request_scope_separator", textInto, &custom.ScopeSeparator),
+			changed("scopes_required", flagInto, &custom.ScopesRequired),
+			changed("client_secret_required", flagInto, &custom.SecretRequired),
+			optional("additional_authorization_parameters", itemsInto, &custom.AuthorizeParams),
+			changed("token_body_content_type", textInto, &custom.TokenContentType),
+			changed("authenticate_via", textInto, &custom.ClientAuth),
+		),
+	)
+	if slices.Contains(nulls, "description") {
+		q.Description = new(string)
+	}
+	if slices.Contains(nulls, "scopes") {
+		q.Scopes = new([]string)
+	}
+	if slices.Contains(nulls, "custom_provider.refresh_token_url") {
+		custom.RefreshTokenURL = new(string)
+	}
+	if hasCredentials {
+		q.Credentials = &credentials
+	}
+	if hasCustom {
+		q.Custom = &custom
+	}
+	return q, err
+}
+
+// listIntegrations is GET /data-integrations.
+func (s *Server) listIntegrations() handler {
+	return handle(endpoint[pipes.IntegrationQuery, pipes.IntegrationPage]{
+		status: http.StatusOK,
+		decode: decodeListIntegrations,
+		call:   s.pipes.Integrations,
+		encode: func(b []byte, p pipes.IntegrationPage) ([]byte, error) {
+			w := &jsonWriter{b: b}
+			list(w, p.Data, string(p.Before), string(p.After), w.integration)
+			return w.done()
+		},
+	})
+}
+
+func decodeListIntegrations(x *exchange) (pipes.IntegrationQuery, error) {
+	var q pipes.IntegrationQuery
+	parameters, err := x.query()
+	if err != nil {
+		return q, err
+	}
+	if q.Limit, err = parameters.limit(); err != nil {
+		return q, err
+	}
+	order, err := parameters.order("desc", "asc", "desc", "normal")
+	if err != nil {
+		return q, err
+	}
+	q.Order = pipes.Order(order)
+	before, err := parameters.text("before")
+	if err != nil {
+		return q, err
+	}
+	after, err := parameters.text("after")
+	if err != nil {
+		return q, err
+	}
+	ownership, err := parameters.text("ownership")
+	q.Before, q.After, q.Ownership = pipes.IntegrationID(before), pipes.IntegrationID(after), pipes.Ownership(ownership)
+	return q, err
+}
+
+func encodeIntegration(b []byte, v pipes.IntegrationView) ([]byte, error) {
+	w := &jsonWriter{b: b}
+	w.integration(v)
+	return w.done()
+}
+
+// integration appends every member the contract has, with null where there is nothing.
+func (w *jsonWriter) integration(v pipes.IntegrationView) {
+	w.raw(`{"object":"data_integration","id":`)
+	w.text(string(v.ID))
+	w.raw(`,"slug":`)
+	w.text(v.Slug)
+	w.raw(`,"integration_type":`)
+	w.text(integrationType(v))
+	w.raw(`,"ownership":`)
+	w.text(string(v.Ownership))
+	w.raw(`,"description":`)
+	w.textOrNull(v.Description)
+	w.raw(`,"enabled":`)
+	w.bool(v.Enabled)
+	w.raw(`,"state":`)
+	w.text(v.State)
+	w.raw(`,"scopes":`)
+	w.scopes(v.Scopes)
+	w.raw(`,"redirect_uri":`)
+	w.text(v.RedirectURI)
+	w.raw(`,"auth_methods":`)
+	texts(w, v.AuthMethods)
+	w.raw(`,"credentials":`)
+	w.client(v.Client)
+	// Only a create with an API key has an installation to show.
+	w.raw(`,"installation":null,"config":`)
+	w.items(v.Config)
+	w.raw(`,"custom_provider":`)
+	w.customProvider(v.Custom)
+	w.raw(`,"created_at":`)
+	w.time(v.CreatedAt, generalTime)
+	w.raw(`,"updated_at":`)
+	w.time(v.UpdatedAt, generalTime)
+	w.raw(`}`)
+}
+
+// integrationType is the connector's name in the contract's catalogue; of a connector that the catalogue
+// has lost, the slug is all there is.
+func integrationType(v pipes.IntegrationView) string {
+	if v.Provider == nil {
+		return v.Slug
+	}
+	return v.Provider.Type
+}
+
+// scopes appends null for the provider's defaults.
+func (w *jsonWriter) scopes(list []string) {
+	if list == nil {
+		w.raw("null")
+		return
+	}
+	texts(w, list)
+}
+
+// client appends credentials: of the secret only what may be shown of it.
+func (w *jsonWriter) client(c *pipes.Client) {
+	if c == nil {
+		w.raw("null")
+		return
+	}
+	w.raw(`{"type":`)
+	w.text(c.Type)
+	w.raw(`,"client_id":`)
+	w.textOrNull(c.ID)
+	w.raw(`,"redacted_client_secret":`)
+	w.textOrNull(c.Last4)
+	w.raw(`}`)
+}
+
+func (w *jsonWriter) customProvider(p *pipes.CustomProvider) {
+	if p == nil {
+		w.raw("null")
+		return
+	}
+	w.raw(`{"name":`)
+	w.text(p.Name)
+	w.raw(`,"authorization_url":`)
+	w.textOrNull(p.AuthorizationURL)
+	w.raw(`,"token_url":`)
+	w.textOrNull(p.TokenURL)
+	w.raw(`,"refresh_token_url":`)
+	w.textOrNull(p.RefreshTokenURL)
+	w.raw(`,"pkce_enabled":`)
+	w.bool(p.PKCE)
+	w.raw(`,"request_scope_separator":`)
+	w.text(p.ScopeSeparator)
+	w.raw(`,"scopes_required":`)
+	w.bool(p.ScopesRequired)
+	w.raw(`,"client_secret_required":`)
+	w.bool(p.SecretRequired)
+	w.raw(`,"additional_authorization_parameters":`)
+	w.items(p.AuthorizeParams)
+	w.raw(`,"token_body_content_type":`)
+	w.text(p.TokenContentType)
+	w.raw(`,"authenticate_via":`)
+	w.text(p.ClientAuth)
+	w.raw(`}`)
+}

@@ -1,0 +1,88 @@
+package server
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"culvert/server/pages"
+)
+
+// pageHeaders are on every answer of a browser's leg, redirects and errors included: the URLs of a flow
+// are credentials, which no referrer may carry on and no cache may keep.
+func (x *exchange) pageHeaders() {
+	h := x.w.Header()
+	h["Cache-Control"] = []string{"no-store"}
+	h["Referrer-Policy"] = []string{"no-referrer"}
+	h["X-Content-Type-Options"] = []string{"nosniff"}
+}
+
+// page answers with HTML.
+func (x *exchange) page(status int, policy string, body []byte) {
+	x.pageHeaders()
+	x.w.Header()["Content-Security-Policy"] = []string{policy}
+	x.send(status, "text/html; charset=utf-8", body)
+}
+
+// redirect sends the browser on with a GET, whatever it came with.
+func (x *exchange) redirect(to string) {
+	x.pageHeaders()
+	x.w.Header()["Location"] = []string{to}
+	x.w.Header()["Content-Length"] = []string{"0"}
+	x.noContent(http.StatusSeeOther)
+}
+
+// message answers with a page of sentences.
+func (x *exchange) message(status int, m pages.Message) error {
+	body, err := x.server.pages.Message(m)
+	if err != nil {
+		return err
+	}
+	x.page(status, x.server.pages.Policy(), body)
+	return nil
+}
+
+// trouble is writeProblem for people.
+func (x *exchange) trouble(p *problem) {
+	if p.code == codeTicket {
+		x.server.metrics.unauthenticated.WithLabelValues(reasonTicket).Inc()
+	}
+	x.retryAfter(p)
+	m := pages.Trouble(p.code, p.status)
+	m.RequestID = x.id
+	if err := x.message(p.status, m); err != nil {
+		// The templates are ours and tested; if they fail all the same, JSON is better than nothing.
+		x.writeProblem(p)
+	}
+}
+
+// sameOrigin tells whether a form was sent by a page of ours.
+//
+// Attacker: a page in the same browser that sends our form for the person in front of it. What decides is
+// the form's keyed hash of the flow cookie (pipes); this is the second fence, for a browser whose cookies
+// leak. Our pages have the referrer policy no-referrer, under which browsers write "null" as the origin
+// of a POST, also to where the page is from (Fetch section 3.2); so "null" is let through here where
+// Sec-Fetch-Site, which is never hidden, does not speak against it.
+func sameOrigin(h http.Header, public string) bool {
+	site, origin := h["Sec-Fetch-Site"], h["Origin"]
+	if len(site) > 1 || len(origin) > 1 {
+		return false
+	}
+	if len(site) == 1 && site[0] != "same-origin" {
+		return false
+	}
+	return len(origin) == 0 || origin[0] == "null" || strings.EqualFold(origin[0], public)
+}
+
+// parsePublicURL accepts an origin and writes it as browsers write theirs (RFC 6454 section 6.1): lower
+// case, without the scheme's own port.
+func parsePublicURL(raw string) (string, bool) {
+	u, err := url.Parse(strings.ToLower(raw))
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.Scheme+"://"+u.Host != strings.ToLower(raw) {
+		return "", false
+	}
+	if port := u.Port(); u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {
+		u.Host = strings.TrimSuffix(u.Host, ":"+port)
+	}
+	return u.Scheme + "://" + u.Host, true
+}

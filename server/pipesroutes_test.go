@@ -1,0 +1,96 @@
+package server_test
+
+import (
+	"strings"
+	"testing"
+
+	"culvert/internal/access"
+	"culvert/pipes/pipestest"
+	"culvert/server"
+)
+
+// pipesRoutes is the part of the table that the broker has.
+func pipesRoutes() []server.Route {
+	const account = "/user_management/users/:user_id/connected_accounts/:slug"
+	rows := []server.Route{
+		{Method: "POST", Path: "/data-integrations", Action: access.IntegrationsManage},
+		{Method: "GET", Path: "/data-integrations", Action: access.IntegrationsRead},
+		{Method: "GET", Path: "/data-integrations/:slug", Action: access.IntegrationsRead},
+		{Method: "PUT", Path: "/data-integrations/:slug", Action: access.IntegrationsManage},
+		{Method: "DELETE", Path: "/data-integrations/:slug", Action: access.IntegrationsManage},
+		{Method: "GET", Path: "/data-integrations/:slug/organization", Action: access.IntegrationsRead},
+		{Method: "PUT", Path: "/data-integrations/:slug/organization", Action: access.IntegrationsManage},
+		{Method: "DELETE", Path: "/data-integrations/:slug/organization", Action: access.IntegrationsManage},
+		{Method: "POST", Path: "/data-integrations/:slug/authorize", Action: access.PipesAuthorize},
+		{Method: "POST", Path: "/data-integrations/:slug/token", Action: access.TokenVend},
+		{Method: "POST", Path: "/data-integrations/:slug/credentials", Action: access.TokenVend},
+		{Method: "GET", Path: "/data-integrations/:ticket/authorize-redirect", Action: access.FlowConfirm, Browser: true},
+		{Method: "POST", Path: "/data-integrations/:ticket/authorize-redirect", Action: access.FlowConfirm, Browser: true},
+		{Method: "POST", Path: "/data-integrations/:ticket/cancel", Action: access.FlowConfirm, Browser: true},
+		{Method: "GET", Path: "/data-integrations/:slug/:dik/callback", Action: access.FlowComplete, Browser: true},
+		{Method: "GET", Path: account, Action: access.AccountsRead},
+		{Method: "POST", Path: account, Action: access.AccountsManage},
+		{Method: "PUT", Path: account, Action: access.AccountsManage},
+		{Method: "DELETE", Path: account, Action: access.AccountsManage},
+		{Method: "GET", Path: "/user_management/users/:user_id/data_providers", Action: access.AccountsRead},
+		{Method: "GET", Path: "/culvert/v1/data-integrations/:slug/attempts", Action: access.AttemptsRead},
+	}
+	for i, row := range rows {
+		if strings.HasPrefix(row.Path, "/data-integrations") {
+			rows[i].Alias = strings.Replace(row.Path, "-", "_", 1)
+		}
+	}
+	return rows
+}
+
+// pipesBodies are bodies that pass decoding, by route.
+func pipesBodies() map[string]string {
+	const user = `{"user_id":"user_1"}`
+	return map[string]string{
+		"POST /data-integrations":                   `{"provider":"provider"}`,
+		"PUT /data-integrations/:slug":              `{}`,
+		"PUT /data-integrations/:slug/organization": `{}`,
+		"POST /data-integrations/:slug/authorize":   user,
+		"POST /data-integrations/:slug/token":       user,
+		"POST /data-integrations/:slug/credentials": user,
+	}
+}
+
+// TestBothSpellings: every row below /data-integrations is served under the other spelling too, by the
+// same row: the audit trail and the metrics know one name.
+func TestBothSpellings(t *testing.T) {
+	d := newPipesDoor(t, pipestest.Config{})
+	d.mustIntegration(t, pipestest.Slug, "")
+	aliased := 0
+	for _, row := range d.server.Routes() {
+		if row.Alias == "" {
+			continue
+		}
+		aliased++
+		fill := strings.NewReplacer(":slug", pipestest.Second, ":ticket", "x", ":dik", "y")
+		body := pipesBodies()[row.Method+" "+row.Path]
+		first := d.do(t, request{method: row.Method, path: fill.Replace(row.Path), body: body})
+		second := d.do(t, request{method: row.Method, path: fill.Replace(row.Alias), body: body})
+		if first.status != second.status || first.header.Get("Content-Type") != second.header.Get("Content-Type") {
+			t.Errorf("%s %s: %d, and %d under the other spelling", row.Method, row.Path, first.status, second.status)
+		}
+		if row.Browser {
+			continue
+		}
+		for _, a := range []answer{first, second} {
+			records := d.stack.MustAuditOf(t, a.header.Get("X-Request-Id"))
+			if len(records) == 0 || records[0].Route != row.Method+" "+row.Path {
+				t.Errorf("%s: audit records %+v", row.Alias, records)
+			}
+		}
+	}
+	if aliased == 0 {
+		t.Error("no row has a second spelling")
+	}
+	if text := metrics(d.server); strings.Contains(text, "data_integrations") || !strings.Contains(text, `route="/data-integrations/:slug"`) {
+		t.Error("metrics know the second spelling, or not the first")
+	}
+	// No other path has two.
+	d.do(t, get("/user-management/users/user_1/data_providers")).mustRefuse(t, 404, "route_not_found")
+	d.do(t, get("/culvert/v1/data_integrations/provider/attempts")).mustRefuse(t, 404, "route_not_found")
+}

@@ -1,0 +1,89 @@
+package server
+
+import (
+	"net/http"
+
+	"culvert/pipes"
+)
+
+// vendToken is POST /data-integrations/{slug}/token. That there is no token is an answer, not an error:
+// the application asks its user to connect. An Idempotency-Key is ignored, because keeping the answer
+// would keep the token.
+func (s *Server) vendToken() handler {
+	return handle(endpoint[pipes.Request, pipes.Vended]{
+		status: http.StatusOK, plaintext: true,
+		decode: decodeVend,
+		call:   s.pipes.Token,
+		encode: func(b []byte, v pipes.Vended) ([]byte, error) {
+			w := &jsonWriter{b: b}
+			if w.inactive(v) {
+				return w.done()
+			}
+			w.raw(`{"active":true,"access_token":{"object":"access_token","access_token":`)
+			w.value(v.AccessToken)
+			w.grant(v)
+			w.raw(`}}`)
+			return w.done()
+		},
+	})
+}
+
+// vendCredential is POST /data-integrations/{slug}/credentials: the same for every way to connect.
+func (s *Server) vendCredential() handler {
+	return handle(endpoint[pipes.Request, pipes.Vended]{
+		status: http.StatusOK, plaintext: true,
+		decode: decodeVend,
+		call:   s.pipes.Credentials,
+		encode: func(b []byte, v pipes.Vended) ([]byte, error) {
+			w := &jsonWriter{b: b}
+			if w.inactive(v) {
+				return w.done()
+			}
+			w.raw(`{"active":true,"credential":{"object":"credential","auth_method":`)
+			w.text(string(v.Method))
+			w.raw(`,"value":`)
+			w.value(v.AccessToken)
+			w.grant(v)
+			w.raw(`,"config":`)
+			w.items(v.Config)
+			w.raw(`}}`)
+			return w.done()
+		},
+	})
+}
+
+func decodeVend(x *exchange) (pipes.Request, error) {
+	var q pipes.Request
+	var err error
+	if q.Slug, err = x.segment("slug"); err != nil {
+		return q, err
+	}
+	return q, x.object(
+		required("user_id", textInto, &q.UserID),
+		optional("organization_id", textInto, &q.OrganizationID),
+		optional("connected_account_id", textInto, &q.AccountID),
+		optional("connection_owner", textInto, &q.ConnectionOwner),
+		optional("supports_multiple_connections", flagInto, &q.Plural),
+	)
+}
+
+// inactive appends the whole answer where there is no token; false if there is one.
+func (w *jsonWriter) inactive(v pipes.Vended) bool {
+	if v.Active {
+		return false
+	}
+	w.raw(`{"active":false,"error":`)
+	w.text(v.Error)
+	w.raw(`}`)
+	return true
+}
+
+// grant appends what is known of a token beside the token.
+func (w *jsonWriter) grant(v pipes.Vended) {
+	w.raw(`,"expires_at":`)
+	w.timeOrNull(v.ExpiresAt)
+	w.raw(`,"scopes":`)
+	texts(w, v.Scopes)
+	w.raw(`,"missing_scopes":`)
+	texts(w, v.MissingScopes)
+}
