@@ -13,8 +13,8 @@ import (
 	"culvert/vault"
 )
 
-// A list from etcd is of several revisions: B is deleted only after A was created, so every list shows
-// at least one of them.
+// TestListFromEtcdIsOneMoment walks through many ranges while objects come and go. One is deleted only
+// after another was created, so every list shows at least one of the two.
 func TestListFromEtcdIsOneMoment(t *testing.T) {
 	p := newPlace(t, etcdtest.Embedded(t))
 	s := p.mustStore(t, func(c *etcd.StoreConfig) { c.IndexObjects = 10 })
@@ -22,11 +22,11 @@ func TestListFromEtcdIsOneMoment(t *testing.T) {
 	bad := 0
 	old := time.Now().Add(-24 * time.Hour)
 	oldIDs := id.NewClock(func() time.Time { return old })
-	// 6000 objects in between, which the filter passes over.
+	// Objects in between, which the filter passes over: more than one range holds, so that it takes time.
 	var headers []vault.Header
 	mid := time.Now().Add(-12 * time.Hour)
 	midIDs := id.NewClock(func() time.Time { mid = mid.Add(2 * time.Millisecond); return mid })
-	for i := range 8000 {
+	for i := range 3 * etcd.WindowObjects / 2 {
 		w := p.write(fmt.Sprintf("filler-%d", i), c)
 		w.Header.ID = vault.ObjectID(midIDs.UUID())
 		w.Header.Versions[0].CreatedAt = time.Unix(1000, 0).UTC()
@@ -35,7 +35,8 @@ func TestListFromEtcdIsOneMoment(t *testing.T) {
 	if err := s.PutHeaders(t.Context(), headers); err != nil {
 		t.Fatal(err)
 	}
-	for round := range 30 {
+	const rounds = 20
+	for round := range rounds {
 		b := p.write(fmt.Sprintf("b-%d", round), c)
 		b.Header.ID = vault.ObjectID(oldIDs.UUID())
 		if _, err := s.Create(t.Context(), b, nil); err != nil {
@@ -64,11 +65,12 @@ func TestListFromEtcdIsOneMoment(t *testing.T) {
 		p.mustDelete(t, s, a.Header.ID)
 	}
 	if bad > 0 {
-		t.Fatalf("%d of 30 lists showed neither the object that was created first nor the one deleted after it", bad)
+		t.Fatalf("%d of %d lists showed neither the object that was created first nor the one deleted after it", bad, rounds)
 	}
 }
 
-// The list index after a load whose revision was compacted meanwhile.
+// TestIndexAfterCompaction: a replica that loads its index while another compacts the revision away loads
+// it again.
 func TestIndexAfterCompaction(t *testing.T) {
 	p := newPlace(t, etcdtest.Embedded(t))
 	s0 := p.mustStore(t)
