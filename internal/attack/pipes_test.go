@@ -13,8 +13,8 @@ import (
 	"culvert/pipes"
 )
 
-// The records of pipes have no route yet: who needs them asks the store, behind its fence, as the use
-// cases will.
+// Who needs a record of pipes asks the store here, behind its fence, as the use cases do: what a route makes
+// of the failure is the same for all records.
 
 // slug is the provider of the integration that the tests make.
 const slug = "provider"
