@@ -92,7 +92,7 @@ func split(value []byte) (tag, body []byte, ok bool) {
 
 // codec is what this package needs of record.Codec.
 type codec interface {
-	Encode(v any) ([]byte, error)
+	Lend(v any, use func(body []byte) error) error
 	Decode(b []byte, v any) error
 }
 
@@ -102,7 +102,14 @@ func (s *Store) put(env access.EnvironmentID, key string, record any) (clientv3.
 	if err != nil {
 		return clientv3.Op{}, err
 	}
-	return clientv3.OpPut(s.client.abs(key), string(value)), nil
+	return opPut(s.client.abs(key), value), nil
+}
+
+// opPut takes the value over, where clientv3.OpPut would copy it twice.
+func opPut(key string, value []byte) clientv3.Op {
+	op := clientv3.OpPut(key, "")
+	op.WithValueBytes(value)
+	return op
 }
 
 // authentic is a record with its MAC.
@@ -114,17 +121,18 @@ func (s *Store) authentic(env access.EnvironmentID, key string, record any) ([]b
 	return authentic(s.codec, e, key, record)
 }
 
-func authentic(c codec, e *keys.Environment, key string, record any) ([]byte, error) {
-	body, err := c.Encode(record)
-	if err != nil {
-		return nil, err
-	}
-	tag, err := e.MAC(key, body)
-	if err != nil {
-		return nil, fmt.Errorf("mac of %s record: %w", kindOf(key), err)
-	}
-	value := make([]byte, 0, 1+len(tag)+len(body))
-	value = append(value, byte(len(tag)))
-	value = append(value, tag...)
-	return append(value, body...), nil
+// authentic is the stored form of a record: tag length, tag, body.
+func authentic(c codec, e *keys.Environment, key string, record any) (value []byte, err error) {
+	err = c.Lend(record, func(body []byte) error {
+		tag, err := e.MAC(key, body)
+		if err != nil {
+			return fmt.Errorf("mac of %s record: %w", kindOf(key), err)
+		}
+		value = make([]byte, 0, 1+len(tag)+len(body))
+		value = append(value, byte(len(tag)))
+		value = append(value, tag...)
+		value = append(value, body...)
+		return nil
+	})
+	return value, err
 }

@@ -229,8 +229,7 @@ func (s *Store) writeVersion(c *change, w vault.Write) error {
 		return err
 	}
 	// No MAC: the seal's AAD holds the object, version, sequence and environment, so it opens here only.
-	c.then = append(c.then, clientv3.OpPut(s.client.abs(object), string(value)),
-		clientv3.OpPut(s.client.abs(version), string(w.Ciphertext)))
+	c.then = append(c.then, opPut(s.client.abs(object), value), opPut(s.client.abs(version), w.Ciphertext))
 	c.writes = append(c.writes, written{key: object, value: value, record: &h}, written{key: version, value: w.Ciphertext})
 	return nil
 }

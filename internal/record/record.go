@@ -6,8 +6,10 @@
 package record
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/fxamacker/cbor/v2"
 )
@@ -18,17 +20,19 @@ const Format = 1
 // ErrFormat means that bytes are no record of a format this program knows.
 var ErrFormat = errors.New("record: unknown format")
 
-// Codec encodes and decodes records. It is immutable; make one and pass it where it is needed.
+// Codec encodes and decodes records. It is safe for concurrent use; make one and pass it where it is needed.
 type Codec struct {
-	enc cbor.EncMode
-	dec cbor.DecMode
+	// buffers holds *bytes.Buffer.
+	buffers sync.Pool
+	enc     cbor.UserBufferEncMode
+	dec     cbor.DecMode
 }
 
 // NewCodec returns the codec of [Format].
 func NewCodec() (*Codec, error) {
 	options := cbor.CoreDetEncOptions()
 	options.Time = cbor.TimeRFC3339NanoUTC
-	enc, err := options.EncMode()
+	enc, err := options.UserBufferEncMode()
 	if err != nil {
 		return nil, fmt.Errorf("record encoder: %w", err)
 	}
@@ -46,11 +50,31 @@ func NewCodec() (*Codec, error) {
 
 // Encode returns the stored form of v.
 func (c *Codec) Encode(v any) ([]byte, error) {
-	body, err := c.enc.Marshal(v)
-	if err != nil {
-		return nil, fmt.Errorf("encode record: %w", err)
+	var stored []byte
+	err := c.Lend(v, func(body []byte) error {
+		stored = bytes.Clone(body)
+		return nil
+	})
+	return stored, err
+}
+
+// Lend gives the stored form of v to use, which must not keep it: the buffer is wiped and used again.
+// Records of a few kilobytes are written by the thousand each second.
+func (c *Codec) Lend(v any, use func(body []byte) error) error {
+	b, _ := c.buffers.Get().(*bytes.Buffer)
+	if b == nil {
+		b = &bytes.Buffer{}
 	}
-	return append([]byte{Format}, body...), nil
+	defer func() {
+		clear(b.Bytes())
+		b.Reset()
+		c.buffers.Put(b)
+	}()
+	b.WriteByte(Format)
+	if err := c.enc.MarshalToBuffer(v, b); err != nil {
+		return fmt.Errorf("encode record: %w", err)
+	}
+	return use(b.Bytes())
 }
 
 // Decode reads the stored form into v. The error is [ErrFormat]; it does not repeat the bytes.
