@@ -35,8 +35,9 @@ func (s *Store) Integration(ctx context.Context, env access.EnvironmentID, slug 
 // Integrations implements pipes.Reader: from memory while the watch is current.
 func (s *Store) Integrations(ctx context.Context, env access.EnvironmentID) ([]pipes.At[pipes.Integration], error) {
 	prefix := kindIntegration + "/" + string(env) + "/"
+	current := s.feed.current() // asked first: what is listed before may be older
 	items := s.mirror.list(prefix)
-	if !s.feed.current() {
+	if !current {
 		var err error
 		if items, err = s.fetchRange(ctx, s.client.abs(prefix), s.client.end(prefix), 0); err != nil {
 			return nil, err
