@@ -2,6 +2,7 @@ package etcd_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -71,6 +72,52 @@ func testEventTimes(t *testing.T, open opener) {
 			t.Fatalf("page %+v (-got +want):\n%s", q, diff)
 		}
 	}
+}
+
+// testEventOrganization: an event is an organization's if its data or its key context say so.
+func testEventOrganization(t *testing.T, open opener) {
+	p := newPlace(t, open(t))
+	s := p.mustStore(t)
+	want := map[string][]string{}
+	for i, data := range []struct{ json, organization string }{
+		{`{"key_context":{"organization_id":"org_1"}}`, "org_1"},
+		{`{"organization_id":"org_1","key_context":{}}`, "org_1"},
+		{`{"organization_id":"org_2"}`, "org_2"},
+		{`{"key_context":{"organization":"org_1"}}`, ""},
+		{`{"key_name":"org_1"}`, ""},
+		{`{}`, ""},
+		{`{"key_context":{"organization_id":"org_11"}}`, "org_11"},
+	} {
+		c := p.newKEK(map[string]string{"n": fmt.Sprint(i)})
+		c.Create.Event.Data = json.RawMessage(data.json)
+		if err := s.CreateKEK(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		want[data.organization] = append(want[data.organization], data.json)
+		want["any"] = append(want["any"], data.json)
+	}
+	mustFence(t, s)
+	for organization, events := range want {
+		if organization == "" {
+			continue
+		}
+		q := eventsOf(organization)
+		var got []string
+		for _, e := range p.mustWalk(t, s, q) {
+			got = append(got, string(e.Data))
+		}
+		if diff := cmp.Diff(got, events); diff != "" {
+			t.Errorf("events of %s (-got +want):\n%s", organization, diff)
+		}
+	}
+}
+
+func eventsOf(organization string) events.Query {
+	q := events.Query{Types: allTypes(), Limit: 2, Order: events.Ascending, OrganizationID: organization}
+	if organization == "any" {
+		q.OrganizationID = ""
+	}
+	return q
 }
 
 // mustEnd ends epochs.

@@ -249,3 +249,48 @@ func TestLastOfTheQuota(t *testing.T) {
 		t.Error("nothing was tried")
 	}
 }
+
+// TestRequestRoom: request records may take a tenth of the quota; the next one has to wait.
+func TestRequestRoom(t *testing.T) {
+	p := newPlace(t, etcdtest.MustOpen(t, etcd.Config{DataDir: t.TempDir(), QuotaBytes: 2 * smallQuota}))
+	s := p.mustStore(t)
+	c := p.mustKEK(t, s, nil)
+	s.Measure(t.Context())
+	w := p.write("first", c)
+	if _, err := s.Create(t.Context(), w, idempotent("key-1", &w)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 6 {
+		p.rawPut(t, etcd.PrefixRequests(p.env, time.Now())+fmt.Sprint(i), make([]byte, 1<<20))
+	}
+	mustFence(t, s)
+	w = p.write("second", c)
+	_, err := s.Create(t.Context(), w, idempotent("key-2", &w))
+	mustBeOutage(t, "a create with an Idempotency-Key", err, outage.Full)
+	if _, err := s.Create(t.Context(), w, nil); err != nil {
+		t.Errorf("a create without one: %v", err)
+	}
+}
+
+// TestCompaction: history is forgotten by the bytes written, and nothing that is there now is.
+func TestCompaction(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, etcdtest.MustOpen(t, etcd.Config{Endpoints: []string{etcdtest.Listening(t)}}))
+	s := p.mustStore(t)
+	w := p.mustCreate(t, s, "old", p.mustKEK(t, s, nil))
+	before := revisionOf(t, p)
+	for range 70 {
+		p.rawPut(t, "node/filler", make([]byte, 1<<20))
+	}
+	if _, err := p.client.KV().Get(t.Context(), p.client.Abs("format"), clientv3.WithRev(before)); err != nil {
+		t.Fatalf("history is gone at once: %v", err)
+	}
+	eventually(t, "history to be forgotten", func() bool {
+		_, err := p.client.KV().Get(t.Context(), p.client.Abs("format"), clientv3.WithRev(before))
+		return errors.Is(err, rpctypes.ErrCompacted)
+	})
+	p.mustSee(t, s, w)
+	if !s.Current() {
+		t.Error("the store's own watch was compacted away")
+	}
+}

@@ -38,6 +38,7 @@ func scenarios() []scenario {
 		{"event pages", testEventPages},
 		{"event times", testEventTimes},
 		{"event cursors", testEventCursors},
+		{"event organization", testEventOrganization},
 		{"list", testList},
 		{"two stores", testTwoStores},
 		{"watch cut", testWatchCut},
