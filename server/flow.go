@@ -6,6 +6,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"culvert/internal/secret"
@@ -99,14 +100,12 @@ func (s *Server) confirm() handler {
 // follows a form to it, up to the page where the trip ends: the provider, whatever sign-in it hands over
 // to (Slack's workspaces, a company's identity provider), and where somebody has consented before, our
 // callback and the application. Those hosts cannot be known, so all of https is let through; the form
-// itself goes to us, and its field is of no use to anybody else. Origins of http, which only development
-// has, are named.
+// itself goes to us, and its field is of no use to anybody else. http is added where the trip is known to
+// touch it, which happens in development only.
 func formTargets(origins ...string) []string {
 	targets := []string{"'self'", "https:"}
-	for _, origin := range origins {
-		if strings.HasPrefix(origin, "http://") {
-			targets = append(targets, origin)
-		}
+	if slices.ContainsFunc(origins, func(o string) bool { return strings.HasPrefix(o, "http:") }) {
+		targets = append(targets, "http:")
 	}
 	return targets
 }
