@@ -4,8 +4,9 @@ import (
 	"time"
 )
 
-// Config is every setting there is. The comment of a field is its manual; the name in the YAML file
-// and after --set is the one in its tag, sections joined by dots: `--set vault.versions_kept=20`.
+// Config is every setting there is. The comment of a field is its manual, and printed as such by
+// `culvert help settings`. Its name is the one in its tag: a name inside a section in the YAML file, and
+// after --set joined to those of its sections by dots, `--set vault.versions_kept=20`.
 //
 // A setting that is not here is an error, and so is a section that is not here: a misspelt name must
 // not quietly mean the default. Secrets are never values of settings, only files that settings name.

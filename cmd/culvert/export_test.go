@@ -5,6 +5,7 @@ import "time"
 // What the external tests of this package look at.
 var (
 	LoadConfig = loadConfig
+	KeysOf     = keysOf
 	Report     = report
 	Nearest    = nearest
 	Defaults   = defaults

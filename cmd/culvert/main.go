@@ -53,9 +53,52 @@ func rootCommand() *cobra.Command {
 			return unknownCommand(cmd, args[0])
 		},
 	}
+	root.Version = version
+	root.SetVersionTemplate("culvert {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
+	root.SetHelpCommand(helpCommand())
 	root.AddCommand(devCommand(), versionCommand())
 	return root
+}
+
+// helpCommand replaces cobra's, which calls help about nothing a success and knows commands only.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [command | settings]",
+		Short: "Help about a command, or about all settings",
+		Args:  cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 && args[0] == "settings" {
+				return settingsHelp(cmd.OutOrStdout())
+			}
+			about, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return unknownCommand(cmd.Root(), strings.Join(args, " "))
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		},
+	}
+}
+
+const settingsLong = `Every setting of culvert dev. Settings come from the file named by --config, then from --set in their
+order, then from --addr and --data-dir; the later one wins. In the file (YAML) a dot begins a section:
+
+  vault:
+    versions_kept: 20
+
+and after --set it is a dot: --set vault.versions_kept=20. A list after --set has commas. A setting that
+is not in this list is an error, and secrets are never settings, only files that settings name.
+
+`
+
+func settingsHelp(w io.Writer) error {
+	text, err := manual()
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(w, settingsLong+text)
+	return err
 }
 
 func versionCommand() *cobra.Command {
@@ -82,6 +125,7 @@ func unknownCommand(root *cobra.Command, name string) error {
 	return hinted(err, "culvert help lists the commands")
 }
 
+// noArguments refuses arguments.
 func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil

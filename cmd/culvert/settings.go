@@ -25,10 +25,7 @@ func loadConfig(file string, settings []string) (Config, error) {
 		if err != nil {
 			return Config{}, fmt.Errorf("read the configuration: %w", err)
 		}
-		if err := k.Load(text2koanf(text), yaml.Parser()); err != nil {
-			return Config{}, fmt.Errorf("%s: %w", file, err)
-		}
-		if err := checkKeys(k.Raw(), reflect.TypeFor[Config](), ""); err != nil {
+		if err := loadText(k, text); err != nil {
 			return Config{}, fmt.Errorf("%s: %w", file, err)
 		}
 	}
@@ -41,6 +38,34 @@ func loadConfig(file string, settings []string) (Config, error) {
 		return Config{}, err
 	}
 	return cfg, nil
+}
+
+// loadText reads a file's text. It is decoded here once for its mistakes alone, as long as it is known
+// that they are the file's.
+func loadText(k *koanf.Koanf, text []byte) error {
+	if err := k.Load(text2koanf(text), yaml.Parser()); err != nil {
+		return unreadable(err)
+	}
+	for name := range k.Raw() {
+		if section, rest, dotted := strings.Cut(name, "."); dotted {
+			return hinted(usage("unknown setting %q", name),
+				fmt.Sprintf("in YAML write it as a section, %s: {%s: …}", section, rest))
+		}
+	}
+	if err := checkKeys(k.Raw(), reflect.TypeFor[Config](), ""); err != nil {
+		return err
+	}
+	scratch := defaults()
+	return decode(k.Copy(), &scratch)
+}
+
+// unreadable says what is wrong with YAML, without quoting values from it.
+func unreadable(err error) error {
+	text := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "yaml: "), "unmarshal errors:\n  ")
+	if line, _, ok := strings.Cut(text, ": cannot unmarshal "); ok {
+		return hinted(usage("%s: not a setting", line), "write name: value, such as addr: 127.0.0.1:8700")
+	}
+	return usage("not readable as YAML: %s", text)
 }
 
 // text2koanf is a [koanf.Provider] of bytes that are in memory already. koanf's own file provider
@@ -191,6 +216,12 @@ func fromText(_, to reflect.Type, value any) (any, error) {
 			return nil, errors.New("no duration; write it such as 30s or 5m")
 		}
 		return d, nil
+	case to.Kind() == reflect.String && !isText:
+		return nil, errors.New("not text; put it in quotes")
+	case to.Kind() == reflect.Slice && !isText && reflect.TypeOf(value).Kind() != reflect.Slice:
+		return nil, errors.New("not a list; write it as [one, two]")
+	case (to.Kind() == reflect.Int || to.Kind() == reflect.Int64) && !isText && !reflect.ValueOf(value).CanInt():
+		return nil, errors.New("no whole number")
 	case isText && (to.Kind() == reflect.Int || to.Kind() == reflect.Int64):
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
