@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -24,7 +23,7 @@ const apiKeyFile = "root-api-key"
 // after a crash, a record whose key nobody has.
 func (d *dataDir) rootAPIKey(env access.EnvironmentID, now time.Time) (access.APIKey, error) {
 	path := d.file(apiKeyFile)
-	text, err := os.ReadFile(path)
+	text, err := readPrivate(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		key, err := access.GenerateAPIKey(env, now)
 		if err != nil {
@@ -40,11 +39,11 @@ func (d *dataDir) rootAPIKey(env access.EnvironmentID, now time.Time) (access.AP
 	key, err := access.ParseAPIKey(strings.TrimSuffix(string(text), "\n"))
 	if err != nil {
 		return access.APIKey{}, hinted(fmt.Errorf("%s does not hold an API key", path),
-			"move it away to get a new one")
+			"move it away to get another key; the one it held, if anybody has it, stays valid")
 	}
 	if key.Environment != env {
 		return access.APIKey{}, hinted(fmt.Errorf("the API key in %s is of another store", path),
-			"give each store a data directory of its own, or move the file away to get a new key")
+			"give each store a data directory of its own, or move the file away to get another key, which leaves the old one valid where it is from")
 	}
 	return key, nil
 }
@@ -59,7 +58,7 @@ func (f *floor) register(ctx context.Context, key access.APIKey, log *slog.Logge
 		return false, fmt.Errorf("look up the root API key: %w", err)
 	case !errors.Is(err, access.ErrNoKey):
 		// Somebody edited the record. Its key is worth nothing any more, but other keys are.
-		log.WarnContext(ctx, "the record of the root API key was tampered with, and the key is refused: move its file away to get a new one",
+		log.WarnContext(ctx, "the record of the root API key was tampered with, and the key is refused: move its file away to get another one",
 			"key_id", key.ID)
 		return false, nil
 	}

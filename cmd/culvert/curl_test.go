@@ -12,7 +12,7 @@ import (
 )
 
 // curl is as much of curl(1) as the README and the first-start text use, read as curl reads it: -H, -d,
-// -X, -s and one URL. Anything else is an error, so that a line that works here works there.
+// -X, -s, -w with newlines, and one URL. Anything else is an error, so that a line that works here works there.
 func curl() {
 	if err := curlMain(os.Args[1:], os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "curl:", err)
@@ -22,15 +22,15 @@ func curl() {
 
 func curlMain(args []string, out io.Writer) error {
 	var (
-		url, method string
-		body        []byte
-		hasBody     bool
-		header      = http.Header{}
+		url, method, after string
+		body               []byte
+		hasBody            bool
+		header             = http.Header{}
 	)
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
 		switch arg {
-		case "-H", "-d", "-X":
+		case "-H", "-d", "-X", "-w":
 			if i++; i == len(args) {
 				return fmt.Errorf("option %s: requires parameter", arg)
 			}
@@ -45,6 +45,8 @@ func curlMain(args []string, out io.Writer) error {
 				body, hasBody = []byte(args[i]), true
 			case "-X":
 				method = args[i]
+			case "-w":
+				after = strings.ReplaceAll(args[i], `\n`, "\n")
 			}
 		case "-s":
 		default:
@@ -73,7 +75,10 @@ func curlMain(args []string, out io.Writer) error {
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	_, err = io.Copy(out, resp.Body)
+	if _, err := io.Copy(out, resp.Body); err != nil {
+		return err
+	}
+	_, err = io.WriteString(out, after)
 	return err
 }
 

@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,10 +25,19 @@ type dataDir struct {
 	lock *os.File
 }
 
-// openDataDir makes the directory (0700) if it is missing and locks it.
+// openDataDir makes the directory (0700) if it is missing and locks it. One that others may look into
+// or write to is refused, as a root key that they may read is: nobody notices a wide mode before it is
+// too late. It is not narrowed either, because a path given by mistake can lead to anybody's directory.
 func openDataDir(path string) (*dataDir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	if err := checkPrivate("data directory "+path, info, 0o700); err != nil {
+		return nil, err
 	}
 	lock, err := os.OpenFile(filepath.Join(path, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -65,6 +76,55 @@ func (d *dataDir) nodeID(now time.Time) (string, error) {
 		return "", fmt.Errorf("%s does not hold a node id", d.file("node-id"))
 	}
 	return node, nil
+}
+
+// missing tells which of the names are not in the directory.
+func (d *dataDir) missing(names ...string) ([]string, error) {
+	var missing []string
+	for _, name := range names {
+		_, err := os.Stat(d.file(name))
+		if errors.Is(err, fs.ErrNotExist) {
+			missing = append(missing, name)
+		} else if err != nil {
+			return nil, fmt.Errorf("data directory: %w", err)
+		}
+	}
+	return missing, nil
+}
+
+// warnLost tells of what stood beside the database and was begun anew: whoever took it away, and with it
+// what it recorded, must not find that nobody noticed.
+func (d *dataDir) warnLost(log *slog.Logger, lost []string) {
+	for _, name := range lost {
+		log.Warn("the store has data, but this was missing from the data directory and was begun anew; "+
+			"put it back from a copy if it was not removed on purpose", slog.String("missing", d.file(name)))
+	}
+}
+
+// readPrivate reads a file that nobody but its owner may read, and refuses any other.
+func readPrivate(path string) (content []byte, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if err := checkPrivate(path, info, 0o600); err != nil {
+		return nil, err
+	}
+	return io.ReadAll(f)
+}
+
+// checkPrivate refuses a mode that lets in others than the owner. want is the mode to recommend.
+func checkPrivate(name string, info fs.FileInfo, want fs.FileMode) error {
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return hinted(fmt.Errorf("%s has mode %04o", name, mode),
+			fmt.Sprintf("chmod %o it, after asking who else used it", want))
+	}
+	return nil
 }
 
 // write puts a new file (0600) into the directory. After a crash or a loss of power the file is there

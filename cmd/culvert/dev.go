@@ -14,8 +14,8 @@ const devLong = `Starts a server for development: an embedded etcd and a root ke
 on a loopback address without TLS, with real cryptography. The first start makes everything and
 prints where the API key is; later starts go on where the last one stopped.
 
-Settings come from the file named by --config (YAML), then from --set, then from the other flags. The
-comments of cmd/culvert/config.go are their manual.`
+Settings come from the file named by --config (YAML), then from --set in their order, then from --addr
+and --data-dir; the later one wins. culvert help settings lists them all.`
 
 func devCommand() *cobra.Command {
 	var (
@@ -29,6 +29,9 @@ func devCommand() *cobra.Command {
 		Long:  devLong,
 		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("config") && file == "" {
+				return hinted(usage("--config names no file"), "leave it out to go by the defaults")
+			}
 			cfg, err := loadConfig(file, settings)
 			if err != nil {
 				return err
@@ -79,19 +82,37 @@ func dev(cmd *cobra.Command, cfg Config) error {
 // key is read from its file by the shell.
 func greet(w io.Writer, cfg Config, g *graph) {
 	base, key := cfg.baseURL(g.listener.Addr()), shellQuote(g.keyFile)
-	_, _ = fmt.Fprintf(w, "Culvert listens on %s\nAPI key in %s\n", base, g.keyFile)
+	_, _ = fmt.Fprintf(w, "Culvert listens on %s\n", base)
+	if addr := g.listener.Addr(); !isLoopback(addr.String()) {
+		_, _ = fmt.Fprintf(w, "Warning: it listens on %s, plain HTTP: the network can read keys and values\n", reach(addr))
+	}
+	if g.admin != nil {
+		_, _ = fmt.Fprintf(w, "Metrics on http://%s/metrics\n", g.admin.Addr())
+	}
+	_, _ = fmt.Fprintf(w, "API key in %s\n", g.keyFile)
 	if !g.firstStart {
 		return
+	}
+	if g.anotherKey {
+		_, _ = fmt.Fprintln(w, "That key is new in a store that has others already: they stay valid")
 	}
 	auth := fmt.Sprintf(`-H "Authorization: Bearer $(cat %s)"`, key)
 	_, _ = fmt.Fprintf(w, `
 Store a value, read it by its name, list the names:
 
-  curl %[1]s -H 'Content-Type: application/json' %[2]s/vault/v1/kv \
+  curl -w '\n' %[1]s -H 'Content-Type: application/json' %[2]s/vault/v1/kv \
     -d '{"name":"greeting","value":"hello","key_context":{"organization_id":"org_1"}}'
-  curl %[1]s %[2]s/vault/v1/kv/name/greeting
-  curl %[1]s %[2]s/vault/v1/kv
+  curl -w '\n' %[1]s %[2]s/vault/v1/kv/name/greeting
+  curl -w '\n' %[1]s %[2]s/vault/v1/kv
 `, auth, base)
+}
+
+// reach names the addresses of a listener that is not on loopback.
+func reach(addr net.Addr) string {
+	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		return "all addresses"
+	}
+	return addr.String()
 }
 
 // shellQuote makes one word of a path for a POSIX shell, inside $(…) inside double quotes too.

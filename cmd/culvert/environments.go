@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"culvert/internal/access"
@@ -25,6 +26,8 @@ type opener struct {
 	// path is the root key's file.
 	path string
 	now  time.Time
+	// endpoints are what the operator was told etcd is; none if it is embedded.
+	endpoints []string
 
 	rootKey *localkms.Key
 	// refused is why the root key could not be opened. It is told as it is, not wrapped in the name of
@@ -32,6 +35,8 @@ type opener struct {
 	refused error
 	// first is the environment named [firstEnvironment].
 	first access.EnvironmentID
+	// made tells that the store was empty.
+	made bool
 }
 
 // open loads the environments, or makes the first one if the store is empty. Two processes may find
@@ -42,6 +47,7 @@ func (o *opener) open(ctx context.Context) (*keys.Environments, error) {
 	if !errors.Is(err, etcd.ErrUninitialized) {
 		return all, o.explain(err)
 	}
+	o.made = true
 	if o.rootKey, err = openRootKey(o.path, true); err != nil {
 		return nil, err
 	}
@@ -67,7 +73,12 @@ func (o *opener) environment(ctx context.Context) func(keys.EnvironmentRecord) (
 		if r.Name == firstEnvironment {
 			o.first = r.ID
 		}
-		return keys.OpenEnvironment(ctx, o.rootKey, r)
+		env, err := keys.OpenEnvironment(ctx, o.rootKey, r)
+		if named := errors.Unwrap(err); named != nil {
+			// etcd names the environment as well, and once is enough.
+			err = named
+		}
+		return env, err
 	}
 }
 
@@ -84,7 +95,10 @@ func (o *opener) explain(err error) error {
 	case errors.Is(err, etcd.ErrForeign):
 		return hinted(err, "name another one in etcd.prefix")
 	case outage.Of(err) != nil:
-		return hinted(err, "see that etcd runs and answers at etcd.endpoints")
+		if len(o.endpoints) == 0 {
+			return hinted(err, "try again: the disk of the data directory may be slow")
+		}
+		return hinted(err, "see that etcd runs and answers at "+strings.Join(o.endpoints, ", ")+" (etcd.endpoints)")
 	}
 	return err
 }

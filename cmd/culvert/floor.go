@@ -6,10 +6,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
-	"culvert/internal/access"
 	"culvert/internal/audit"
 	"culvert/internal/etcd"
 	"culvert/internal/id"
@@ -31,6 +32,10 @@ type floor struct {
 // what is not there yet.
 func (g *graph) buildFloor(ctx context.Context, cfg Config, dir *dataDir) (*floor, error) {
 	f := &floor{ids: id.NewClock(time.Now)}
+	lost, err := dir.missing("node-id", "audit")
+	if err != nil {
+		return nil, err
+	}
 	node, err := dir.nodeID(f.ids.Now())
 	if err != nil {
 		return nil, err
@@ -47,10 +52,18 @@ func (g *graph) buildFloor(ctx context.Context, cfg Config, dir *dataDir) (*floo
 	if err != nil {
 		return nil, err
 	}
-	o := &opener{client: client, codec: f.codec, path: cfg.RootKey.pathIn(dir), now: f.ids.Now()}
-	if f.environments, err = o.open(ctx); err != nil {
+	o := &opener{
+		client: client, codec: f.codec, path: cfg.RootKey.pathIn(dir), now: f.ids.Now(), endpoints: cfg.Etcd.Endpoints,
+	}
+	waiting := g.announceWaiting(cfg.Etcd.Endpoints)
+	f.environments, err = o.open(ctx)
+	waiting()
+	if err != nil {
 		f.reportEnvironment(ctx, err)
 		return nil, err
+	}
+	if len(cfg.Etcd.Endpoints) == 0 && !o.made {
+		dir.warnLost(g.log, lost)
 	}
 	f.rootKey = o.rootKey
 	f.store, err = etcd.NewStore(ctx, etcd.StoreConfig{
@@ -60,7 +73,7 @@ func (g *graph) buildFloor(ctx context.Context, cfg Config, dir *dataDir) (*floo
 		return nil, err
 	}
 	g.opened("store", func() error { f.store.Close(); return nil })
-	return f, g.admit(ctx, dir, f, o.first)
+	return f, g.admit(ctx, dir, f, o)
 }
 
 // reportEnvironment leaves the audit record of a start that failed because the record of an environment
@@ -91,14 +104,29 @@ func (g *graph) openEtcd(ctx context.Context, cfg Config, dir *dataDir) (*etcd.C
 }
 
 // admit makes sure that there is an API key to begin with.
-func (g *graph) admit(ctx context.Context, dir *dataDir, f *floor, env access.EnvironmentID) error {
-	key, err := dir.rootAPIKey(env, f.ids.Now())
+func (g *graph) admit(ctx context.Context, dir *dataDir, f *floor, o *opener) error {
+	key, err := dir.rootAPIKey(o.first, f.ids.Now())
 	if err != nil {
 		return err
 	}
-	g.keyFile = dir.file(apiKeyFile)
+	// For the shell of whoever pastes it, which may be in another directory.
+	if g.keyFile, err = filepath.Abs(dir.file(apiKeyFile)); err != nil {
+		return fmt.Errorf("API key: %w", err)
+	}
 	g.firstStart, err = f.register(ctx, key, g.log)
+	g.anotherKey = g.firstStart && !o.made
 	return err
+}
+
+// announceWaiting says after a moment what the start is waiting for, unless stop was called before.
+func (g *graph) announceWaiting(endpoints []string) (stop func()) {
+	if len(endpoints) == 0 {
+		return func() {}
+	}
+	timer := time.AfterFunc(time.Second, func() {
+		g.log.Warn("waiting for etcd", slog.Any("endpoints", endpoints))
+	})
+	return func() { timer.Stop() }
 }
 
 // pathIn is the root key's file.

@@ -21,9 +21,11 @@ type graph struct {
 	// admin is nil without admin_addr.
 	admin  net.Listener
 	server *server.Server
-	// keyFile is where the API key is; firstStart tells that this start made it.
+	// keyFile is where the API key is, as an absolute path; firstStart tells that this start made it,
+	// and anotherKey that it did so in a store that was not new.
 	keyFile    string
 	firstStart bool
+	anotherKey bool
 	// closers are in the order of opening.
 	closers []closer
 }
@@ -76,20 +78,22 @@ func build(ctx context.Context, cfg Config, log *slog.Logger) (_ *graph, err err
 
 // listen takes the addresses. Connections wait in the kernel until Run serves them.
 func (g *graph) listen(ctx context.Context, cfg Config) (err error) {
-	if g.listener, err = g.take(ctx, "API", cfg.Addr); err != nil {
+	if g.listener, err = g.take(ctx, "API", cfg.Addr, "--addr"); err != nil {
 		return err
 	}
 	if cfg.AdminAddr != "" {
-		g.admin, err = g.take(ctx, "admin", cfg.AdminAddr)
+		g.admin, err = g.take(ctx, "admin", cfg.AdminAddr, "--set admin_addr=…")
 	}
 	return err
 }
 
-func (g *graph) take(ctx context.Context, name, addr string) (net.Listener, error) {
+// take listens. flag is how the address can be changed.
+func (g *graph) take(ctx context.Context, name, addr, flag string) (net.Listener, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
-		return nil, hinted(err, "another address can be given with --addr or --set admin_addr=…; port 0 takes a free one")
+		return nil, hinted(fmt.Errorf("%s address: %w", name, err),
+			"another one can be given with "+flag+"; port 0 takes a free one")
 	}
 	g.opened(name+" listener", l.Close)
 	return netutil.LimitListener(l, maxConnections()), nil

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 
 	"culvert/keys/localkms"
 )
@@ -22,6 +24,10 @@ func openRootKey(path string, storeIsEmpty bool) (*localkms.Key, error) {
 	if !storeIsEmpty {
 		return nil, hinted(fmt.Errorf("the store has data, but its root key file %s is missing", path),
 			"put the file back or name it in root_key.path; nothing can be read without it")
+	}
+	if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
+		return nil, hinted(fmt.Errorf("there is no directory %s for the root key file", filepath.Dir(path)),
+			"make it with mode 0700, or name another file in root_key.path")
 	}
 	// Another process that shares the path may be as new as this one: whoever is second opens the file
 	// of the first.

@@ -22,7 +22,7 @@ func TestTamperedRecords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, flags := t.TempDir(), []string{"--set", "etcd.endpoints=" + endpoint}
+	dir, flags := filepath.Join(t.TempDir(), "data"), []string{"--set", "etcd.endpoints=" + endpoint}
 	p := MustStartDev(t, dir, addrs[0], flags...)
 	api := MustAPI(t, p.Base, dir)
 	list := func(want int) {

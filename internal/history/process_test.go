@@ -40,7 +40,9 @@ func mustBuild(t *testing.T) string {
 // are to share a store are given the same endpoints and root key. It is killed after the test.
 func mustStart(t *testing.T, binary, rootKey string, endpoints []string) *process {
 	t.Helper()
-	dir := t.TempDir()
+	// A directory that others may look into is refused.
+	dir := filepath.Join(t.TempDir(), "data")
+	must(t, os.Mkdir(dir, 0o700))
 	p := &process{}
 	var err error
 	p.log, err = os.Create(filepath.Join(dir, "log"))
