@@ -15,50 +15,33 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestReadme runs the transcript of the README's first screen, as one shell session next to a server,
-// and compares what it prints. Ids and times differ in each run; that they are ids and times does not.
+// TestReadme pastes the lines of the README's first screen into a shell next to a server, and compares
+// what they print. Ids and times differ in each run; that they are ids and times does not.
 func TestReadme(t *testing.T) {
-	blocks := mustBlocks(t, "console")
-	if len(blocks) != 2 {
-		t.Fatalf("the README has %d transcripts, want 2: the server's and the client's", len(blocks))
+	start, printed, client, answers := mustFirstScreen(t)
+	if start != "make run\n" {
+		t.Fatalf("the first command is not make run: %s", start)
 	}
 	addrs, err := freeAddrs(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const documented = "127.0.0.1:8700"
+	const documented, cwd = "127.0.0.1:8700", "/home/you/culvert"
 	dir := t.TempDir()
 	t.Chdir(dir)
 
-	server := steps(blocks[0])
-	if len(server) != 1 || server[0].command != "make run" {
-		t.Fatalf("the first transcript is not make run: %+v", server)
-	}
 	p := MustStartDev(t, main.Defaults().DataDir, addrs[0])
-	printed := strings.ReplaceAll(p.logs.String(), addrs[0], documented)
-	for _, line := range strings.Split(server[0].output, "\n") {
-		if !strings.Contains(printed, line+"\n") {
-			t.Errorf("make run does not print %q but:\n%s", line, printed)
-		}
+	got := strings.NewReplacer(addrs[0], documented, dir, cwd).Replace(p.logs.String())
+	if !strings.Contains(got, printed) {
+		t.Errorf("make run prints\n%s\nwithout\n%s", got, printed)
 	}
-
-	client := steps(blocks[1])
-	// One session, so that variables live on; a line of its own ends the output of each command.
-	const end = "-- end of output --"
-	var script strings.Builder
-	for _, s := range client {
-		script.WriteString(strings.ReplaceAll(s.command, documented, addrs[0]) + "\necho\necho '" + end + "'\n")
-	}
-	out, err := exec.Command("sh", "-e", "-c", script.String()).CombinedOutput()
+	// -e, so that a line that fails is not lost among those that work.
+	out, err := exec.Command("sh", "-e", "-c", strings.ReplaceAll(client, documented, addrs[0])).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	outputs := strings.Split(string(out), end+"\n")
-	for i, s := range client {
-		got, want := normalize(outputs[i]), normalize(s.output)
-		if diff := cmp.Diff(got, want); diff != "" {
-			t.Errorf("$ %s\n(-got +want):\n%s", s.command, diff)
-		}
+	if diff := cmp.Diff(normalize(string(out)), normalize(answers)); diff != "" {
+		t.Errorf("(-got +want):\n%s", diff)
 	}
 	p.MustStop(t)
 }
@@ -140,31 +123,22 @@ func mustBlocks(t *testing.T, language string) []string {
 	return blocks
 }
 
-// step is a command of a transcript and what it printed.
-type step struct{ command, output string }
-
-// steps cuts a transcript: a line with a prompt begins a command, a backslash at its end continues it.
-func steps(block string) []step {
-	var all []step
-	continued := false
-	for _, line := range strings.Split(strings.TrimSuffix(block, "\n"), "\n") {
-		command, prompt := strings.CutPrefix(line, "$ ")
-		switch {
-		case prompt:
-			all = append(all, step{command: command})
-		case len(all) == 0:
-			continue
-		case continued:
-			all[len(all)-1].command += "\n" + line
-		default:
-			all[len(all)-1].output += line + "\n"
-		}
-		continued = strings.HasSuffix(line, "\\") && (prompt || continued)
+// mustFirstScreen returns the blocks before the README's diagram: the command that starts a server, what
+// it prints, the commands of a client, what those print.
+func mustFirstScreen(t *testing.T) (start, printed, client, answers string) {
+	t.Helper()
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
 	}
-	for i := range all {
-		all[i].output = strings.TrimSuffix(all[i].output, "\n")
+	var languages, blocks []string
+	for _, m := range regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```$").FindAllStringSubmatch(string(text), 4) {
+		languages, blocks = append(languages, m[1]), append(blocks, m[2])
 	}
-	return all
+	if diff := cmp.Diff(languages, []string{"sh", "", "sh", "json"}); diff != "" {
+		t.Fatalf("the first screen has other blocks (-got +want):\n%s", diff)
+	}
+	return blocks[0], blocks[1], blocks[2], blocks[3]
 }
 
 // normalize puts names in the place of what differs from run to run.
