@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"culvert/internal/events"
-	"culvert/keys"
 	"culvert/pipes"
 	"culvert/pipes/pipestest"
 	"culvert/server"
@@ -278,14 +277,6 @@ func (d *door) dump(t testing.TB) string {
 }
 
 const allEvents = "/events?events=vault.data.created,vault.data.updated,vault.data.deleted,vault.kek.created"
-
-// mustContext parses a key context for calls past the door.
-func mustContext(t testing.TB, items map[string]string) keys.Context {
-	t.Helper()
-	c, err := keys.ParseContext(items)
-	must(t, err)
-	return c
-}
 
 // unique gives every case a name of its own.
 func unique(prefix string) string { return fmt.Sprintf("%s-%d", prefix, time.Now().UnixNano()) }

@@ -87,14 +87,14 @@ func newHouse(t *testing.T) *house {
 }
 
 // list asks and returns the one audit record that the call left.
-func (h *house) list(t *testing.T, call access.Call, q events.Query) (events.Page, error, audit.Record) {
+func (h *house) list(t *testing.T, call access.Call, q events.Query) (events.Page, audit.Record, error) {
 	t.Helper()
 	page, err := h.log.List(t.Context(), call, q)
 	records := h.MustAuditOf(t, call.RequestID)
 	if len(records) != 1 {
 		t.Fatalf("the call left %d audit records, want 1", len(records))
 	}
-	return page, err, records[0]
+	return page, records[0], err
 }
 
 func created() events.Query { return events.Query{Types: []events.Type{events.DataCreated}} }
@@ -114,7 +114,7 @@ func TestListFollowsTheLog(t *testing.T) {
 	}
 
 	// Case 1: by default ten, oldest first, and the cursor leads to newer ones.
-	page, err, record := h.list(t, h.Call(), created())
+	page, record, err := h.list(t, h.Call(), created())
 	if err != nil || len(page.Data) != events.DefaultLimit || page.Before != "" || page.After != page.Data[9].ID {
 		t.Fatalf("first page: got %d events, cursors %q and %q, %v", len(page.Data), page.Before, page.After, err)
 	}
@@ -133,28 +133,28 @@ func TestListFollowsTheLog(t *testing.T) {
 	// Case 2: the consumer's loop ends at the newest and goes on from there later.
 	q := created()
 	q.After = page.After
-	rest, err, _ := h.list(t, h.Call(), q)
+	rest, _, err := h.list(t, h.Call(), q)
 	if err != nil || len(rest.Data) != 2 || rest.After != "" {
 		t.Fatalf("second page: got %d events, cursor %q, %v", len(rest.Data), rest.After, err)
 	}
 	q.After = rest.Data[1].ID
-	if later, err, _ := h.list(t, h.Call(), q); err != nil || len(later.Data) != 0 || later.After != "" {
+	if later, _, err := h.list(t, h.Call(), q); err != nil || len(later.Data) != 0 || later.After != "" {
 		t.Errorf("behind the newest: got %v, %v", ids(later), err)
 	}
 	h.MustCreate(t, "object-12", "value")
-	if later, err, _ := h.list(t, h.Call(), q); err != nil || len(later.Data) != 1 {
+	if later, _, err := h.list(t, h.Call(), q); err != nil || len(later.Data) != 1 {
 		t.Errorf("behind the newest, later: got %v, %v", ids(later), err)
 	}
 
 	// Case 3: the other orders and the clamped limit.
 	q = created()
 	q.Limit, q.Order = 1000, events.Normal
-	all, err, _ := h.list(t, h.Call(), q)
+	all, _, err := h.list(t, h.Call(), q)
 	if err != nil || len(all.Data) != 13 || h.between.query.Limit != events.MaxLimit {
 		t.Fatalf("all: got %d events, %v", len(all.Data), err)
 	}
 	q.Order = events.Descending
-	reversed, err, _ := h.list(t, h.Call(), q)
+	reversed, _, err := h.list(t, h.Call(), q)
 	slices.Reverse(reversed.Data)
 	if diff := cmp.Diff(ids(all), ids(reversed)); err != nil || diff != "" {
 		t.Errorf("descending, %v (-ascending +reversed):\n%s", err, diff)
@@ -184,7 +184,7 @@ func TestListRefusesQueries(t *testing.T) {
 		q := created()
 		c.change(&q)
 		h.between.calls = nil
-		_, err, record := h.list(t, h.Call(), q)
+		_, record, err := h.list(t, h.Call(), q)
 		var invalid *events.InvalidError
 		if c.field == "" && !errors.Is(err, events.ErrUnknownCursor) ||
 			c.field != "" && (!errors.As(err, &invalid) || invalid.Field != c.field || invalid.Malformed != (c.status == 400)) {
@@ -208,7 +208,7 @@ func TestListRefusesQueries(t *testing.T) {
 	} {
 		q := created()
 		change(&q)
-		if _, err, _ := h.list(t, h.Call(), q); err != nil {
+		if _, _, err := h.list(t, h.Call(), q); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -219,7 +219,7 @@ func TestListChecksRightsFirst(t *testing.T) {
 	h.MustCreate(t, "object", "value")
 
 	// Case 1: no rights, and nothing else of the query is looked at.
-	page, err, record := h.list(t, h.MustCallAs(t, "nobody"), events.Query{})
+	page, record, err := h.list(t, h.MustCallAs(t, "nobody"), events.Query{})
 	if !errors.Is(err, access.ErrDenied) || page.Data != nil || h.between.calls != nil {
 		t.Errorf("without rights: got %v, %v after %v", ids(page), err, h.between.calls)
 	}
@@ -230,7 +230,7 @@ func TestListChecksRightsFirst(t *testing.T) {
 	// Case 2: a key that was revoked before the call is not served, though this replica learns of it
 	// only behind the fence.
 	h.between.revoke = true
-	page, err, record = h.list(t, h.Call(), created())
+	page, record, err = h.list(t, h.Call(), created())
 	if !errors.Is(err, access.ErrUnauthenticated) || page.Data != nil || record.Status != 401 || record.Result != audit.Denied {
 		t.Errorf("revoked: got %v, %v, recorded as %s %d", ids(page), err, record.Result, record.Status)
 	}
@@ -240,7 +240,7 @@ func TestListChecksRightsFirst(t *testing.T) {
 
 	// Case 3: a valid key is served, behind the fence.
 	h.between.revoke, h.between.calls = false, nil
-	if page, err, _ := h.list(t, h.Call(), created()); err != nil || len(page.Data) != 1 {
+	if page, _, err := h.list(t, h.Call(), created()); err != nil || len(page.Data) != 1 {
 		t.Errorf("administrator: got %v, %v", ids(page), err)
 	}
 	if diff := cmp.Diff([]string{"fence", "page"}, h.between.calls); diff != "" {
@@ -267,7 +267,7 @@ func TestListFailsClosed(t *testing.T) {
 		"other":          {page: errors.New("text that stays out of the trail"), status: 500, code: "internal_error"},
 	} {
 		h.between.fence, h.between.page = c.fence, c.page
-		page, err, record := h.list(t, h.Call(), created())
+		page, record, err := h.list(t, h.Call(), created())
 		if want := errors.Join(c.fence, c.page); !errors.Is(err, c.page) && !errors.Is(err, c.fence) || len(page.Data) > 0 {
 			t.Errorf("%s: got %v and %v, want %v", name, ids(page), err, want)
 		}
