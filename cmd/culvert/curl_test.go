@@ -12,7 +12,7 @@ import (
 )
 
 // curl is as much of curl(1) as the README and the first-start text use, read as curl reads it: -H, -d,
-// -X, -s, -w with newlines, and one URL. Anything else is an error, so that a line that works here works there.
+// -X, -s, -sS, -w with newlines, and one URL. Anything else is an error, so that a line that works here works there.
 func curl() {
 	if err := curlMain(os.Args[1:], os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "curl:", err)
@@ -48,7 +48,7 @@ func curlMain(args []string, out io.Writer) error {
 			case "-w":
 				after = strings.ReplaceAll(args[i], `\n`, "\n")
 			}
-		case "-s":
+		case "-s", "-sS":
 		default:
 			if strings.HasPrefix(arg, "-") || url != "" {
 				return fmt.Errorf("what is %q?", arg)
