@@ -196,6 +196,24 @@ func TestTwoReplicasRefresh(t *testing.T) {
 	}
 }
 
+// A refresh that fails at the moment in which another replica's succeeded has its result.
+func TestFailureBesideASuccess(t *testing.T) {
+	s := withAccount(t, connectorstest.Config{Rotate: true})
+	replica := s.Replica(t)
+	s.Clock.Advance(time.Hour)
+	s.Provider.Next(connectorstest.Fault{Status: 503, Delay: 300 * time.Millisecond})
+	var v pipes.Vended
+	var err error
+	var group sync.WaitGroup
+	group.Go(func() { v, err = token(t, s) })
+	eventually(t, "the failing refresh", func() bool { return s.Provider.Refreshes() == 1 })
+	want := replica.MustToken(t, "user_1")
+	group.Wait()
+	if err != nil || !v.AccessToken.Equal(want.AccessToken) {
+		t.Errorf("got %+v, %v", v, err)
+	}
+}
+
 // A grant that one replica judged dead is revived by the rotation of the other, which was on its way.
 func TestRevival(t *testing.T) {
 	s, store := withInterposed(t)
@@ -339,6 +357,31 @@ func TestClaimIsTakenOver(t *testing.T) {
 	}
 	if late, err := s.Broker.Callback(t.Context(), first); err != nil || late != result {
 		t.Errorf("the first departure: %+v, %v", late, err)
+	}
+}
+
+// A callback that took so long that another departure took over does not decide any more, also not that
+// the flow failed.
+func TestLateExchangeGivesWay(t *testing.T) {
+	s := withAccount(t, connectorstest.Config{Rotate: true})
+	browser := s.Browser()
+	ticket := s.MustAuthorize(t, "user_2")
+	first, second := browser.MustReturn(t, ticket), browser.MustReturn(t, ticket)
+	refused, slow := connectorstest.JSON(400, `{"error":"invalid_grant"}`), connectorstest.Fault{Granted: true, Delay: 900 * time.Millisecond}
+	refused.Delay = 300 * time.Millisecond
+	s.Provider.Next(refused, slow)
+	results := make([]pipes.Result, 2)
+	errs := make([]error, 2)
+	var group sync.WaitGroup
+	for n, callback := range []pipes.CallbackRequest{first, second} {
+		group.Go(func() { results[n], errs[n] = s.Broker.Callback(t.Context(), callback) })
+		eventually(t, "the exchange", func() bool { return s.Provider.Exchanges() == 2+n })
+		s.Clock.Advance(2 * time.Minute * time.Duration(2-2*n)) // the first claim runs out, the second does not
+	}
+	group.Wait()
+	must(t, errors.Join(errs...))
+	if results[0] != results[1] || results[0].Account == "" {
+		t.Errorf("got %+v", results)
 	}
 }
 

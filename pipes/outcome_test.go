@@ -159,6 +159,28 @@ func TestExchangeFailures(t *testing.T) {
 	}
 }
 
+// What was granted: what the reply says, or what was asked for where it says nothing (RFC 6749 section
+// 5.1). An empty list says that nothing was.
+func TestGrantedScopes(t *testing.T) {
+	for reply, want := range map[string]struct{ granted, missing []string }{
+		`{"access_token":"a"}`:                           {[]string{"read", "write"}, nil},
+		`{"access_token":"a","scope":"write,more"}`:      {[]string{"write", "more"}, []string{"read"}},
+		`{"access_token":"a","scope":""}`:                {[]string{}, []string{"read", "write"}},
+		`{"access_token":"a","scope":["write", "read"]}`: {[]string{"write", "read"}, nil},
+	} {
+		s := pipestest.New(t)
+		s.MustIntegration(t, pipestest.Slug)
+		scopes := []string{"read", "write"}
+		must(t, errOf(s.Broker.UpdateIntegration(t.Context(), s.Call(), pipes.UpdateIntegration{Slug: pipestest.Slug, Scopes: &scopes})))
+		s.Provider.Next(connectorstest.JSON(200, reply))
+		s.MustConnect(t, "user_1")
+		v := s.MustToken(t, "user_1")
+		if !cmp.Equal(v.Scopes, want.granted) || !cmp.Equal(v.MissingScopes, want.missing) {
+			t.Errorf("%s: granted %v, missing %v", reply, v.Scopes, v.MissingScopes)
+		}
+	}
+}
+
 // A failed reconnect never degrades the account there is.
 func TestFailedReconnectLeavesTheAccount(t *testing.T) {
 	s := pipestest.New(t)

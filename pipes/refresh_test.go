@@ -89,6 +89,26 @@ func TestCallersOneAfterTheOther(t *testing.T) {
 	}
 }
 
+// A caller who read the grant before a refresh landed, and asks for one after it, begins none: the store
+// is read again first.
+func TestLateCallerLooksAgain(t *testing.T) {
+	lie := &lying{}
+	s := pipestest.WithConfig(t, pipestest.Config{
+		Provider: connectorstest.Config{Rotate: true},
+		Wrap:     func(inner pipes.Store) pipes.Store { lie.Store = inner; return lie },
+	})
+	s.MustIntegration(t, pipestest.Slug)
+	s.MustConnect(t, "user_1")
+	before := mustGrant(t, s, s.MustAccount(t, "user_1").Grant)
+	s.Clock.Advance(time.Hour)
+	want := s.MustToken(t, "user_1")
+	var once sync.Once
+	lie.grant = func(g *pipes.Grant) { once.Do(func() { *g = before }) }
+	if got := s.MustToken(t, "user_1"); !got.AccessToken.Equal(want.AccessToken) || s.Provider.Refreshes() != 1 {
+		t.Errorf("%d refreshes, want one", s.Provider.Refreshes())
+	}
+}
+
 // Before the margin nothing happens; within it the living token is vended at once and refreshed behind;
 // after the end a caller waits.
 func TestMargin(t *testing.T) {
