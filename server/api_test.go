@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"culvert/internal/outage"
 	"culvert/server"
 )
 
@@ -26,6 +27,14 @@ func TestManual(t *testing.T) {
 	for _, err := range server.Sentinels() {
 		if _, code, _, _ := d.server.Problem(err); !strings.Contains(manual, "`"+code+"`") {
 			t.Errorf("code %s is not documented", code)
+		}
+	}
+	for _, o := range []*outage.Error{
+		{Dependency: outage.Etcd}, {Dependency: outage.Etcd, Kind: outage.Full}, {Dependency: outage.Etcd, Kind: outage.Unknown},
+		{Dependency: outage.RootKey}, {Dependency: outage.Audit}, {Dependency: outage.Clock},
+	} {
+		if !strings.Contains(manual, "`"+o.Code()+"`") {
+			t.Errorf("code %s is not documented", o.Code())
 		}
 	}
 	source, err := os.ReadFile("errors.go")

@@ -10,7 +10,8 @@ import (
 
 // cors answers browsers. Without configured origins it does nothing, and browsers keep pages of other
 // origins from reading anything. It protects no route: whoever is not a browser ignores it. Credentials
-// mode is never allowed, because no route takes a cookie.
+// mode is never allowed: the only cookies are those of a flow, and its legs are navigations, not calls
+// of scripts.
 type cors struct {
 	origins  map[string]bool
 	loopback bool

@@ -251,25 +251,23 @@ func wrongMediaType(text string) *problem {
 	return &problem{status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", text: text}
 }
 
-// unavailable names the dependency, never its own error text.
+// unavailable names the dependency, never its own error text. The code is the outage's own, which the
+// audit trail records too.
 func unavailable(o *outage.Error) *problem {
-	p := &problem{status: http.StatusServiceUnavailable, retry: max(o.RetryAfter, time.Second), cause: o}
+	p := &problem{status: http.StatusServiceUnavailable, code: o.Code(), retry: max(o.RetryAfter, time.Second), cause: o}
 	switch {
 	// The kind before the dependency: what happened to the change matters more than who is down.
 	case o.Kind == outage.Unknown:
-		p.code = "outcome_unknown"
 		p.text = "etcd did not answer in time; whether the change was made is not known."
 	case o.Kind == outage.Full:
-		p.code = "storage_full"
 		p.text = "etcd is nearly full: creates and updates wait, reads and deletes work. Nothing was changed."
 	case o.Dependency == outage.RootKey:
-		p.code = "root_key_unavailable"
 		p.text = "The root key is unavailable; nothing was changed."
 	case o.Dependency == outage.Audit:
-		p.code = "audit_unavailable"
 		p.text = "The audit log cannot be written, so nothing is answered."
+	case o.Dependency == outage.Clock:
+		p.text = "This replica's clock differs from the others', so it takes no creates and updates; nothing was changed."
 	default:
-		p.code = "storage_unavailable"
 		p.text = "etcd is unavailable; nothing was changed."
 	}
 	return p

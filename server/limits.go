@@ -30,8 +30,8 @@ const (
 	maxHeaderBytes = 128 << 10
 )
 
-// Limits of JSON. A legitimate body has at most four members and a key context of ten; the rest is
-// room for members that later clients send and this server ignores.
+// Limits of JSON. A legitimate body has some twenty members, a key context of ten and a list of scopes;
+// the rest is room for members that later clients send and this server ignores.
 const (
 	maxDepth  = 32
 	maxTokens = 20_000

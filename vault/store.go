@@ -74,7 +74,8 @@ type IdempotencyRecord struct {
 	Request           Request
 }
 
-// Query asks for a page of [Summary]. Only one of After and Before is set.
+// Query asks for a page of [Summary]. A [Store] is asked with one of After and Before at most;
+// [Vault.List] takes both and shows what lies between.
 type Query struct {
 	Limit      int
 	Descending bool

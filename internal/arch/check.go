@@ -86,12 +86,13 @@ func (c *checker) broken(p Package, f File, imported string) string {
 	return "package " + p.Path + " has no row in the table of arrows"
 }
 
-// deps follows the two arrows that matter most at any distance, so that no leaf can become a tunnel.
+// deps follows the arrows that matter most at any distance, so that no leaf can become a tunnel.
 func (c *checker) deps(p Package) {
 	for _, rule := range []struct{ from, to string }{
 		{"vault", "pipes"}, {"pipes", "vault"},
 		{"connectors", "keys"}, {"connectors", "vault"},
 		{"keys", "internal/etcd"}, {"vault", "internal/etcd"}, {"server", "internal/etcd"},
+		{"pipes", "internal/etcd"}, {"connectors", "internal/etcd"},
 	} {
 		if p.Path == rule.from && slices.Contains(p.Deps, Module+"/"+rule.to) {
 			c.say("%s depends on %s by way of another package", rule.from, rule.to)

@@ -70,7 +70,6 @@ func Culvert() Rules {
 			{"internal/arch", nil},
 			{"internal/e2e/...", nil},
 			{"internal/bench/...", nil},
-			{"internal/bench/...", nil},
 			{"internal/*", leaves()},
 		},
 		Confined: []Confined{

@@ -33,7 +33,7 @@ type shard struct {
 	max      int
 }
 
-// filling is a read of etcd under way for one key.
+// filling is a read of etcd, or a change of ours ([written]), under way for one key.
 type filling struct {
 	readers int
 	// spoiled is set by an event for the key, or by a clear: the reader may use what it read, but the
@@ -81,7 +81,7 @@ func (c *cache) begin(key string) *filling {
 	return f
 }
 
-// finish ends a fill; it is nil if the read failed.
+// finish ends a fill; it is nil if the read failed or the change was not committed.
 func (c *cache) finish(key string, f *filling, it *item) {
 	sh := c.shard(key)
 	sh.mu.Lock()

@@ -1,17 +1,17 @@
-// Package etcd keeps everything Culvert stores: it implements the stores of keys, vault, access and
-// events on one etcd keyspace, embedded or external, and sees only sealed bytes.
+// Package etcd keeps everything Culvert stores: it implements the stores of keys, vault, pipes, access
+// and events on one etcd keyspace, embedded or external, and sees only sealed bytes.
 //
 // Where is what:
 //
 //	layout.go      the whole keyspace on one screen
 //	client.go      the connection; embed.go the etcd inside this process
 //	store.go       the Store: what runs, and the one way to read a key
-//	feed.go        the one watch; cache.go, mirror.go, index.go, indexes.go what it keeps in memory
+//	feed.go        the one watch; cache.go, written.go, mirror.go, index.go, indexes.go what is in memory
 //	fence.go       what makes reads from memory linearizable
 //	txn.go         the one way to write: a transaction with its event and a certain outcome
 //	epoch.go       the order of events, and the trick behind certain outcomes
 //	authentic.go   the MAC on every record
-//	objects.go keks.go apikeys.go environments.go events.go requests.go list.go   one noun each
+//	objects.go keks.go apikeys.go environments.go events.go requests.go list.go pipes.go   one noun each
 //	room.go        limits below etcd's quota; compact.go forgetting history
 //	nodes.go       heartbeats and clocks
 //

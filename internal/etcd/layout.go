@@ -3,6 +3,7 @@ package etcd
 import (
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,10 +40,10 @@ import (
 //	token/{env}/{MAC of refresh token}   which grant has this refresh token
 //	flow/{env}/{id}                      pending authorization
 //
-// Headers and values have prefixes of their own so that a range over headers loads no values; a header
-// and its newest value are still one round trip. H is a keyed hash (keys.Environment), one per purpose.
+// Headers and values have prefixes of their own so that a range over headers loads no values; reading an
+// object is two reads, both from the cache once it is warm. H is a keyed hash (keys.Environment), one per purpose.
 //
-// Every value but those marked exempt or sealed under an AAD that holds its key ends in a MAC over the
+// Every value but those marked exempt or sealed under an AAD that holds its key begins with a MAC over the
 // key (relative to the root, so that a backup can be restored under another prefix) and the bytes.
 const (
 	kindFormat  = "format"
@@ -167,13 +168,7 @@ func mirroredKinds() []string {
 	return []string{kindEnv, kindAPIKey, kindCMKMap, kindShred, kindEpoch, kindNode, kindIntegration}
 }
 
-func mirrored(kind string) bool {
-	switch kind {
-	case kindEnv, kindAPIKey, kindCMKMap, kindShred, kindEpoch, kindNode, kindIntegration:
-		return true
-	}
-	return false
-}
+func mirrored(kind string) bool { return slices.Contains(mirroredKinds(), kind) }
 
 // cached kinds are read on request paths one key at a time.
 func cached(kind string) bool {

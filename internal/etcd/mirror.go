@@ -5,9 +5,9 @@ import (
 	"sync"
 )
 
-// mirror holds every record of the steering kinds (see mirrored): API keys, epochs, markers. It is
-// complete while the feed is ready, so what is not in it does not exist. It is small: one record per
-// API key, environment and replica.
+// mirror holds every record of the steering kinds (see mirrored): API keys, integrations,
+// epochs, markers. It is complete while the feed is ready, so what is not in it does not exist. It is
+// small: one record per API key, integration, environment and replica.
 type mirror struct {
 	mu    sync.RWMutex
 	items map[string]*item

@@ -200,7 +200,7 @@ type changeBuilder struct {
 	store  *Store
 	env    access.EnvironmentID
 	change change
-	// records are how many probes at the front are record keys, in the order of revisions.
+	// revisions are those that the probes at the front are compared with, in their order.
 	revisions []int64
 	err       error
 }

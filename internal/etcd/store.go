@@ -45,7 +45,7 @@ type StoreConfig struct {
 	WatchDelay time.Duration
 }
 
-// Store implements the stores of keys, vault, access and events on one etcd keyspace. It is safe for
+// Store implements the stores of keys, vault, pipes, access and events on one etcd keyspace. It is safe for
 // concurrent use by any number of goroutines, and any number of replicas may share the keyspace.
 type Store struct {
 	client       *Client

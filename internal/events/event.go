@@ -1,8 +1,8 @@
 // Package events is the log of changes: what an event is, and the pages that GET /events serves.
 //
 // An event is written in the same transaction as the change it tells of, so that neither exists
-// without the other. Nothing publishes or subscribes: webhooks, exports and /events are readers of
-// the log.
+// without the other. Nothing publishes or subscribes: webhooks and exports
+// will be readers of the log, as /events is.
 package events
 
 import (

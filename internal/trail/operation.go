@@ -1,4 +1,4 @@
-// Package trail is the first and the last statement of every use case: the permit, the read fence, the
+// Package trail is the first and the last statement of every use case of vault and pipes: the permit, the read fence, the
 // caller's API key again behind it, and the audit records that no answer leaves without.
 package trail
 
