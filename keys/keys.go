@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -69,7 +70,7 @@ func New(c Config) (*Keys, error) {
 	k := &Keys{
 		store: c.Store, environments: c.Environments, root: c.Root, codec: c.Codec,
 		newID: c.NewID, now: c.Now,
-		rates:   newRates(orDefault(c.CreateRate, DefaultCreateRate), orDefault(c.CreateBurst, DefaultCreateBurst)),
+		rates:   newRates(cmp.Or(c.CreateRate, DefaultCreateRate), cmp.Or(c.CreateBurst, DefaultCreateBurst)),
 		unwraps: newFlight[unwrapKey, *kek](),
 		drafts:  newFlight[contextKey, *draft](),
 	}
@@ -77,17 +78,9 @@ func New(c Config) (*Keys, error) {
 		k.now = time.Now
 	}
 	if !c.NoCache {
-		k.cache = newCache(orDefault(c.CacheTTL, DefaultCacheTTL), orDefault(c.CacheEntries, DefaultCacheEntries))
+		k.cache = newCache(cmp.Or(c.CacheTTL, DefaultCacheTTL), cmp.Or(c.CacheEntries, DefaultCacheEntries))
 	}
 	return k, nil
-}
-
-func orDefault[T comparable](value, otherwise T) T {
-	var zero T
-	if value == zero {
-		return otherwise
-	}
-	return value
 }
 
 // Sealed is a value under a DEK of its own, and that DEK under the KEK with that key id. Neither holds

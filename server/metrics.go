@@ -53,8 +53,6 @@ func NewMetrics() *Metrics {
 // IntegrityFailure counts a stored record that is not what was put there.
 func (m *Metrics) IntegrityFailure() { m.integrity.Inc() }
 
-// Registry is where other packages' collectors go.
-func (m *Metrics) Registry() *prometheus.Registry { return m.registry }
 
 func (m *Metrics) handler() http.Handler {
 	mux := http.NewServeMux()

@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -96,13 +97,13 @@ func newStore(cfg StoreConfig) (*Store, error) {
 	life, stop := context.WithCancel(context.Background())
 	s := &Store{
 		client: cfg.Client, environments: cfg.Environments, codec: cfg.Codec, ids: cfg.IDs, log: cfg.Logger,
-		mirror: newMirror(), cache: newCache(orDefault(cfg.CacheBytes, DefaultCacheBytes)), stop: stop,
+		mirror: newMirror(), cache: newCache(cmp.Or(cfg.CacheBytes, DefaultCacheBytes)), stop: stop,
 	}
-	s.indexes = newIndexes(s, orDefault(cfg.IndexObjects, DefaultIndexObjects))
+	s.indexes = newIndexes(s, cmp.Or(cfg.IndexObjects, DefaultIndexObjects))
 	s.epochs = newEpochs(s)
 	s.feed = &feed{client: cfg.Client, log: cfg.Logger, ctx: life, sinks: s, delay: cfg.WatchDelay, advanced: make(chan struct{}, 1)}
 	s.fence = &fence{feed: s.feed, timeout: readTimeout}
-	s.room = newRoom(cfg.Client, orDefault(cfg.MinFreeBytes, 1<<30))
+	s.room = newRoom(cfg.Client, cmp.Or(cfg.MinFreeBytes, 1<<30))
 	s.nodes = newNodes(s, cfg.Node)
 	return s, nil
 }
@@ -240,12 +241,4 @@ func (s *Store) apply(it *item, deleted bool) {
 			s.indexes.apply(it, deleted)
 		}
 	}
-}
-
-func orDefault[T comparable](v, d T) T {
-	var zero T
-	if v == zero {
-		return d
-	}
-	return v
 }
