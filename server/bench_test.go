@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"culvert/pipes/pipestest"
 	"culvert/server"
 	"culvert/vault"
 	"culvert/vault/vaulttest"
@@ -67,5 +69,40 @@ func BenchmarkRead(b *testing.B) {
 				}
 			}
 		})
+	})
+}
+
+// BenchmarkVend is the same for a living token.
+func BenchmarkVend(b *testing.B) {
+	d := &door{pipes: pipestest.New(b), log: &logBuffer{}}
+	d.stack = d.pipes.Stack
+	config := d.config(b)
+	config.Logger = slog.New(slog.DiscardHandler)
+	s, err := server.New(config)
+	must(b, err)
+	d.pipes.MustIntegration(b, pipestest.Slug)
+	d.pipes.MustConnect(b, "user_1")
+	r := httptest.NewRequest("POST", tokenPath, nil)
+	r.Header.Set("Authorization", "Bearer "+d.key())
+	serve := func() *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(user1)), int64(len(user1))
+		s.Handler().ServeHTTP(w, r)
+		return w
+	}
+	if w := serve(); w.Code != 200 || !strings.Contains(w.Body.String(), `"active":true`) {
+		b.Fatal(w.Body.String())
+	}
+	b.Run("door", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			serve()
+		}
+	})
+	b.Run("usecase", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			d.pipes.MustToken(b, "user_1")
+		}
 	})
 }

@@ -251,9 +251,6 @@ func (x *exchange) callbackRequest() (pipes.CallbackRequest, error) {
 			*p.to = given[0]
 		}
 	}
-	if q.State == "" {
-		return q, invalidCallback()
-	}
 	q.Code = secret.New([]byte(code))
 	return q, nil
 }

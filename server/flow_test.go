@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"culvert/connectors"
 	"culvert/connectors/connectorstest"
 	"culvert/internal/events"
 	"culvert/pipes"
@@ -93,6 +94,24 @@ func TestFlowWithoutReturnTo(t *testing.T) {
 	b.open(t, url).mustPage(t, 410)
 }
 
+// TestFormTargets: the confirmation page lets the trip through that follows its form, and plain http only
+// where the trip is known to touch it.
+func TestFormTargets(t *testing.T) {
+	for origin, want := range map[string]string{"https://p.example": "'self' https:", "http://127.0.0.1:1": "'self' https: http:"} {
+		d := newPipesDoor(t, pipestest.Config{
+			Connector:           func(c *connectors.Connector) { c.AuthorizationURL = origin + "/authorize" },
+			AnyLoopbackReturnTo: true,
+		})
+		d.mustIntegration(t, pipestest.Slug, "")
+		for returnTo, want := range map[string]string{"": want, returnTo: want, `,"return_to":"http://localhost:1/"`: "'self' https: http:"} {
+			page := d.browser(t).open(t, d.mustAuthorize(t, returnTo)).mustPage(t, 200)
+			if got := policyShape.FindStringSubmatch(page.header.Get("Content-Security-Policy"))[2]; got != want {
+				t.Errorf("provider at %s, %s: form-action %s, want %s", origin, returnTo, got, want)
+			}
+		}
+	}
+}
+
 // TestFlowsThatFail return to the application with a code, and leave an event.
 func TestFlowsThatFail(t *testing.T) {
 	d := newPipesDoor(t, pipestest.Config{})
@@ -141,6 +160,10 @@ func TestWrongBrowser(t *testing.T) {
 	wrong.open(t, callback).mustPage(t, 403)           // without any cookie
 	wrong.open(t, d.mustAuthorize(t, "")).want(t, 200) // with a cookie of its own
 	page := wrong.open(t, callback).mustPage(t, 403)
+	// Of two cookies with the name nobody can tell which one is ours.
+	cookie, _, _ := strings.Cut(right.open(t, d.mustAuthorize(t, "")).header.Get("Set-Cookie"), ";")
+	path := strings.TrimPrefix(callback, pipestest.PublicURL)
+	d.do(t, get(path).with("Cookie", cookie+"; "+cookie)).mustPage(t, 403)
 	if !strings.Contains(page.body, "not the browser") {
 		t.Errorf("page\n%s", page.body)
 	}
