@@ -25,9 +25,10 @@ type dataDir struct {
 	lock *os.File
 }
 
-// openDataDir makes the directory (0700) if it is missing and locks it. One that others may look into
-// or write to is refused, as a root key that they may read is: nobody notices a wide mode before it is
-// too late. It is not narrowed either, because a path given by mistake can lead to anybody's directory.
+// openDataDir makes the directory (0700) if it is missing and locks it. One that others may write to is
+// refused: they could put files of their own in the place of ours. It is not narrowed, because a path
+// given by mistake can lead to anybody's directory. That others see its names does no harm: what is in
+// it has modes of its own.
 func openDataDir(path string) (*dataDir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
@@ -36,7 +37,7 @@ func openDataDir(path string) (*dataDir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	if err := checkPrivate("data directory "+path, info, 0o700); err != nil {
+	if err := checkMode("data directory "+path, info, 0o022, 0o700); err != nil {
 		return nil, err
 	}
 	lock, err := os.OpenFile(filepath.Join(path, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
@@ -112,15 +113,15 @@ func readPrivate(path string) (content []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkPrivate(path, info, 0o600); err != nil {
+	if err := checkMode(path, info, 0o077, 0o600); err != nil {
 		return nil, err
 	}
 	return io.ReadAll(f)
 }
 
-// checkPrivate refuses a mode that lets in others than the owner. want is the mode to recommend.
-func checkPrivate(name string, info fs.FileInfo, want fs.FileMode) error {
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+// checkMode refuses a mode that gives others than the owner what is refused. want is the mode to recommend.
+func checkMode(name string, info fs.FileInfo, refused, want fs.FileMode) error {
+	if mode := info.Mode().Perm(); mode&refused != 0 {
 		return hinted(fmt.Errorf("%s has mode %04o", name, mode),
 			fmt.Sprintf("chmod %o it, after asking who else used it", want))
 	}
