@@ -53,7 +53,6 @@ func NewMetrics() *Metrics {
 // IntegrityFailure counts a stored record that is not what was put there.
 func (m *Metrics) IntegrityFailure() { m.integrity.Inc() }
 
-
 func (m *Metrics) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
