@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"culvert/connectors"
 	"culvert/internal/access"
@@ -76,12 +77,16 @@ func (g *graph) buildBroker(cfg Config, f *floor, k *keys.Keys, gate *access.Gat
 		return nil, err
 	}
 	g.opened("broker", func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), refreshTimeout)
 		defer cancel()
 		return broker.Close(ctx)
 	})
 	return broker, nil
 }
+
+// refreshTimeout bounds how long a stop waits for refreshes that are under way. It is above the 20 seconds
+// that one call to a provider may take: what the provider has rotated is lost if nobody stores it.
+const refreshTimeout = 25 * time.Second
 
 // health asks every dependency. The page is public: it names them and says no more.
 func (f *floor) health(ctx context.Context) []server.Check {
