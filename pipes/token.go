@@ -51,17 +51,6 @@ func (b *Broker) Token(ctx context.Context, call access.Call, r Request) (Vended
 	return answer(ctx, o, vended, err)
 }
 
-// Credentials vends whatever credential an account has: of OAuth accounts it is what [Broker.Token]
-// vends, under the same rules and with the same errors.
-func (b *Broker) Credentials(ctx context.Context, call access.Call, r Request) (Vended, error) {
-	o, err := b.begin(ctx, call, access.TokenVend)
-	if err != nil {
-		return Vended{}, err
-	}
-	vended, err := o.vend(ctx, &r)
-	return answer(ctx, o, vended, err)
-}
-
 // vendAttempts bounds how often a vend looks again, because its grant was refreshed or changed. A
 // provider whose tokens have ended when they arrive would otherwise be asked without end.
 const vendAttempts = 4
