@@ -7,6 +7,9 @@ BUILD    = CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VE
 # The version is stamped above; Go's own stamping fails in a checkout that belongs to another user.
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
+# The browser of the end-to-end tests.
+CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
@@ -35,8 +38,10 @@ lint: ## formatting, vet, staticcheck; govulncheck only warns
 	go run $(STATICCHECK) -tags e2e ./...
 	@go run $(GOVULNCHECK) ./... || echo "lint: govulncheck found something or could not run; see above" >&2
 
-e2e: build ## the official SDKs against the built binary; needs npm
-	CULVERT_BIN=$(CURDIR)/$(BIN) CGO_ENABLED=0 go test -tags e2e -count=1 ./internal/e2e/...
+e2e: build ## official SDKs and real authorization servers against the built binary; needs npm
+	@test -n "$(CHROMIUM)" || echo "e2e: no Chromium here; what needs a real browser is left out" >&2
+	CULVERT_BIN=$(CURDIR)/$(BIN) CULVERT_CHROMIUM=$(CHROMIUM) CGO_ENABLED=0 \
+		go test -tags e2e -count=1 ./internal/e2e/...
 
 bench: ## the benchmarks, with bare gin as the baseline
 	CGO_ENABLED=0 go test -run '^$$' -bench . -timeout 60m ./...

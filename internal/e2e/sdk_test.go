@@ -64,9 +64,10 @@ var (
 	valueMark = []byte("e2e-plaintext-")
 )
 
-// nothingInClear requires that no value and no API key stands in what the server left behind. That the
-// names are found, which are stored in clear, shows that the search can find something.
-func nothingInClear(t *testing.T, s *server) {
+// nothingInClear requires that no value, none of further secrets and no API key stands in what the server
+// left behind. That the names are found, which are stored in clear, shows that the search can find
+// something.
+func nothingInClear(t *testing.T, s *server, secrets ...string) {
 	t.Helper()
 	key, err := os.ReadFile(s.apiKeyFile())
 	if err != nil {
@@ -81,6 +82,11 @@ func nothingInClear(t *testing.T, s *server) {
 		}
 		if where != s.apiKeyFile() && bytes.Contains(content, key) {
 			t.Errorf("the API key stands in clear in %s", where)
+		}
+		for i, secret := range secrets {
+			if bytes.Contains(content, []byte(secret)) {
+				t.Errorf("secret %d of %d stands in clear in %s", i, len(secrets), where)
+			}
 		}
 	}
 	look("the server's output", s.output.bytes())

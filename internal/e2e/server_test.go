@@ -56,9 +56,9 @@ type server struct {
 	err    error
 }
 
-// startServer starts the program on a free port and an empty data directory, and waits until it is
-// ready. The process is killed at the end of the test if stop did not end it before.
-func startServer(t *testing.T, bin string) *server {
+// startServer starts the program on a free port and an empty data directory, with further flags, and
+// waits until it is ready. The process is killed at the end of the test if stop did not end it before.
+func startServer(t *testing.T, bin string, flags ...string) *server {
 	t.Helper()
 	s := &server{
 		dataDir: filepath.Join(t.TempDir(), "data"),
@@ -66,7 +66,7 @@ func startServer(t *testing.T, bin string) *server {
 		exited:  make(chan struct{}),
 	}
 	listens := make(chan string, 1)
-	s.cmd = exec.Command(bin, "dev", "--addr", "127.0.0.1:0", "--data-dir", s.dataDir)
+	s.cmd = exec.Command(bin, append([]string{"dev", "--addr", "127.0.0.1:0", "--data-dir", s.dataDir}, flags...)...)
 	s.cmd.Stderr = s.output
 	stdout, err := s.cmd.StdoutPipe()
 	if err != nil {

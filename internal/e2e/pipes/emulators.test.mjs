@@ -1,0 +1,170 @@
+import assert from "node:assert/strict";
+import { before, describe, test } from "node:test";
+import {
+  Provider, account, arrived, authorize, call, connect, depart, ended, events, integrate, newBrowser, newUser, noToken,
+  returning, token, workos,
+} from "./culvert.mjs";
+import { choose } from "./signin.mjs";
+
+// Access tokens of these providers live for an hour. Behind the gate they say that they end sooner.
+const seconds = 3;
+
+// What each provider's API says of the user whose token it is given.
+const api = (method, path, read, body) => async (origin, value) => {
+  const headers = { authorization: `Bearer ${value}`, "content-type": "application/json" };
+  const response = await fetch(origin + path, { method, headers, body: body && JSON.stringify(body) });
+  return response.ok ? read(await response.json()) : response.status;
+};
+const viewer = { query: "{ viewer { email } }" };
+
+const table = [
+  { name: "github", signIn: choose("octocat"), whoami: api("GET", "/user", (user) => user.login), is: "octocat", scopes: ["read:user", "user:email"] },
+  { name: "google", signIn: choose("ada@example.com"), whoami: api("GET", "/oauth2/v2/userinfo", (user) => user.email), is: "ada@example.com", refreshes: true },
+  { name: "slack", signIn: choose("ada@example.com"), whoami: api("POST", "/api/auth.test", (who) => who.ok && who.team), is: "Acme", scopes: ["channels:read", "user:users:read"] },
+  { name: "microsoft", signIn: choose("ada@example.com"), whoami: api("GET", "/v1.0/me", (user) => user.mail), is: "ada@example.com", refreshes: true, rotates: true },
+  { name: "linear", signIn: choose("ada@example.com"), whoami: api("POST", "/graphql", (reply) => reply.data.viewer.email, viewer), is: "ada@example.com", refreshes: true, rotates: true, scopes: ["read", "write"] },
+];
+
+// Most of their time is spent waiting for tokens to end, so they wait side by side.
+describe("providers as they are in the wild", { concurrency: true }, () => table.forEach(suite));
+
+function suite({ name, signIn, whoami, is, scopes, refreshes, rotates }) {
+  describe(name, { concurrency: 1 }, () => {
+    const provider = new Provider(name);
+    const user = newUser();
+    let integration, credentials, id;
+
+    before(async () => {
+      ({ integration, credentials } = await integrate(provider, { provider: name, scopes }));
+      await provider.ask("lifetime", { seconds });
+    });
+
+    test("a user connects an account and the application gets a token that works", async () => {
+      await noToken(name, user, "not_installed");
+      id = await connect({ provider, user, signIn });
+      const vended = await token(name, user);
+      assert.equal(await whoami(provider.origin, vended.accessToken), is);
+      assert.deepEqual(vended.missingScopes, []);
+      if (scopes) {
+        assert.deepEqual([...vended.scopes].sort(), [...scopes].sort());
+      }
+      assert.equal(vended.expiresAt === null, !refreshes);
+
+      const stored = await account(name, user);
+      assert.equal(stored.id, id);
+      assert.equal(stored.state, "connected");
+      assert.equal(stored.userId, user);
+      assert.deepEqual([...stored.scopes].sort(), [...vended.scopes].sort());
+      const connected = await events("connected_account.connected", user);
+      assert.deepEqual(connected.map((data) => data.id), [id]);
+    });
+
+    test("the credentials call gives the same token, and both answers are kept by nobody", async () => {
+      const path = `/data-integrations/${name}`;
+      const vended = await call("POST", `${path}/token`, { user_id: user });
+      const credential = await call("POST", `${path}/credentials`, { user_id: user });
+      assert.equal(vended.headers.get("cache-control"), "no-store");
+      assert.equal(credential.headers.get("cache-control"), "no-store");
+      assert.equal(await whoami(provider.origin, credential.body.credential.value), is);
+      assert.equal(credential.body.credential.auth_method, "oauth");
+    });
+
+    test("the providers of a user show the account", async () => {
+      const { data } = await workos.pipes.listUserDataProviders({ userId: user });
+      const own = data.find((row) => row.slug === name);
+      assert.equal(own.id, integration.id);
+      assert.equal(own.connectedAccount.id, id);
+      const { data: others } = await workos.pipes.listUserDataProviders({ userId: newUser() });
+      assert.equal(others.find((row) => row.slug === name).connectedAccount, null);
+    });
+
+    test("a code that the provider does not know connects nobody, and harms no account there is", async () => {
+      for (const [who, state] of [[newUser(), "not_installed"], [user, "connected"]]) {
+        const browser = newBrowser();
+        const callback = await returning({ provider, user: who, browser, integration, signIn });
+        const forged = new URL(callback);
+        forged.searchParams.set("code", "0".repeat(40));
+        const landed = arrived(await browser.open(forged.href));
+        assert.deepEqual([...landed.keys()], ["from", "error"]);
+        // The true code comes too late: a callback that follows is answered with the first one's result.
+        assert.equal(arrived(await browser.open(callback.href)).get("error"), landed.get("error"));
+
+        const [failed] = await events("connected_account.connection_failed", who);
+        assert.equal(failed.errorCode ?? failed.error_code, landed.get("error"));
+        assert.match(failed.providerError ?? failed.provider_error, /^(bad_verification_code|invalid_code|invalid_grant)$/);
+        if (state === "connected") {
+          assert.equal((await account(name, who)).state, "connected");
+          assert.equal(await whoami(provider.origin, (await token(name, who)).accessToken), is);
+        } else {
+          await noToken(name, who, state);
+          await assert.rejects(account(name, who), { status: 404 });
+        }
+      }
+    });
+
+    test("a client secret that the provider refuses connects nobody and blames no account", async () => {
+      await workos.pipes.updateDataIntegration({ slug: name, credentials: { ...credentials, clientSecret: "e2e-plaintext-another" } });
+      const browser = newBrowser();
+      const stranger = newUser();
+      const landed = arrived(await signIn(browser, await depart(browser, await authorize(provider, name, stranger))));
+      assert.ok(landed.get("error"));
+      await noToken(name, stranger, "not_installed");
+      assert.equal((await account(name, user)).state, "connected");
+
+      await workos.pipes.updateDataIntegration({ slug: name, credentials });
+      await connect({ provider, user: stranger, signIn });
+      assert.equal(await whoami(provider.origin, (await token(name, stranger)).accessToken), is);
+    });
+
+    if (refreshes) {
+      test("after its end a token is another one, which works, and so on", async () => {
+        let last = await token(name, user);
+        for (let n = 0; n < 2; n++) {
+          await ended(last);
+          const count = await provider.refreshes();
+          const next = await token(name, user);
+          assert.notEqual(next.accessToken, last.accessToken);
+          assert.ok(new Date(next.expiresAt) > new Date(last.expiresAt));
+          assert.equal(await whoami(provider.origin, next.accessToken), is);
+          assert.equal(await provider.refreshes(), count + 1);
+          last = next;
+        }
+        assert.equal((await account(name, user)).state, "connected");
+      });
+
+      test("a refresh token that is used up or revoked makes the account ask for its user again", async () => {
+        const last = await token(name, user);
+        await ended(last);
+        await (rotates ? provider.ask("burn") : provider.ask("revoke", { path: "/oauth2/revoke" }));
+        await noToken(name, user, "needs_reauthorization");
+        await noToken(name, user, "needs_reauthorization");
+        assert.equal((await account(name, user)).state, "needs_reauthorization");
+        const asked = await events("connected_account.reauthorization_needed", user);
+        assert.deepEqual(asked.map((data) => [data.id, data.state]), [[id, "needs_reauthorization"]]);
+
+        assert.equal(await connect({ provider, user, signIn }), id, "connecting again is the same account");
+        assert.equal((await account(name, user)).state, "connected");
+        assert.equal(await whoami(provider.origin, (await token(name, user)).accessToken), is);
+      });
+    }
+
+    if (rotates) {
+      test("tokens from elsewhere can be brought along, and are refreshed as any", async () => {
+        const other = newUser();
+        const { access_token: accessToken, refresh_token: refreshToken } = await provider.ask("burn");
+        await workos.pipes.createUserConnectedAccount({ slug: name, userId: other, accessToken, refreshToken, expiresAt: new Date(Date.now() - 1000) });
+        const vended = await token(name, other);
+        assert.notEqual(vended.accessToken, accessToken);
+        assert.equal(await whoami(provider.origin, vended.accessToken), is);
+      });
+    }
+
+    test("after its removal there is no account and no token", async () => {
+      await workos.pipes.deleteUserConnectedAccount({ userId: user, slug: name });
+      await noToken(name, user, "not_installed");
+      await assert.rejects(account(name, user), { status: 404 });
+      const gone = await events("connected_account.disconnected", user);
+      assert.deepEqual(gone.map((data) => data.id), [id]);
+    });
+  });
+}
