@@ -170,7 +170,7 @@ func TestHeartbeats(t *testing.T) {
 				e.writer.MustPut(t, "node/"+node, []byte("rubbish"))
 				e.writer.MustPut(t, "node/"+node, []byte(strconv.FormatInt(time.Now().Add(off).UnixMilli(), 10)))
 			}
-			refused = write.ask(t) == "storage_unavailable"
+			refused = write.ask(t) == "clock_unavailable"
 			read.mustSay(t, "read among wrong clocks", ok)
 		}
 		if !refused {
