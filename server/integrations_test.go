@@ -217,6 +217,19 @@ func TestHostileIntegrations(t *testing.T) {
 			}
 		})
 	}
+	// A refused member of a nested object is named in full, whatever is wrong with it.
+	for body, field := range map[string]string{
+		`{"provider":"second","credentials":{}}`:                                             "credentials.type",
+		`{"provider":"second","credentials":{"type":7}}`:                                     "credentials.type",
+		`{"provider":"mine","custom_provider":{"name":"x","pkce_enabled":1}}`:                "custom_provider.pkce_enabled",
+		`{"provider":"mine","custom_provider":{"name":7}}`:                                   "custom_provider.name",
+		`{"provider":"mine","custom_provider":{"name":"x"},"credentials":{"type":"custom"}}`: "custom_provider.authorization_url",
+	} {
+		o := d.do(t, post(integrations, body)).want(t, 422).object(t)
+		if got := o["errors"].([]any)[0].(map[string]any)["field"]; got != field {
+			t.Errorf("%s: field %v, want %s", body, got, field)
+		}
+	}
 	d.do(t, post(integrations, `{"provider":"second","unknown":[1,{}],`+credentials+`}`)).want(t, 201)
 	d.do(t, post(integrations, custom(`"name":"x",`+urls+`,"more":null`))).want(t, 201)
 	d.do(t, put(integrations+"/provider", `{"api_key":{"secret":"`+marker+`"}}`)).want(t, 422)
