@@ -16,10 +16,10 @@
 // Three calls cover it. [Keys.Seal] seals a value under the KEK of a key context and returns, beside
 // the sealed bytes, the [Conditions] that must hold in the transaction that stores them. [Keys.Open]
 // opens it again for whoever holds a permit for that context. [Keys.SealGrant], [Keys.SealClientSecret],
-// [Keys.SealVerifier] and their reverses are the same for what pipes keeps. [Environment] is what records that are
-// not sealed are authenticated and looked up with: handles for MAC, index and pepper, never keys.
-// Below stand the providers of root keys ([RootKey]); on the other side the store ([Store]), which
-// sees sealed bytes alone.
+// [Keys.SealVerifier] and their reverses are the same for what pipes keeps. [Environment] is what
+// records that are not sealed are authenticated and looked up with: handles for MAC, index and pepper,
+// never keys. Below stand the providers of root keys ([RootKey]); on the other side the store ([Store]),
+// which sees sealed bytes alone.
 //
 // # Cost
 //
@@ -40,7 +40,8 @@
 // Writer of etcd. Everything the reader has, and may change, move, copy and remove any bytes. What is
 // edited fails: it is sealed under an AAD that names its place (aad.go says which), or carries a MAC
 // over its key and bytes. What is moved fails: to another object, version, name, environment, context
-// or KEK, grant, generation, integration or origin; the DEK of one version under the header of another; one environment's keysets for another's.
+// or KEK, grant, generation, integration or origin; the DEK of one version under the header of another;
+// one environment's keysets for another's.
 // What fails is [ErrTampered], or absent where it is a credential; never a guess, never plaintext.
 // What is NOT stopped:
 //   - the return of a whole older genuine record. Who saved an object's header and value puts both
