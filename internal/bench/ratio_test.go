@@ -45,6 +45,7 @@ func BenchmarkRatio(b *testing.B) {
 			out.Write(put)
 		}},
 		{"create", 201, s.create},
+		{"token", 200, s.token},
 		{"page", 200, func(out *bytes.Buffer, _, _ int) { head(out, "GET", "/vault/v1/kv?limit=100", s.key, 0) }},
 	} {
 		b.Run(c.name, func(b *testing.B) {
@@ -97,6 +98,33 @@ func (s *bench) create(out *bytes.Buffer, w, n int) {
 	out.WriteString(body)
 }
 
+// token asks for the living token of one of the users, a different one for each connection.
+func (s *bench) token(out *bytes.Buffer, w, _ int) {
+	body := `{"user_id":"` + user(w) + `"}`
+	head(out, "POST", "/data-integrations/github/token", s.key, len(body))
+	out.WriteString(body)
+}
+
+func user(n int) string { return fmt.Sprintf("user_%03d", n) }
+
+// mustConnect imports an account for every connection and returns an answer with a token. The tokens live
+// for years and could be refreshed, so a vend asks whether they are due and finds that they are not.
+func (s *bench) mustConnect(b *testing.B) []byte {
+	b.Helper()
+	base := "http://" + s.culvert.addr
+	mustCall(b, "POST", base+"/data-integrations", s.key,
+		`{"provider":"github","enabled":true,"credentials":{"type":"custom","client_id":"id","client_secret":"secret-of-the-benchmark"}}`)
+	for w := range connections {
+		mustCall(b, "POST", base+"/user_management/users/"+user(w)+"/connected_accounts/github", s.key, fmt.Sprintf(
+			`{"access_token":"gho_%036d","refresh_token":"ghr_%036d","expires_at":"2100-01-01T00:00:00Z","scopes":["read:user","user:email"]}`, w, w))
+	}
+	answer := mustCall(b, "POST", base+"/data-integrations/github/token", s.key, `{"user_id":"`+user(0)+`"}`)
+	if !bytes.Contains(answer, []byte(`"active":true`)) {
+		b.Fatalf("no token: %s", answer)
+	}
+	return answer
+}
+
 func mustServers(b *testing.B) *bench {
 	b.Helper()
 	s := &bench{value: strings.Repeat("v", valueBytes)}
@@ -125,6 +153,7 @@ func mustServers(b *testing.B) *bench {
 	answers["get"] = mustCall(b, "GET", base+"/"+s.ids[0], s.key, "")
 	answers["put"] = mustCall(b, "PUT", base+"/"+s.ids[0], s.key, `{"value":"`+s.value+`"}`)
 	answers["list"] = mustCall(b, "GET", base+"?limit=100", s.key, "")
+	answers["token"] = s.mustConnect(b)
 	dir := b.TempDir()
 	for name, answer := range answers {
 		if err := os.WriteFile(filepath.Join(dir, name), answer, 0o600); err != nil {

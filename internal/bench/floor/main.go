@@ -12,11 +12,15 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// object is what a body of PUT and POST holds, as a handler without a vault would declare it.
+// object is what a body of PUT and POST holds, as a handler without a vault would declare it; a vend of a
+// token has the last two.
 type object struct {
 	Name       string            `json:"name"`
 	Value      string            `json:"value"`
 	KeyContext map[string]string `json:"key_context"`
+
+	UserID         string `json:"user_id"`
+	OrganizationID string `json:"organization_id"`
 }
 
 func main() {
@@ -26,10 +30,10 @@ func main() {
 	}
 }
 
-// run serves on addr the answers in dir: get, put, post and list.
+// run serves on addr the answers in dir: get, put, post, list and token.
 func run(addr, dir string) error {
 	answers := map[string][]byte{}
-	for _, name := range []string{"get", "put", "post", "list"} {
+	for _, name := range []string{"get", "put", "post", "list", "token"} {
 		answer, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			return err
@@ -52,6 +56,7 @@ func run(addr, dir string) error {
 	}
 	engine.PUT("/vault/v1/kv/:id", decode(http.StatusCreated, answers["put"]))
 	engine.POST("/vault/v1/kv", decode(http.StatusCreated, answers["post"]))
+	engine.POST("/data-integrations/:slug/token", decode(http.StatusOK, answers["token"]))
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return err
