@@ -77,6 +77,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Set before anything can fail. Headers are written as map entries in canonical form here and below:
 	// Set would canonicalise them again for every request.
 	w.Header()["X-Request-Id"] = []string{x.id}
+	if len(r.TransferEncoding) > 0 {
+		// net/http prefers it to a Content-Length beside it and drops that: what follows could be a request
+		// that somebody on the way saw as body, so the connection ends here (RFC 9112 section 6.1).
+		w.Header().Set("Connection", "close")
+	}
 	if len(r.URL.EscapedPath()) > s.limits.PathBytes {
 		x.finish(pathTooLong(s.limits.PathBytes))
 		return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -23,8 +24,8 @@ const firstEnvironment = "default"
 type opener struct {
 	client *etcd.Client
 	codec  *record.Codec
-	// path is the root key's file.
-	path string
+	// path is the root key's file; keyFile the root API key's, which is made after the store.
+	path, keyFile string
 	now  time.Time
 	// endpoints are what the operator was told etcd is; none if it is embedded.
 	endpoints []string
@@ -46,6 +47,11 @@ func (o *opener) open(ctx context.Context) (*keys.Environments, error) {
 	all, err := o.client.Environments(ctx, o.codec, o.environment(ctx))
 	if !errors.Is(err, etcd.ErrUninitialized) {
 		return all, o.explain(err)
+	}
+	// What should exist is not created anew: the database was lost, or the prefix is mistyped.
+	if _, err := os.Stat(o.keyFile); err == nil {
+		return nil, hinted(fmt.Errorf("the store is empty, but %s is of a store that was not", o.keyFile),
+			"look where the data went (etcd.prefix, the directory etcd); to begin a new store, use another --data-dir")
 	}
 	o.made = true
 	if o.rootKey, err = openRootKey(o.path, true); err != nil {

@@ -53,7 +53,8 @@ func (g *graph) buildFloor(ctx context.Context, cfg Config, dir *dataDir) (*floo
 		return nil, err
 	}
 	o := &opener{
-		client: client, codec: f.codec, path: cfg.RootKey.pathIn(dir), now: f.ids.Now(), endpoints: cfg.Etcd.Endpoints,
+		client: client, codec: f.codec, path: cfg.RootKey.pathIn(dir), keyFile: dir.file(apiKeyFile),
+		now: f.ids.Now(), endpoints: cfg.Etcd.Endpoints,
 	}
 	waiting := g.announceWaiting(cfg.Etcd.Endpoints)
 	f.environments, err = o.open(ctx)
