@@ -26,7 +26,7 @@ type opener struct {
 	codec  *record.Codec
 	// path is the root key's file; keyFile the root API key's, which is made after the store.
 	path, keyFile string
-	now  time.Time
+	now           time.Time
 	// endpoints are what the operator was told etcd is; none if it is embedded.
 	endpoints []string
 
