@@ -94,6 +94,28 @@ func TestFlowWithoutReturnTo(t *testing.T) {
 	b.open(t, url).mustPage(t, 410)
 }
 
+// TestOrganizationsAccount is connected by one of its users and belongs to the organization.
+func TestOrganizationsAccount(t *testing.T) {
+	d := newPipesDoor(t, pipestest.Config{})
+	d.mustIntegration(t, pipestest.Slug, "organization")
+	const body = `{"user_id":"user_1","organization_id":"org_1","connection_owner":"organization"}`
+	url := d.mustAuthorize(t, `,"organization_id":"org_1","connection_owner":"organization"`+returnTo)
+	b := d.browser(t)
+	if page := b.open(t, url).mustPage(t, 200); !strings.Contains(page.body, "The account will belong to the organization") {
+		t.Errorf("page\n%s", page.body)
+	}
+	b.open(t, b.arrive(t, url)).mustRedirect(t)
+	for _, vend := range []string{body, strings.Replace(body, "user_1", "user_2", 1)} {
+		if token := d.do(t, post(tokenPath, vend)).want(t, 200).object(t); token["active"] != true {
+			t.Errorf("token %v", token)
+		}
+	}
+	// It is neither the user's nor another organization's.
+	d.do(t, post(tokenPath, user1)).mustRefuse(t, 404, "entity_not_found")
+	other := d.do(t, post(tokenPath, strings.Replace(body, "org_1", "org_2", 1))).want(t, 200).object(t)
+	shape(t, other, map[string]any{"active": false, "error": "not_installed"})
+}
+
 // TestFormTargets: the confirmation page lets the trip through that follows its form, and plain http only
 // where the trip is known to touch it.
 func TestFormTargets(t *testing.T) {
