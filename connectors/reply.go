@@ -52,10 +52,15 @@ func (a *answer) read(body []byte) (Tokens, error) {
 	if err != nil {
 		return Tokens{}, err
 	}
+	read := Reply.Tokens
 	if a.conn.Reply != nil {
-		return a.conn.Reply(r)
+		read = a.conn.Reply
 	}
-	return r.Tokens()
+	t, err := read(r)
+	if err != nil {
+		return Tokens{}, err
+	}
+	return r.bounded(t)
 }
 
 // parse reads JSON or a form, whichever the body is: content types are wrong too often (forms and JSON

@@ -45,6 +45,41 @@ func (r Reply) Tokens() (Tokens, error) {
 	return t, nil
 }
 
+// Bounds of what a reply may make us keep. A reply may be a mebibyte, a record may not: tokens are
+// thirty times longer than any that has been seen, and scopes more than any provider has.
+const (
+	maxTokenBytes = 64 << 10
+	maxScopes     = 200
+	maxScopeBytes = 500
+)
+
+// bounded refuses tokens that are too long, and drops scopes that are no scopes: a token must not be
+// lost for what its list of scopes says.
+func (r Reply) bounded(t Tokens) (Tokens, error) {
+	tokens := []secret.Bytes{t.Access, t.Refresh}
+	for _, named := range []map[string]secret.Bytes{t.Named, t.NamedRefresh} {
+		for _, token := range named {
+			tokens = append(tokens, token)
+		}
+	}
+	for _, token := range tokens {
+		if token.Len() > maxTokenBytes {
+			return Tokens{}, r.Unreadable("holds a token of more than 64 KiB")
+		}
+	}
+	if t.Scopes == nil {
+		return t, nil
+	}
+	kept, seen := []string{}, map[string]bool{}
+	for _, scope := range t.Scopes {
+		if len(kept) < maxScopes && len(scope) <= maxScopeBytes && visible(scope) && !seen[scope] {
+			kept, seen[scope] = append(kept, scope), true
+		}
+	}
+	t.Scopes = kept
+	return t, nil
+}
+
 // visible tells the characters of RFC 6749 appendix A.12 and A.17 (%x20-7E): anything else in a token
 // would end up in somebody's Authorization header.
 func visible(token string) bool {

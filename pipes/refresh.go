@@ -113,6 +113,11 @@ func (r *refreshing) renewed(ctx context.Context) error {
 	if err := r.persist(ctx, tokens, next, sentAt); err != nil {
 		return err
 	}
+	if end := tokens.ExpiresAt; !end.IsZero() && !end.After(r.broker.now()) {
+		// A token that ended on its way is no reason to ask for the next one at once.
+		r.broker.refreshes.failed(r.key, r.broker.now(), 0)
+		return nil
+	}
 	r.broker.refreshes.succeeded(r.key)
 	return nil
 }
@@ -190,6 +195,10 @@ func (r *refreshing) judge(ctx context.Context, err error) error {
 			reason = "rotation_lost"
 		}
 		return r.bury(ctx, reason)
+	case failed.Class == connectors.ClientRejected && failed.Code == "unauthorized_client":
+		// Providers say this of a token that belongs to another client, too: only this grant waits.
+		wait := b.refreshes.failed(r.key, b.now(), failed.RetryAfter)
+		return &ProviderError{Slug: slug, RetryAfter: wait, Err: ErrClientRejected}
 	case failed.Class == connectors.ClientRejected:
 		b.breakers.rejected(r.integration.clientKey(), b.now())
 		return &ProviderError{Slug: slug, RetryAfter: breakerPause, Err: ErrClientRejected}

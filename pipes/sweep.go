@@ -96,6 +96,7 @@ func (s *sweeper) accounts(ctx context.Context, env access.EnvironmentID) error 
 	for _, i := range all {
 		alive[i.Record.ID] = true
 	}
+	var failures error
 	left := sweepMost
 	for _, id := range members {
 		if alive[id] {
@@ -103,9 +104,8 @@ func (s *sweeper) accounts(ctx context.Context, env access.EnvironmentID) error 
 		}
 		for left > 0 {
 			removed, err := s.accountsOf(ctx, env, id)
-			if err != nil {
-				return err
-			}
+			// One that cannot be read must not keep the tokens of all others.
+			failures = errors.Join(failures, err)
 			if left -= removed; removed == 0 {
 				break
 			}
@@ -114,7 +114,7 @@ func (s *sweeper) accounts(ctx context.Context, env access.EnvironmentID) error 
 	if left <= 0 {
 		s.wakeSweeper()
 	}
-	return nil
+	return failures
 }
 
 func (s *sweeper) accountsOf(ctx context.Context, env access.EnvironmentID, id IntegrationID) (removed int, err error) {
@@ -126,15 +126,13 @@ func (s *sweeper) accountsOf(ctx context.Context, env access.EnvironmentID, id I
 		return 0, err
 	}
 	for _, found := range batch {
-		gone, err := s.account(ctx, env, found.Record)
-		if err != nil {
-			return removed, err
-		}
+		gone, failure := s.account(ctx, env, found.Record)
+		err = errors.Join(err, failure)
 		if gone {
 			removed++
 		}
 	}
-	return removed, nil
+	return removed, err
 }
 
 // account removes one account, as a caller's delete would.
