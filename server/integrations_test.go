@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"culvert/internal/events"
 	"culvert/pipes/pipestest"
@@ -113,6 +114,7 @@ func TestIntegrationList(t *testing.T) {
 	var ids []string
 	for _, of := range [][2]string{{"provider", ""}, {"second", ""}, {"provider", "organization"}} {
 		ids = append(ids, d.mustIntegration(t, of[0], of[1])["id"].(string))
+		d.pipes.Clock.Advance(time.Second) // ids of one millisecond have no order
 	}
 	page := func(query string, want ...string) (before, after any) {
 		t.Helper()

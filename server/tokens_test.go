@@ -156,6 +156,7 @@ func TestAttempts(t *testing.T) {
 		"object": "list", "data": []any{}, "list_metadata": map[string]any{"before": nil, "after": nil},
 	})
 	d.mustAuthorize(t, "")
+	d.pipes.Clock.Advance(time.Second) // ids of one millisecond have no order
 	d.browser(t).depart(t, d.mustAuthorize(t, `,"organization_id":"org_1"`))
 	d.pipes.Clock.Advance(pipes.TicketTTL + pipes.FlowStateTTL)
 	attempt := func(members map[string]any) map[string]any {
