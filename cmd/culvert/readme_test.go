@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	main "culvert/cmd/culvert"
 
@@ -31,7 +32,11 @@ func TestReadme(t *testing.T) {
 	t.Chdir(dir)
 
 	p := MustStartDev(t, main.Defaults().DataDir, addrs[0])
-	got := strings.NewReplacer(addrs[0], documented, dir, cwd).Replace(p.logs.String())
+	// It is printed before the server is ready, but comes through a pipe.
+	got, as := "", strings.NewReplacer(addrs[0], documented, dir, cwd)
+	for began := time.Now(); !strings.Contains(got, printed) && time.Since(began) < 5*time.Second; time.Sleep(10 * time.Millisecond) {
+		got = as.Replace(p.logs.String())
+	}
 	if !strings.Contains(got, printed) {
 		t.Errorf("make run prints\n%s\nwithout\n%s", got, printed)
 	}
