@@ -194,8 +194,19 @@ func shareInfo(p purpose, s scope, shares []Share) aad {
 // KMS's own log tells them apart. Defence: a share unwraps only under the words it was wrapped under.
 // Gap: the binding authenticates the request, not the requester: who may call the KMS may say this.
 func (b Binding) AssociatedData() []byte {
+	if len(b.Items) > 0 {
+		return b.itemsAssociatedData()
+	}
 	const domain = "culvert/root/v1"
 	return begin(domain, 0).text(string(b.Environment)).text(b.KEK).text(b.ContextDigest).text(b.Slot)
+}
+
+// itemsAssociatedData is the same with items that are named in clear, under a domain of its own: shares
+// wrapped before there were any stay as they are.
+func (b Binding) itemsAssociatedData() []byte {
+	const domain = "culvert/root/v2"
+	return begin(domain, 0).text(string(b.Environment)).text(b.KEK).text(b.ContextDigest).text(b.Slot).
+		text(newContext(b.Items).Canonical())
 }
 
 // contextDigest is how a key context appears to a KMS, which logs what it is told: hex SHA-256.

@@ -21,15 +21,15 @@ func bound() map[string][]string {
 	}
 	perEnvironment := []string{"environment/mac", "environment/index", "environment/pepper"}
 	return map[string][]string{
-		"Environment": append(append([]string{"kek", "share/kek", "share/mac", "root", "record", "pepper"}, perKEK...), perEnvironment...),
-		"KeyID":       append([]string{"kek", "share/kek", "share/mac", "root"}, perKEK...),
-		"Context":     append([]string{"kek", "share/kek", "share/mac", "root", "index/context"}, perKEK...),
+		"Environment": append(append([]string{"kek", "share/kek", "share/mac", "root", "root/items", "record", "pepper"}, perKEK...), perEnvironment...),
+		"KeyID":       append([]string{"kek", "share/kek", "share/mac", "root", "root/items"}, perKEK...),
+		"Context":     append([]string{"kek", "share/kek", "share/mac", "root", "root/items", "index/context"}, perKEK...),
 		"DataKeyID":   {"data-key"},
 		"At":          append([]string{"kek"}, perEnvironment...),
-		"Name":        append([]string{"index/item", "index/name", "index/request", "index/owner", "hash/flow"}, perEnvironment...),
-		"Value":       {"index/item", "index/request", "index/owner"},
+		"Name":        append([]string{"index/item", "index/name", "index/request", "index/owner", "hash/flow", "root/items"}, perEnvironment...),
+		"Value":       {"index/item", "index/request", "index/owner", "root/items"},
 		"Key":         {"record", "index/request", "index/owner"},
-		"Slot":        {"root", "index/owner", "hash/flow"},
+		"Slot":        {"root", "root/items", "index/owner", "hash/flow"},
 		"Body":        {"record", "pepper", "hash/refresh-token", "hash/flow"},
 		"Digest":      {"index/body"},
 		"Shares":      {"share/kek", "share/mac"},

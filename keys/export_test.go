@@ -32,6 +32,7 @@ func AADs(in AADInput) map[string][]byte {
 		"share/kek":          shareInfo(purposeKEK, scope, in.Shares),
 		"share/mac":          shareInfo(purposeMAC, scope, in.Shares),
 		"root":               scope.binding(in.Slot).AssociatedData(),
+		"root/items":         itemsBinding(scope.binding(in.Slot), in.Name, in.Value).AssociatedData(),
 		"record":             recordMAC(in.Environment, in.Key, in.Body),
 		"index/context":      contextIndex(c),
 		"index/item":         itemIndex(in.Name, in.Value),
@@ -49,6 +50,12 @@ func AADs(in AADInput) map[string][]byte {
 		"hash/refresh-token": refreshTokenInput(in.Body),
 		"hash/flow":          flowInput(in.Slot, in.Name, in.Body),
 	}
+}
+
+// itemsBinding is the binding with an item named in clear.
+func itemsBinding(b Binding, name, value string) Binding {
+	b.Items = map[string]string{name: value}
+	return b
 }
 
 // dekOf is the AAD of a DEK as the binding itself asks for it.

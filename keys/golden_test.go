@@ -63,7 +63,7 @@ func goldenInput(t testing.TB) keys.AADInput {
 
 func TestVectorsOfAADs(t *testing.T) {
 	want := map[string]string{}
-	for _, file := range []string{"aad.json", "aad-pipes.json"} {
+	for _, file := range []string{"aad.json", "aad-pipes.json", "aad-items.json"} {
 		added := map[string]string{}
 		mustReadJSON(t, file, &added)
 		for name, a := range added {

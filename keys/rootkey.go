@@ -12,7 +12,7 @@ import (
 )
 
 // RootKey wraps shares: a key in a KMS or HSM which never leaves it, or a local key file for
-// development. Each provider is a package below this one.
+// development. Each provider is a package below this one, and passes keystest.RunRootKeyTests.
 //
 // All methods are safe for concurrent use and honour the deadline of their context. Their errors are
 //   - one that wraps [ErrRefused], if the key says no for good: disabled, destroyed, access denied;
@@ -26,10 +26,14 @@ type RootKey interface {
 	URI() string
 	// Wrap encrypts a share of 32 bytes under the binding.
 	Wrap(ctx context.Context, share secret.Bytes, b Binding) ([]byte, error)
-	// Unwrap is the reverse, under the same binding only.
+	// Unwrap is the reverse, under the same binding only. What unwraps to anything but 32 bytes was not
+	// wrapped here: [ErrTampered].
 	Unwrap(ctx context.Context, wrapped []byte, b Binding) (secret.Bytes, error)
 	// Check tells whether the key could be used now; readiness asks it.
 	Check(ctx context.Context) error
+	// Describe asks the provider about the key, for people. A key that cannot be used is described
+	// too, where the provider still tells of it.
+	Describe(ctx context.Context) (Description, error)
 }
 
 // Binding says what a share is for. It is the encryption context of a KMS, which logs it, or the AAD
@@ -43,6 +47,10 @@ type Binding struct {
 	ContextDigest string
 	// Slot is that of the [Share].
 	Slot string
+	// Items are those of the key context that the KMS is told in clear, beside the digest, so that a key
+	// policy can name them; none unless a CMK or a setting says so. They are bound like the rest: who
+	// unwraps must say the same, so they have to follow from what stands in the record.
+	Items map[string]string
 }
 
 // rootTimeout bounds one call of a root key. It is shorter than a client's patience, and longer than

@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// shareSize is that of the key the shares make: one share alone is as strong as all.
-	shareSize = 32
+	// ShareSize is that of the key the shares make: one share alone is as strong as all.
+	ShareSize = 32
 	// maxShares is the root key's and one for each item of a context: a record with more was not
 	// made here, and must not make this server call a KMS for each.
 	maxShares = 1 + MaxContextItems
@@ -63,7 +63,7 @@ type bundle struct {
 func newBundle(ctx context.Context, root RootKey, s scope) (*bundle, error) {
 	ctx, cancel := context.WithTimeout(ctx, rootTimeout)
 	defer cancel()
-	share := make([]byte, shareSize)
+	share := make([]byte, ShareSize)
 	_, _ = rand.Read(share) // never fails: it ends the process rather than return less
 	wrapped, err := root.Wrap(ctx, secret.New(share), s.binding(RootSlot))
 	if err != nil {
@@ -81,7 +81,7 @@ func openBundle(ctx context.Context, root RootKey, s scope, shares []Share) (*bu
 	}
 	ctx, cancel := context.WithTimeout(ctx, rootTimeout)
 	defer cancel()
-	b := &bundle{scope: s, shares: shares, material: make([]byte, 0, shareSize*len(shares))}
+	b := &bundle{scope: s, shares: shares, material: make([]byte, 0, ShareSize*len(shares))}
 	for i := range shares {
 		share := &shares[i]
 		if share.Slot != RootSlot || share.KeyURI != root.URI() {
@@ -92,7 +92,7 @@ func openBundle(ctx context.Context, root RootKey, s scope, shares []Share) (*bu
 		if err != nil {
 			return nil, rootError(root, err)
 		}
-		if opened.Len() != shareSize {
+		if opened.Len() != ShareSize {
 			return nil, ErrTampered
 		}
 		b.material = append(b.material, opened.Reveal()...)
@@ -124,7 +124,7 @@ func checkSlots(shares []Share) error {
 // key is the AEAD that all shares together make for one purpose. The shares are uniformly random, so
 // HKDF needs no salt; the info keeps purposes, places and sets of slots apart.
 func (b *bundle) key(p purpose) (tink.AEADWithContext, error) {
-	derived, err := hkdf.Key(sha256.New, b.material, nil, string(shareInfo(p, b.scope, b.shares)), shareSize)
+	derived, err := hkdf.Key(sha256.New, b.material, nil, string(shareInfo(p, b.scope, b.shares)), ShareSize)
 	if err != nil {
 		return nil, fmt.Errorf("derive keyset key: %w", err)
 	}

@@ -106,6 +106,14 @@ func (r *Root) Check(ctx context.Context) error {
 	return r.key.Check(ctx)
 }
 
+// Describe implements [keys.RootKey].
+func (r *Root) Describe(ctx context.Context) (keys.Description, error) {
+	if err := r.suffer(ctx); err != nil {
+		return keys.Description{}, err
+	}
+	return r.key.Describe(ctx)
+}
+
 func (r *Root) suffer(ctx context.Context) error {
 	r.mu.Lock()
 	fault, delay := r.fault, r.delay

@@ -73,15 +73,20 @@ func (k *Key) Wrap(_ context.Context, share secret.Bytes, b keys.Binding) ([]byt
 // Unwrap implements [keys.RootKey]. The error is keys.ErrTampered.
 func (k *Key) Unwrap(_ context.Context, wrapped []byte, b keys.Binding) (secret.Bytes, error) {
 	share, err := k.aead.Decrypt(wrapped, b.AssociatedData())
-	if err != nil {
+	if err != nil || len(share) != keys.ShareSize {
 		return secret.Bytes{}, keys.ErrTampered
 	}
 	return secret.New(share), nil
 }
 
+// Describe implements [keys.RootKey]. A file knows no more of its key than that it is there.
+func (k *Key) Describe(context.Context) (keys.Description, error) {
+	return keys.Description{Provider: "local", URI: k.uri, State: keys.KeyEnabled}, nil
+}
+
 // Check implements [keys.RootKey] by using the key once.
 func (k *Key) Check(ctx context.Context) error {
-	probe := secret.New([]byte("culvert readiness"))
+	probe := secret.New(make([]byte, keys.ShareSize))
 	b := keys.Binding{KEK: "readiness"}
 	wrapped, err := k.Wrap(ctx, probe, b)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"culvert/internal/secret"
 	"culvert/keys"
+	"culvert/keys/keystest"
 	"culvert/keys/localkms"
 )
 
@@ -59,6 +60,13 @@ func mustRefuse(t testing.TB, path, why string) error {
 		t.Errorf("want one line that names %s and says %q, got: %v", path, why, err)
 	}
 	return err
+}
+
+func TestRootKey(t *testing.T) {
+	keystest.RunRootKeyTests(t, func(t *testing.T) keys.RootKey {
+		path, _ := mustCreate(t)
+		return mustOpen(t, path)
+	})
 }
 
 func TestKeyIsTheSameAfterARestart(t *testing.T) {
