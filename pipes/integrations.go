@@ -2,12 +2,94 @@ package pipes
 
 import (
 	"context"
-	"slices"
-	"strings"
+	"errors"
+	"time"
 
 	"culvert/internal/access"
+	"culvert/internal/events"
 	"culvert/keys"
 )
+
+// IntegrationID is "data_integration_" and a ULID.
+type IntegrationID string
+
+// Ownership says whose accounts an integration holds: each user's own, or one organization's.
+type Ownership string
+
+// The ownerships of contract section 2.3: one integration per provider slug and ownership.
+const (
+	OwnedByUser         Ownership = "user"
+	OwnedByOrganization Ownership = "organization"
+)
+
+// AuthMethod is how an account was connected.
+type AuthMethod string
+
+// The methods of contract section 2.
+const (
+	MethodOAuth             AuthMethod = "oauth"
+	MethodAPIKey            AuthMethod = "api_key"
+	MethodClientCredentials AuthMethod = "client_credentials"
+)
+
+// Integration is a connector configured with client credentials in an environment, as stored. The store
+// adds a MAC; the client secret is sealed, bound to the origin it may be sent to.
+type Integration struct {
+	ID          IntegrationID        `cbor:"1,keyasint"`
+	Environment access.EnvironmentID `cbor:"2,keyasint"`
+	Slug        string               `cbor:"3,keyasint"`
+	Ownership   Ownership            `cbor:"4,keyasint"`
+	// DIK is "dik_" and a ULID: the part of the redirect URI that is this integration's alone.
+	DIK         string            `cbor:"5,keyasint"`
+	Description string            `cbor:"6,keyasint,omitempty"`
+	Enabled     bool              `cbor:"7,keyasint,omitempty"`
+	Scopes      []string          `cbor:"8,keyasint,omitempty"` // nil: the provider's defaults
+	AuthMethods []AuthMethod      `cbor:"9,keyasint"`
+	Config      map[string]string `cbor:"10,keyasint,omitempty"`
+	// Client is nil for integrations without OAuth.
+	Client *Client `cbor:"11,keyasint,omitempty"`
+	// Custom is set for a provider of the caller's own.
+	Custom    *CustomProvider `cbor:"12,keyasint,omitempty"`
+	CreatedAt time.Time       `cbor:"13,keyasint"`
+	UpdatedAt time.Time       `cbor:"14,keyasint"`
+}
+
+// Client is an integration's client credentials at the provider.
+type Client struct {
+	// Type is the contract's credentials.type: "custom" or "organization".
+	Type string `cbor:"1,keyasint"`
+	ID   string `cbor:"2,keyasint,omitempty"`
+	// Last4 is what may be shown of the secret.
+	Last4 string `cbor:"3,keyasint,omitempty"`
+	// Secret is sealed under the environment's KEK of the empty context, bound to Origin, the
+	// integration and the client id. Nil for a client without a secret.
+	Secret *SealedSecret `cbor:"4,keyasint,omitempty"`
+}
+
+// SealedSecret is a sealed client secret or verifier, with what its seal is bound to.
+type SealedSecret struct {
+	KeyID      keys.ID `cbor:"1,keyasint"`
+	WrappedDEK []byte  `cbor:"2,keyasint"`
+	Ciphertext []byte  `cbor:"3,keyasint"`
+	// Origin is that of the token endpoint the secret may be sent to.
+	Origin   string    `cbor:"4,keyasint"`
+	SealedAt time.Time `cbor:"5,keyasint"`
+}
+
+// CustomProvider is a provider that the caller defined (contract section 2.1, custom_provider).
+type CustomProvider struct {
+	Name             string            `cbor:"1,keyasint"`
+	AuthorizationURL string            `cbor:"2,keyasint,omitempty"`
+	TokenURL         string            `cbor:"3,keyasint,omitempty"`
+	RefreshTokenURL  string            `cbor:"4,keyasint,omitempty"`
+	PKCE             bool              `cbor:"5,keyasint,omitempty"`
+	ScopeSeparator   string            `cbor:"6,keyasint,omitempty"`
+	ScopesRequired   bool              `cbor:"7,keyasint,omitempty"`
+	SecretRequired   bool              `cbor:"8,keyasint,omitempty"`
+	AuthorizeParams  map[string]string `cbor:"9,keyasint,omitempty"`
+	TokenContentType string            `cbor:"10,keyasint,omitempty"`
+	ClientAuth       string            `cbor:"11,keyasint,omitempty"`
+}
 
 // view is what callers see of an integration.
 func (b *Broker) view(i *Integration) IntegrationView {
@@ -50,147 +132,65 @@ func (o *operation) readIntegration(ctx context.Context, slug string, w Ownershi
 	return found, o.complete(slug, keys.Context{})
 }
 
-// Order is that of a page.
-type Order string
-
-// The orders of contract section 4. Normal shows what Descending does, with the cursors exchanged:
-// after leads to newer records.
-const (
-	Ascending  Order = "asc"
-	Descending Order = "desc"
-	Normal     Order = "normal"
-)
-
-// IntegrationQuery asks for a page of integrations.
-type IntegrationQuery struct {
-	// Limit is 1 to 100; 0 stands for 10, and what is above 100 for 100.
-	Limit int
-	// After and Before are ids of integrations. With both, After counts.
-	After, Before IntegrationID
-	Order         Order // default Descending
-	// Ownership keeps those of one; empty keeps all.
-	Ownership Ownership
-}
-
-// IntegrationPage is a page. Before and After are the cursors of its neighbours, empty at the ends.
-type IntegrationPage struct {
-	Data          []IntegrationView
-	Before, After IntegrationID
-}
-
-// Integrations returns a page of an environment's integrations in the order of their creation.
+// DeleteIntegration removes an integration. From the answer on its accounts count as absent; the sweeper
+// removes them with their tokens, whatever their number, also after a restart. Nothing is revoked at the
+// provider.
 //
-// Errors: [*InvalidError], [ErrUnknownCursor].
-func (b *Broker) Integrations(ctx context.Context, call access.Call, q IntegrationQuery) (IntegrationPage, error) {
-	o, err := b.begin(ctx, call, access.IntegrationsRead)
+// Errors: [ErrNoIntegration], [ErrConflict].
+func (b *Broker) DeleteIntegration(ctx context.Context, call access.Call, slug string, w Ownership) error {
+	o, err := b.begin(ctx, call, access.IntegrationsManage)
 	if err != nil {
-		return IntegrationPage{}, err
+		return err
 	}
-	page, err := o.listIntegrations(ctx, q)
-	return answer(ctx, o, page, err)
-}
-
-const (
-	defaultLimit = 10
-	maxLimit     = 100
-)
-
-func (q *IntegrationQuery) check() error {
-	switch {
-	case q.Limit < 0:
-		return &InvalidError{Field: "limit", Code: CodeInvalid, Rule: "must be at least 1", Malformed: true}
-	case q.Limit == 0:
-		q.Limit = defaultLimit
-	}
-	q.Limit = min(q.Limit, maxLimit)
-	switch q.Order {
-	case "":
-		q.Order = Descending
-	case Ascending, Descending, Normal:
-	default:
-		return &InvalidError{Field: "order", Code: CodeInvalid, Rule: "must be asc, desc or normal", Malformed: true}
-	}
-	switch q.Ownership {
-	case "", OwnedByUser, OwnedByOrganization:
-	default:
-		return &InvalidError{Field: "ownership", Code: CodeInvalid, Rule: `must be "user" or "organization"`, Malformed: true}
-	}
-	for _, cursor := range []IntegrationID{q.After, q.Before} {
-		if cursor != "" && !wellFormed(integrationPrefix, string(cursor)) {
-			return ErrUnknownCursor
+	err = o.retry(ctx, func() error {
+		found, err := o.readIntegration(ctx, slug, w)
+		if err != nil {
+			return err
 		}
+		if err := o.Intend(ctx); err != nil {
+			return err
+		}
+		e, err := o.cause().aboutIntegration(events.IntegrationDeleted, found.Record, b.now())
+		if err != nil {
+			return err
+		}
+		return b.store.Apply(ctx, Change{
+			Environment: o.Environment(),
+			Integration: &Put[Integration]{Record: *found.Record, Revision: found.Revision, Remove: true},
+			Events:      []events.Event{e},
+		})
+	})
+	if err == nil {
+		b.wakeSweeper()
 	}
-	return nil
+	_, err = committed(ctx, o, struct{}{}, err)
+	return err
 }
 
-// listIntegrations needs no permit for a single record: an environment's integrations are one list, and
-// there is no role yet that may see a part of it.
-func (o *operation) listIntegrations(ctx context.Context, q IntegrationQuery) (IntegrationPage, error) {
-	if err := q.check(); err != nil {
-		return IntegrationPage{}, err
+// integration finds one by slug and ownership. The error is [ErrNoIntegration].
+func (b *Broker) integration(ctx context.Context, env access.EnvironmentID, slug string, o Ownership) (At[Integration], error) {
+	if !isSlug(slug) {
+		return At[Integration]{}, ErrNoIntegration
 	}
-	all, err := o.broker.store.Integrations(ctx, o.Environment())
+	found, err := b.store.Integration(ctx, env, slug, o)
+	if errors.Is(err, ErrNotFound) {
+		err = ErrNoIntegration
+	}
 	if err != nil {
-		return IntegrationPage{}, err
+		return At[Integration]{}, err
 	}
-	var kept []*Integration
-	for _, found := range all {
-		if q.Ownership == "" || found.Record.Ownership == q.Ownership {
-			kept = append(kept, found.Record)
-		}
+	if i := found.Record; i.Environment != env || i.Slug != slug || i.Ownership != o {
+		return At[Integration]{}, keys.ErrTampered
 	}
-	if q.Order != Ascending {
-		slices.Reverse(kept)
-	}
-	after, before := q.After, q.Before
-	if q.Order == Normal {
-		after, before = before, after
-	}
-	shown, previous, next := window(kept, after, before, q.Limit, q.Order == Ascending)
-	page := IntegrationPage{Data: make([]IntegrationView, 0, len(shown)), Before: previous, After: next}
-	if q.Order == Normal {
-		page.Before, page.After = next, previous
-	}
-	for _, i := range shown {
-		page.Data = append(page.Data, o.broker.view(i))
-	}
-	return page, nil
+	return found, nil
 }
 
-// window cuts a page out of a list in its order: what follows after, or what stands before before. A
-// cursor whose integration is gone stands where it was, because ids are ordered.
-func window(list []*Integration, after, before IntegrationID, limit int, ascending bool) (shown []*Integration, previous, next IntegrationID) {
-	position := func(cursor IntegrationID, behind bool) int {
-		for n, i := range list {
-			order := strings.Compare(string(i.ID), string(cursor))
-			if !ascending {
-				order = -order
-			}
-			if order > 0 || order == 0 && !behind {
-				return n
-			}
-		}
-		return len(list)
+// integrationOf finds the one that a record names by its id: another one that took the slug meanwhile is
+// not it.
+func (b *Broker) integrationOf(ctx context.Context, env access.EnvironmentID, slug string, o Ownership, id IntegrationID) (At[Integration], error) {
+	found, err := b.integration(ctx, env, slug, o)
+	if err == nil && found.Record.ID != id {
+		err = ErrNoIntegration
 	}
-	from, to := 0, len(list)
-	switch {
-	case after != "":
-		from = position(after, true)
-		to = min(to, from+limit)
-	case before != "":
-		to = position(before, false)
-		from = max(0, to-limit)
-	default:
-		to = min(to, limit)
-	}
-	if shown = list[from:to]; len(shown) == 0 {
-		return nil, "", ""
-	}
-	if from > 0 {
-		previous = shown[0].ID
-	}
-	if to < len(list) {
-		next = shown[len(shown)-1].ID
-	}
-	return shown, previous, next
+	return found, err
 }

@@ -52,34 +52,6 @@ func (b *Broker) redirectURI(i *Integration) string {
 	return b.publicURL + "/data-integrations/" + i.Slug + "/" + i.DIK + "/callback"
 }
 
-// integration finds one by slug and ownership. The error is [ErrNoIntegration].
-func (b *Broker) integration(ctx context.Context, env access.EnvironmentID, slug string, o Ownership) (At[Integration], error) {
-	if !isSlug(slug) {
-		return At[Integration]{}, ErrNoIntegration
-	}
-	found, err := b.store.Integration(ctx, env, slug, o)
-	if errors.Is(err, ErrNotFound) {
-		err = ErrNoIntegration
-	}
-	if err != nil {
-		return At[Integration]{}, err
-	}
-	if i := found.Record; i.Environment != env || i.Slug != slug || i.Ownership != o {
-		return At[Integration]{}, keys.ErrTampered
-	}
-	return found, nil
-}
-
-// integrationOf finds the one that a record names by its id: another one that took the slug meanwhile is
-// not it.
-func (b *Broker) integrationOf(ctx context.Context, env access.EnvironmentID, slug string, o Ownership, id IntegrationID) (At[Integration], error) {
-	found, err := b.integration(ctx, env, slug, o)
-	if err == nil && found.Record.ID != id {
-		err = ErrNoIntegration
-	}
-	return found, err
-}
-
 // endpointHeld reports whether everything that a client secret or grant bound to this origin would be
 // sent to is at that origin.
 func endpointHeld(conn *connectors.Connector, origin string) bool {

@@ -146,38 +146,3 @@ func set[T any](field *T, value *T) {
 		*field = *value
 	}
 }
-
-// DeleteIntegration removes an integration. From the answer on its accounts count as absent; the sweeper
-// removes them with their tokens, whatever their number, also after a restart. Nothing is revoked at the
-// provider.
-//
-// Errors: [ErrNoIntegration], [ErrConflict].
-func (b *Broker) DeleteIntegration(ctx context.Context, call access.Call, slug string, w Ownership) error {
-	o, err := b.begin(ctx, call, access.IntegrationsManage)
-	if err != nil {
-		return err
-	}
-	err = o.retry(ctx, func() error {
-		found, err := o.readIntegration(ctx, slug, w)
-		if err != nil {
-			return err
-		}
-		if err := o.Intend(ctx); err != nil {
-			return err
-		}
-		e, err := o.cause().aboutIntegration(events.IntegrationDeleted, found.Record, b.now())
-		if err != nil {
-			return err
-		}
-		return b.store.Apply(ctx, Change{
-			Environment: o.Environment(),
-			Integration: &Put[Integration]{Record: *found.Record, Revision: found.Revision, Remove: true},
-			Events:      []events.Event{e},
-		})
-	})
-	if err == nil {
-		b.wakeSweeper()
-	}
-	_, err = committed(ctx, o, struct{}{}, err)
-	return err
-}

@@ -15,6 +15,7 @@ import (
 	"culvert/internal/events"
 	"culvert/internal/id"
 	"culvert/keys"
+	"culvert/pipes"
 	"culvert/vault"
 )
 
@@ -71,6 +72,7 @@ type Store struct {
 var (
 	_ keys.Store      = (*Store)(nil)
 	_ vault.Store     = (*Store)(nil)
+	_ pipes.Store     = (*Store)(nil)
 	_ access.KeyStore = (*Store)(nil)
 	_ events.Store    = (*Store)(nil)
 )
@@ -154,42 +156,6 @@ func (s *Store) Health(ctx context.Context) error {
 
 // Degraded says what an operator should know although requests are served.
 func (s *Store) Degraded() []string { return s.nodes.degraded() }
-
-// lookup reads one key: from memory where the watch keeps it current, else from etcd. It never returns
-// nil: a key that does not exist is an item that does not exist.
-func (s *Store) lookup(ctx context.Context, key string) (*item, error) {
-	if !s.feed.current() {
-		return s.fetch(ctx, key)
-	}
-	kind := kindOf(key)
-	if mirrored(kind) {
-		return s.mirror.get(key), nil
-	}
-	if !cached(kind) {
-		return s.fetch(ctx, key)
-	}
-	if it := s.cache.get(key); it != nil {
-		return it, nil
-	}
-	filling := s.cache.begin(key)
-	it, err := s.fetch(ctx, key)
-	s.cache.finish(key, filling, it)
-	return it, err
-}
-
-// fetch reads one key from etcd, linearizably.
-func (s *Store) fetch(ctx context.Context, key string) (*item, error) {
-	ctx, cancel := bounded(ctx, readTimeout)
-	defer cancel()
-	resp, err := s.client.get(ctx, s.client.abs(key))
-	if err != nil {
-		return nil, down(err)
-	}
-	if len(resp.Kvs) == 0 {
-		return newItem(key, nil), nil
-	}
-	return newItem(key, resp.Kvs[0]), nil
-}
 
 // load implements sinks: the steering records at one revision, and nothing else believed.
 func (s *Store) load(ctx context.Context) (int64, error) {
