@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"culvert/internal/access"
+	"culvert/internal/base62"
 	"culvert/internal/secret"
 	"culvert/keys"
 )
@@ -123,4 +124,4 @@ func (l *leg) sameBrowser(binding secret.Bytes, form string) error {
 }
 
 // validBinding accepts the form of a cookie of ours; none other was set by us.
-func validBinding(binding secret.Bytes) bool { return binding.Len() == secretChars }
+func validBinding(binding secret.Bytes) bool { return binding.Len() == base62.SecretChars }

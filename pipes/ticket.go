@@ -1,50 +1,21 @@
 package pipes
 
 import (
-	"crypto/rand"
 	"crypto/subtle"
-	"math/big"
 	"strings"
 
 	"culvert/internal/access"
+	"culvert/internal/base62"
 	"culvert/internal/id"
 	"culvert/internal/secret"
 	"culvert/keys"
 )
 
-// Secrets of flows are 32 random bytes as 43 characters of base 62.
-const (
-	secretBytes = 32
-	secretChars = 43
-	ulidChars   = 26
-)
+// ulidChars is the length of a ULID.
+const ulidChars = 26
 
-const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-
-// randomSecret makes one.
-func randomSecret() string {
-	var random [secretBytes]byte
-	_, _ = rand.Read(random[:]) // never fails: it ends the process instead
-	number, base, digit := new(big.Int).SetBytes(random[:]), big.NewInt(int64(len(base62))), new(big.Int)
-	text := make([]byte, secretChars)
-	for i := len(text) - 1; i >= 0; i-- {
-		number.DivMod(number, base, digit)
-		text[i] = base62[digit.Int64()]
-	}
-	return string(text)
-}
-
-func isSecret(s string) bool {
-	if len(s) != secretChars {
-		return false
-	}
-	for i := range len(s) {
-		if strings.IndexByte(base62, s[i]) < 0 {
-			return false
-		}
-	}
-	return true
-}
+// randomSecret is that of a ticket, flow state, cookie or claim.
+func randomSecret() string { return string(base62.AppendSecret(nil)) }
 
 // ticketText is <environment ULID>-<flow ULID>-<secret>: whoever holds it may begin this one flow.
 func ticketText(env access.EnvironmentID, flow FlowID, secret string) string {
@@ -85,7 +56,7 @@ func parseFlowState(text string) (credential, bool) {
 }
 
 func newCredential(env, flow, departure, text string) (credential, bool) {
-	if len(env) != ulidChars || !id.IsULID(env) || !id.IsULID(flow) || !isSecret(text) {
+	if len(env) != ulidChars || !id.IsULID(env) || !id.IsULID(flow) || !base62.IsSecret(text) {
 		return credential{}, false
 	}
 	return credential{access.EnvironmentID(env), FlowID(flow), departure, secret.New([]byte(text))}, true

@@ -1,12 +1,12 @@
 package access
 
 import (
-	"crypto/rand"
 	"errors"
 	"hash/crc32"
 	"strings"
 	"time"
 
+	"culvert/internal/base62"
 	"culvert/internal/id"
 	"culvert/internal/secret"
 )
@@ -21,17 +21,13 @@ import (
 const (
 	keyPrefix     = "sk_"
 	ulidChars     = 26
-	secretBytes   = 32
-	secretChars   = 43
 	checksumChars = 6
 
 	keyIDAt    = len(keyPrefix) + ulidChars + 1
 	secretAt   = keyIDAt + ulidChars + 1
-	checksumAt = secretAt + secretChars + 1
+	checksumAt = secretAt + base62.SecretChars + 1
 	keyChars   = checksumAt + checksumChars
 )
-
-const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 // ErrMalformedKey means that a text is no API key. It says no more: the text may be a key with one
 // wrong character.
@@ -56,7 +52,7 @@ func ParseAPIKey(text string) (APIKey, error) {
 		return APIKey{}, ErrMalformedKey
 	}
 	env, keyID := text[len(keyPrefix):keyIDAt-1], text[keyIDAt:secretAt-1]
-	if !id.IsULID(env) || !id.IsULID(keyID) || !isBase62(text[secretAt:checksumAt-1]) ||
+	if !id.IsULID(env) || !id.IsULID(keyID) || !base62.IsSecret(text[secretAt:checksumAt-1]) ||
 		checksum(text[:checksumAt-1]) != text[checksumAt:] {
 		return APIKey{}, ErrMalformedKey
 	}
@@ -69,8 +65,6 @@ func GenerateAPIKey(env EnvironmentID, at time.Time) (APIKey, error) {
 	if !id.IsULID(string(env)) {
 		return APIKey{}, errors.New("access: environment id is no ULID")
 	}
-	var random [secretBytes]byte
-	_, _ = rand.Read(random[:])
 	keyID := id.ULID(at)
 	text := make([]byte, 0, keyChars)
 	text = append(text, keyPrefix...)
@@ -78,7 +72,7 @@ func GenerateAPIKey(env EnvironmentID, at time.Time) (APIKey, error) {
 	text = append(text, '_')
 	text = append(text, keyID...)
 	text = append(text, '_')
-	text = appendBase62(text, random[:], secretChars)
+	text = base62.AppendSecret(text)
 	sum := checksum(string(text))
 	text = append(text, '_')
 	text = append(text, sum...)
@@ -88,32 +82,5 @@ func GenerateAPIKey(env EnvironmentID, at time.Time) (APIKey, error) {
 func checksum(text string) string {
 	sum := crc32.ChecksumIEEE([]byte(text))
 	big := []byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)}
-	return string(appendBase62(nil, big, checksumChars))
-}
-
-// appendBase62 appends number (big endian) as exactly width digits. It destroys number. 43 digits
-// hold 256 bits and 6 digits hold 32: nothing is cut off.
-func appendBase62(dst, number []byte, width int) []byte {
-	start := len(dst)
-	dst = append(dst, make([]byte, width)...)
-	for i := width - 1; i >= 0; i-- {
-		rest := 0
-		for j, b := range number {
-			rest = rest<<8 | int(b)
-			number[j] = byte(rest / len(base62))
-			rest %= len(base62)
-		}
-		dst[start+i] = base62[rest]
-	}
-	return dst
-}
-
-func isBase62(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		if !('0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z') {
-			return false
-		}
-	}
-	return true
+	return string(base62.Append(nil, big, checksumChars))
 }

@@ -1,7 +1,6 @@
 package access_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -10,8 +9,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"pgregory.net/rapid"
 
 	"culvert/internal/access"
 	"culvert/internal/id"
@@ -80,22 +77,6 @@ func TestGeneratedKeys(t *testing.T) {
 	for _, bad := range []access.EnvironmentID{"", "default", env + "0", access.EnvironmentID(env.OnWire())} {
 		if _, err := access.GenerateAPIKey(bad, time.Now()); err == nil {
 			t.Errorf("generated a key of environment %q", bad)
-		}
-	}
-}
-
-func TestBase62(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		number := rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "number")
-		if got, want := string(access.AppendBase62([]byte("x"), bytes.Clone(number), 43)), "x"+base62(number, 43); got != want {
-			t.Fatalf("got %s, want %s", got, want)
-		}
-	})
-	// Nothing is cut off at the largest numbers.
-	for size, width := range map[int]int{32: 43, 4: 6} {
-		number := bytes.Repeat([]byte{0xff}, size)
-		if got, want := string(access.AppendBase62(nil, bytes.Clone(number), width)), base62(number, width); got != want || len(got) != width {
-			t.Errorf("%d bytes: got %s, want %s", size, got, want)
 		}
 	}
 }
