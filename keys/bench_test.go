@@ -58,7 +58,7 @@ func newWarm(b *testing.B, overStore bool) *warm {
 }
 
 func (w *warm) open(b *testing.B) {
-	if _, err := w.keys.Open(b.Context(), w.permit, w.sealed.KeyID, w.sealed, w.object); err != nil {
+	if _, err := w.keys.Open(b.Context(), w.permit, w.sealed, w.object); err != nil {
 		b.Error(err)
 	}
 }

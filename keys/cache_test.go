@@ -43,7 +43,7 @@ func newOpener(t *testing.T, s *keystest.Stack, cfg keys.Config, name string) *o
 
 func (o *opener) open(t *testing.T) error {
 	t.Helper()
-	_, err := o.k.Open(t.Context(), o.s.MustPermit(t, o.c), o.sealed.KeyID, o.sealed, o.object)
+	_, err := o.k.Open(t.Context(), o.s.MustPermit(t, o.c), o.sealed, o.object)
 	return err
 }
 
@@ -175,7 +175,7 @@ func TestColdReadersShareOneUnwrap(t *testing.T) {
 		var work sync.WaitGroup
 		for range 1000 {
 			work.Go(func() {
-				if _, err := k.Open(t.Context(), permit, o.sealed.KeyID, o.sealed, o.object); err != nil {
+				if _, err := k.Open(t.Context(), permit, o.sealed, o.object); err != nil {
 					t.Error(err)
 				}
 			})

@@ -25,22 +25,22 @@ type VerifierBinding struct {
 // SealClientSecret seals an integration's client secret under the KEK of the empty context, which the
 // permit must cover. Errors and conditions are those of [Keys.Seal].
 func (k *Keys) SealClientSecret(ctx context.Context, p access.Permit, b ClientSecretBinding, s secret.Bytes, meta SealMeta) (Sealed, Conditions, error) {
-	return k.sealBound(ctx, p, Context{}, s, meta, b.bind)
+	return k.seal(ctx, p, Context{}, s, meta, b.bind)
 }
 
 // OpenClientSecret is the reverse. Errors are those of [Keys.Open].
 func (k *Keys) OpenClientSecret(ctx context.Context, p access.Permit, s Sealed, b ClientSecretBinding) (secret.Bytes, error) {
-	return k.openBound(ctx, p, s, b.bind)
+	return k.open(ctx, p, s, b.bind)
 }
 
 // SealVerifier seals a PKCE verifier, like [Keys.SealClientSecret].
 func (k *Keys) SealVerifier(ctx context.Context, p access.Permit, b VerifierBinding, s secret.Bytes, meta SealMeta) (Sealed, Conditions, error) {
-	return k.sealBound(ctx, p, Context{}, s, meta, b.bind)
+	return k.seal(ctx, p, Context{}, s, meta, b.bind)
 }
 
 // OpenVerifier is the reverse. Errors are those of [Keys.Open].
 func (k *Keys) OpenVerifier(ctx context.Context, p access.Permit, s Sealed, b VerifierBinding) (secret.Bytes, error) {
-	return k.openBound(ctx, p, s, b.bind)
+	return k.open(ctx, p, s, b.bind)
 }
 
 func (b ClientSecretBinding) bind(with *kek) (value, dek aad) {

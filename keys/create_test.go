@@ -61,7 +61,7 @@ func TestOneKEKForManyCreators(t *testing.T) {
 		if sealed.KeyID != all[0].KeyID {
 			t.Fatalf("two KEKs for one context: %s and %s", sealed.KeyID, all[0].KeyID)
 		}
-		got, err := s.Keys.Open(t.Context(), permit, sealed.KeyID, sealed, b)
+		got, err := s.Keys.Open(t.Context(), permit, sealed, b)
 		if err != nil || !got.Equal(value(fmt.Sprint(i))) {
 			t.Errorf("value %d: %v", i, err)
 		}

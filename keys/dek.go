@@ -74,38 +74,30 @@ func (k *kek) unwrap(wrapped []byte, a aad) (dek, error) {
 	return raw, nil
 }
 
-// seal gives a value a DEK of its own and wraps that.
-func (k *kek) seal(b *ObjectBinding, value secret.Bytes) (wrapped, ciphertext []byte, err error) {
-	return k.sealWith(value, valueAAD(k.env, k.id, k.context, b), dekAAD(k.env, k.id, k.context, b))
-}
-
-// open is the reverse. The error is [ErrTampered].
-func (k *kek) open(b *ObjectBinding, wrapped, ciphertext []byte) (secret.Bytes, error) {
-	return k.openWith(wrapped, ciphertext, valueAAD(k.env, k.id, k.context, b), dekAAD(k.env, k.id, k.context, b))
-}
-
-// sealWith seals a value under a fresh DEK and one AAD, and the DEK under the other.
-func (k *kek) sealWith(value secret.Bytes, valueAAD, dekAAD aad) (wrapped, ciphertext []byte, err error) {
+// seal gives a value a DEK of its own, and wraps that; each with its AAD.
+func (k *kek) seal(value secret.Bytes, to bind) (Sealed, error) {
+	valueAAD, dekAAD := to(k)
 	d := newDEK()
 	defer d.forget()
 	aead, err := newAEAD(d)
 	if err != nil {
-		return nil, nil, err
+		return Sealed{}, err
 	}
-	ciphertext, err = aead.Encrypt(value.Reveal(), valueAAD)
+	ciphertext, err := aead.Encrypt(value.Reveal(), valueAAD)
 	if err != nil {
-		return nil, nil, fmt.Errorf("seal value: %w", err)
+		return Sealed{}, fmt.Errorf("seal value: %w", err)
 	}
-	wrapped, err = k.wrap(d, dekAAD)
+	wrapped, err := k.wrap(d, dekAAD)
 	if err != nil {
-		return nil, nil, err
+		return Sealed{}, err
 	}
-	return wrapped, ciphertext, nil
+	return Sealed{KeyID: k.id, WrappedDEK: wrapped, Ciphertext: ciphertext}, nil
 }
 
-// openWith is the reverse. The error is [ErrTampered].
-func (k *kek) openWith(wrapped, ciphertext []byte, valueAAD, dekAAD aad) (secret.Bytes, error) {
-	d, err := k.unwrap(wrapped, dekAAD)
+// open is the reverse. The error is [ErrTampered].
+func (k *kek) open(s Sealed, to bind) (secret.Bytes, error) {
+	valueAAD, dekAAD := to(k)
+	d, err := k.unwrap(s.WrappedDEK, dekAAD)
 	if err != nil {
 		return secret.Bytes{}, err
 	}
@@ -114,7 +106,7 @@ func (k *kek) openWith(wrapped, ciphertext []byte, valueAAD, dekAAD aad) (secret
 	if err != nil {
 		return secret.Bytes{}, ErrTampered
 	}
-	value, err := aead.Decrypt(ciphertext, valueAAD)
+	value, err := aead.Decrypt(s.Ciphertext, valueAAD)
 	if err != nil {
 		return secret.Bytes{}, ErrTampered
 	}

@@ -83,7 +83,7 @@ type AADInput struct {
 	Verifier     VerifierBinding
 }
 
-// Bound is a binding of pipes: [GrantBinding], [ClientSecretBinding], [VerifierBinding].
+// Bound is a binding: [ObjectBinding], [GrantBinding], [ClientSecretBinding], [VerifierBinding].
 type Bound interface {
 	bind(with *kek) (value, dek aad)
 }
@@ -112,29 +112,13 @@ func (k *kek) As(env access.EnvironmentID, id ID, context string) *KEK {
 	return &kek{env: env, id: id, context: context, aead: k.aead}
 }
 
-// Seal is [Keys.Seal] under this very KEK.
-func (k *kek) Seal(b ObjectBinding, value string) (Sealed, error) {
-	wrapped, ciphertext, err := k.seal(&b, secret.New([]byte(value)))
-	return Sealed{KeyID: k.id, WrappedDEK: wrapped, Ciphertext: ciphertext}, err
+// Seal is [Keys.Seal] and its like, with encoded bytes, under this very KEK.
+func (k *kek) Seal(b Bound, plain string) (Sealed, error) {
+	return k.seal(secret.New([]byte(plain)), b.bind)
 }
 
-// Open is [Keys.Open] under this very KEK.
-func (k *kek) Open(b ObjectBinding, s Sealed) (secret.Bytes, error) {
-	return k.open(&b, s.WrappedDEK, s.Ciphertext)
-}
-
-// SealBound is what [Keys.SealGrant] and its like do with encoded bytes, under this very KEK.
-func (k *kek) SealBound(b Bound, plain string) (Sealed, error) {
-	value, dek := b.bind(k)
-	wrapped, ciphertext, err := k.sealWith(secret.New([]byte(plain)), value, dek)
-	return Sealed{KeyID: k.id, WrappedDEK: wrapped, Ciphertext: ciphertext}, err
-}
-
-// OpenBound is the reverse.
-func (k *kek) OpenBound(b Bound, s Sealed) (secret.Bytes, error) {
-	value, dek := b.bind(k)
-	return k.openWith(s.WrappedDEK, s.Ciphertext, value, dek)
-}
+// Open is the reverse.
+func (k *kek) Open(b Bound, s Sealed) (secret.Bytes, error) { return k.open(s, b.bind) }
 
 // EncodeGrant is the plaintext of a grant's seal.
 func (k *Keys) EncodeGrant(t GrantTokens) (secret.Bytes, error) { return k.encodeGrant(t) }

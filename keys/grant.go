@@ -3,7 +3,6 @@ package keys
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"culvert/internal/access"
@@ -46,12 +45,12 @@ func (k *Keys) SealGrant(ctx context.Context, p access.Permit, c Context, b Gran
 	if err != nil {
 		return Sealed{}, Conditions{}, err
 	}
-	return k.sealBound(ctx, p, c, plain, meta, b.bind)
+	return k.seal(ctx, p, c, plain, meta, b.bind)
 }
 
 // OpenGrant is the reverse. Errors are those of [Keys.Open].
 func (k *Keys) OpenGrant(ctx context.Context, p access.Permit, s Sealed, b GrantBinding) (GrantTokens, error) {
-	plain, err := k.openBound(ctx, p, s, b.bind)
+	plain, err := k.open(ctx, p, s, b.bind)
 	if err != nil {
 		return GrantTokens{}, err
 	}
@@ -92,40 +91,4 @@ func (k *Keys) encodeGrant(t GrantTokens) (secret.Bytes, error) {
 
 func (b GrantBinding) bind(with *kek) (value, dek aad) {
 	return grantAAD(with.env, with.id, with.context, &b), grantDEKAAD(with.env, with.id, with.context, &b)
-}
-
-// bind is the AAD of a value and that of its DEK, under the KEK at hand.
-type bind func(with *kek) (value, dek aad)
-
-// sealBound is what [Keys.Seal] does for objects, for everything else that has a DEK of its own.
-func (k *Keys) sealBound(ctx context.Context, p access.Permit, c Context, plain secret.Bytes, meta SealMeta, to bind) (Sealed, Conditions, error) {
-	if !p.Covers(c.Canonical()) {
-		return Sealed{}, Conditions{}, access.ErrDenied
-	}
-	with, conditions, err := k.kekFor(ctx, p.Environment(), c, meta)
-	if err != nil {
-		return Sealed{}, Conditions{}, err
-	}
-	value, dek := to(with)
-	wrapped, ciphertext, err := with.sealWith(plain, value, dek)
-	if err != nil {
-		return Sealed{}, Conditions{}, err
-	}
-	return Sealed{KeyID: with.id, WrappedDEK: wrapped, Ciphertext: ciphertext}, conditions, nil
-}
-
-// openBound is the reverse.
-func (k *Keys) openBound(ctx context.Context, p access.Permit, s Sealed, to bind) (secret.Bytes, error) {
-	with, _, err := k.load(ctx, p.Environment(), s.KeyID)
-	if errors.Is(err, ErrKEKNotFound) {
-		return secret.Bytes{}, fmt.Errorf("KEK %s: %w", s.KeyID, ErrTampered)
-	}
-	if err != nil {
-		return secret.Bytes{}, err
-	}
-	if !p.Covers(with.context) {
-		return secret.Bytes{}, access.ErrDenied
-	}
-	value, dek := to(with)
-	return with.openWith(s.WrappedDEK, s.Ciphertext, value, dek)
 }

@@ -100,12 +100,30 @@ type ObjectBinding struct {
 	AuthorID, AuthorName      string
 }
 
+// bind is the AAD of a value and that of its DEK, under the KEK at hand.
+type bind func(with *kek) (value, dek aad)
+
+func (b ObjectBinding) bind(with *kek) (value, dek aad) {
+	return valueAAD(with.env, with.id, with.context, &b), dekAAD(with.env, with.id, with.context, &b)
+}
+
 // Seal seals a value under the KEK of a context, with a fresh DEK. The value is sealed for the store
 // only if the conditions hold in the transaction that stores it; [ErrConflict] from the store means
 // that they did not, and that Seal must be called again.
 //
 // For a context that has no KEK yet the conditions create one. [ErrCreateRate], [ErrShredding].
 func (k *Keys) Seal(ctx context.Context, p access.Permit, c Context, b ObjectBinding, value secret.Bytes, meta SealMeta) (Sealed, Conditions, error) {
+	return k.seal(ctx, p, c, value, meta, b.bind)
+}
+
+// Open opens what [Keys.Seal] sealed for the same object. The key id is the one in the record that was
+// read; what the permit covers is compared with the context that this KEK proved to be bound to.
+func (k *Keys) Open(ctx context.Context, p access.Permit, s Sealed, b ObjectBinding) (secret.Bytes, error) {
+	return k.open(ctx, p, s, b.bind)
+}
+
+// seal is [Keys.Seal] for whatever has a DEK of its own.
+func (k *Keys) seal(ctx context.Context, p access.Permit, c Context, plain secret.Bytes, meta SealMeta, to bind) (Sealed, Conditions, error) {
 	if !p.Covers(c.Canonical()) {
 		return Sealed{}, Conditions{}, access.ErrDenied
 	}
@@ -113,20 +131,19 @@ func (k *Keys) Seal(ctx context.Context, p access.Permit, c Context, b ObjectBin
 	if err != nil {
 		return Sealed{}, Conditions{}, err
 	}
-	wrapped, ciphertext, err := with.seal(&b, value)
+	sealed, err := with.seal(plain, to)
 	if err != nil {
 		return Sealed{}, Conditions{}, err
 	}
-	return Sealed{KeyID: with.id, WrappedDEK: wrapped, Ciphertext: ciphertext}, conditions, nil
+	return sealed, conditions, nil
 }
 
-// Open opens what [Keys.Seal] sealed for the same object. The key id is the one in the record that was
-// read; what the permit covers is compared with the context that this KEK proved to be bound to.
-func (k *Keys) Open(ctx context.Context, p access.Permit, id ID, s Sealed, b ObjectBinding) (secret.Bytes, error) {
-	with, _, err := k.load(ctx, p.Environment(), id)
+// open is the reverse.
+func (k *Keys) open(ctx context.Context, p access.Permit, s Sealed, to bind) (secret.Bytes, error) {
+	with, _, err := k.load(ctx, p.Environment(), s.KeyID)
 	if errors.Is(err, ErrKEKNotFound) {
 		// A shredded KEK leaves a tombstone: one that is gone was removed by someone else.
-		return secret.Bytes{}, fmt.Errorf("KEK %s: %w", id, ErrTampered)
+		return secret.Bytes{}, fmt.Errorf("KEK %s: %w", s.KeyID, ErrTampered)
 	}
 	if err != nil {
 		return secret.Bytes{}, err
@@ -134,7 +151,7 @@ func (k *Keys) Open(ctx context.Context, p access.Permit, id ID, s Sealed, b Obj
 	if !p.Covers(with.context) {
 		return secret.Bytes{}, access.ErrDenied
 	}
-	return with.open(&b, s.WrappedDEK, s.Ciphertext)
+	return with.open(s, to)
 }
 
 // Context is the key context that a KEK is bound to, as its authenticated record says, to complete a

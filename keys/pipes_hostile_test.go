@@ -23,7 +23,7 @@ func bindings(t testing.TB) map[string]keys.Bound {
 
 func mustSealBound(t testing.TB, kek *keys.KEK, b keys.Bound, plain string) keys.Sealed {
 	t.Helper()
-	sealed, err := kek.SealBound(b, plain)
+	sealed, err := kek.Seal(b, plain)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func mustSealBound(t testing.TB, kek *keys.KEK, b keys.Bound, plain string) keys
 
 func mustOpenBound(t testing.TB, what string, kek *keys.KEK, b keys.Bound, s keys.Sealed, want string) {
 	t.Helper()
-	got, err := kek.OpenBound(b, s)
+	got, err := kek.Open(b, s)
 	if err != nil || !got.Equal(value(want)) {
 		t.Errorf("%s: %d bytes, %v; want what was sealed", what, got.Len(), err)
 	}
@@ -40,7 +40,7 @@ func mustOpenBound(t testing.TB, what string, kek *keys.KEK, b keys.Bound, s key
 
 func mustNotOpenBound(t testing.TB, what string, kek *keys.KEK, b keys.Bound, s keys.Sealed) {
 	t.Helper()
-	got, err := kek.OpenBound(b, s)
+	got, err := kek.Open(b, s)
 	if !errors.Is(err, keys.ErrTampered) || got.Len() != 0 {
 		t.Errorf("%s: opened to %d bytes, %v; want %v", what, got.Len(), err, keys.ErrTampered)
 	}

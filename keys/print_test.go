@@ -51,7 +51,7 @@ func TestNothingPrintsASecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.MustFence(t)
-	opened, err := k.Open(t.Context(), permit, sealed.KeyID, sealed, b)
+	opened, err := k.Open(t.Context(), permit, sealed, b)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,7 +48,7 @@ func TestSealAndOpenOverTheStore(t *testing.T) {
 	}
 
 	// Case: before the commit nothing can be opened.
-	if _, err := s.Keys.Open(t.Context(), permit, first.KeyID, first, b); !errors.Is(err, keys.ErrTampered) {
+	if _, err := s.Keys.Open(t.Context(), permit, first, b); !errors.Is(err, keys.ErrTampered) {
 		t.Errorf("open without a KEK record: %v, want %v", err, keys.ErrTampered)
 	}
 	if err := s.Store.CreateKEK(t.Context(), conditions); err != nil {
@@ -66,7 +66,7 @@ func TestSealAndOpenOverTheStore(t *testing.T) {
 	}
 	for _, k := range []*keys.Keys{s.Keys, s.MustKeys(t, keys.Config{NoCache: true})} {
 		for sealed, want := range map[*keys.Sealed]string{&first: "one", &second: "two"} {
-			got, err := k.Open(t.Context(), permit, sealed.KeyID, *sealed, b)
+			got, err := k.Open(t.Context(), permit, *sealed, b)
 			if err != nil || !got.Equal(value(want)) {
 				t.Errorf("open %q: %d bytes, %v", want, got.Len(), err)
 			}
@@ -91,7 +91,7 @@ func TestPermitMustCoverTheContext(t *testing.T) {
 		"another context": s.MustPermit(t, other),
 		"empty context":   s.MustPermit(t, keys.Context{}),
 	} {
-		_, open := s.Keys.Open(t.Context(), p, sealed.KeyID, sealed, b)
+		_, open := s.Keys.Open(t.Context(), p, sealed, b)
 		_, _, seal := s.Keys.Seal(t.Context(), p, c, b, value("v"), keys.SealMeta{})
 		_, create := s.Keys.CreateDataKey(t.Context(), p, c, keys.SealMeta{})
 		_, decrypt := s.Keys.DecryptDataKey(t.Context(), p, data.Blob)
@@ -105,7 +105,7 @@ func TestPermitMustCoverTheContext(t *testing.T) {
 			}
 		}
 	}
-	if _, err := s.Keys.Open(t.Context(), right, sealed.KeyID, sealed, b); err != nil {
+	if _, err := s.Keys.Open(t.Context(), right, sealed, b); err != nil {
 		t.Errorf("open with the right permit: %v", err)
 	}
 }
@@ -124,7 +124,7 @@ func TestWhatTheStoreAnswersIsNotBelieved(t *testing.T) {
 	}
 
 	// Case: nothing edited.
-	if _, err := k.Open(t.Context(), permit, sealed.KeyID, sealed, b); err != nil {
+	if _, err := k.Open(t.Context(), permit, sealed, b); err != nil {
 		t.Errorf("genuine: %v", err)
 	}
 	// Case: the pointer of my context leads to another customer's KEK.
@@ -147,7 +147,7 @@ func TestWhatTheStoreAnswersIsNotBelieved(t *testing.T) {
 			}
 			return &edited, g, nil
 		})
-		if _, err := k.Open(t.Context(), permit, sealed.KeyID, sealed, b); !errors.Is(err, keys.ErrTampered) {
+		if _, err := k.Open(t.Context(), permit, sealed, b); !errors.Is(err, keys.ErrTampered) {
 			t.Errorf("record of another KEK (renamed %v): %v, want %v", rename, err, keys.ErrTampered)
 		}
 	}
@@ -156,7 +156,7 @@ func TestWhatTheStoreAnswersIsNotBelieved(t *testing.T) {
 		r.Shares, r.Sealed, r.ShreddedAt = nil, nil, r.CreatedAt
 		return r, g + 1, nil
 	})
-	if _, err := k.Open(t.Context(), permit, sealed.KeyID, sealed, b); !errors.Is(err, keys.ErrShredded) {
+	if _, err := k.Open(t.Context(), permit, sealed, b); !errors.Is(err, keys.ErrShredded) {
 		t.Errorf("open under a tombstone: %v, want %v", err, keys.ErrShredded)
 	}
 	if _, _, err := k.Seal(t.Context(), permit, mine, b, value("v"), keys.SealMeta{}); !errors.Is(err, keys.ErrShredded) {
@@ -167,10 +167,10 @@ func TestWhatTheStoreAnswersIsNotBelieved(t *testing.T) {
 	}
 	store.onKEK(nil)
 	// Case: another object's key id and seal under my binding.
-	if _, err := k.Open(t.Context(), permit, other.KeyID, other, b); !errors.Is(err, access.ErrDenied) {
+	if _, err := k.Open(t.Context(), permit, other, b); !errors.Is(err, access.ErrDenied) {
 		t.Errorf("another customer's value: %v, want %v", err, access.ErrDenied)
 	}
-	if _, err := k.Open(t.Context(), permit, sealed.KeyID, keys.Sealed{WrappedDEK: other.WrappedDEK, Ciphertext: other.Ciphertext}, b); !errors.Is(err, keys.ErrTampered) {
+	if _, err := k.Open(t.Context(), permit, keys.Sealed{KeyID: sealed.KeyID, WrappedDEK: other.WrappedDEK, Ciphertext: other.Ciphertext}, b); !errors.Is(err, keys.ErrTampered) {
 		t.Errorf("another customer's seal: %v, want %v", err, keys.ErrTampered)
 	}
 }

@@ -118,7 +118,7 @@ func (o *operation) openCurrent(ctx context.Context, h *Header) (Object, error) 
 	if err != nil {
 		return Object{}, err
 	}
-	value, err := o.vault.keys.Open(ctx, o.Permit, h.KeyID, keys.Sealed{
+	value, err := o.vault.keys.Open(ctx, o.Permit, keys.Sealed{
 		KeyID:      h.KeyID,
 		WrappedDEK: current.WrappedDEK,
 		Ciphertext: ciphertext,

@@ -136,7 +136,7 @@ func (o *operation) nextHeader(h *Header) (next Header, pruneTo uint64) {
 // the pointer of the context was tampered with. A header has one key id for all versions, so nothing
 // is written. Opening nothing under the object's own KEK tells which it is.
 func (o *operation) lostKEK(ctx context.Context, id keys.ID) error {
-	_, err := o.vault.keys.Open(ctx, o.Permit, id, keys.Sealed{KeyID: id}, keys.ObjectBinding{})
+	_, err := o.vault.keys.Open(ctx, o.Permit, keys.Sealed{KeyID: id}, keys.ObjectBinding{})
 	if err == nil || errors.Is(err, access.ErrDenied) {
 		return keys.ErrTampered
 	}
