@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -40,7 +39,7 @@ func openDataDir(path string) (*dataDir, error) {
 	if err := checkMode("data directory "+path, info, 0o022, 0o700); err != nil {
 		return nil, err
 	}
-	lock, err := os.OpenFile(filepath.Join(path, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := openLock(filepath.Join(path, "lock"))
 	if err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
@@ -55,6 +54,22 @@ func openDataDir(path string) (*dataDir, error) {
 	return &dataDir{path: path, lock: lock}, nil
 }
 
+// openLock opens the file that is locked, or makes it.
+func openLock(path string) (*os.File, error) {
+	lock, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_NONBLOCK, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	info, err := lock.Stat()
+	if err == nil {
+		err = checkRegular(path, info)
+	}
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return lock, nil
+}
+
 // Close lets another process have the directory.
 func (d *dataDir) Close() error { return d.lock.Close() }
 
@@ -64,7 +79,7 @@ func (d *dataDir) file(name string) string { return filepath.Join(d.path, name) 
 // nodeID returns the name of this replica, made on the first start. Audit records and events carry
 // it, so it stays with the audit log for ever.
 func (d *dataDir) nodeID(now time.Time) (string, error) {
-	text, err := os.ReadFile(d.file("node-id"))
+	text, err := readPublic(d.file("node-id"))
 	if errors.Is(err, fs.ErrNotExist) {
 		node := "node_" + id.ULID(now)
 		return node, d.write("node-id", []byte(node+"\n"))
@@ -100,32 +115,6 @@ func (d *dataDir) warnLost(log *slog.Logger, lost []string) {
 		log.Warn("the store has data, but this was missing from the data directory and was begun anew; "+
 			"put it back from a copy if it was not removed on purpose", slog.String("missing", d.file(name)))
 	}
-}
-
-// readPrivate reads a file that nobody but its owner may read, and refuses any other.
-func readPrivate(path string) (content []byte, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if err := checkMode(path, info, 0o077, 0o600); err != nil {
-		return nil, err
-	}
-	return io.ReadAll(f)
-}
-
-// checkMode refuses a mode that gives others than the owner what is refused. want is the mode to recommend.
-func checkMode(name string, info fs.FileInfo, refused, want fs.FileMode) error {
-	if mode := info.Mode().Perm(); mode&refused != 0 {
-		return hinted(fmt.Errorf("%s has mode %04o", name, mode),
-			fmt.Sprintf("chmod %o it, after asking who else used it", want))
-	}
-	return nil
 }
 
 // write puts a new file (0600) into the directory. After a crash or a loss of power the file is there

@@ -211,7 +211,7 @@ func segmentName(index uint64) string { return fmt.Sprintf("%020d%s", index, seg
 // segments lists the first indices of a directory's segments in order, and those of names under which
 // something stands that is no file. A missing directory has none; other names are not ours to judge.
 func segments(dir string) (first, odd []uint64, err error) {
-	entries, err := os.ReadDir(dir)
+	entries, err := readDir(dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, nil, err
 	}
@@ -229,4 +229,15 @@ func segments(dir string) (first, odd []uint64, err error) {
 	slices.Sort(first)
 	slices.Sort(odd)
 	return first, odd, nil
+}
+
+// readDir is [os.ReadDir] but for the order, and for a named pipe in the place of a directory, whose
+// writer that would wait for.
+func readDir(dir string) (entries []os.DirEntry, err error) {
+	f, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return f.ReadDir(-1)
 }
