@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net"
 	"net/http"
@@ -15,19 +16,34 @@ import (
 // without a request id, and with 501 for an unknown transfer coding. SDKs need JSON in every answer
 // (contract section 0, rule 1), and there is no hook, so the connection looks at what is written to it.
 
-// Listener wraps what [http.Server.Serve] is given, so that those answers are JSON too. Under ServeTLS
-// it sees only ciphertext and changes nothing.
-func (s *Server) Listener(l net.Listener) net.Listener { return &listener{l, s} }
+// Listener wraps what [http.Server.Serve] is given, so that those answers are JSON too.
+func (s *Server) Listener(l net.Listener) net.Listener { return &listener{l, s, nil} }
+
+// TLSListener is [Server.Listener] for an address that speaks HTTPS. It goes to [http.Server.Serve] too,
+// not to ServeTLS, under which a listener sees only ciphertext.
+//
+// It offers HTTP/1.1 and no HTTP/2: net/http has another parser for that, with refusals that no
+// listener sees and with ways of its own to make a server work, and no SDK needs it.
+func (s *Server) TLSListener(l net.Listener, config *tls.Config) net.Listener {
+	config = config.Clone()
+	config.NextProtos = []string{"http/1.1"}
+	return &listener{l, s, config}
+}
 
 type listener struct {
 	net.Listener
 	server *Server
+	// tls is nil where the address speaks plain HTTP.
+	tls *tls.Config
 }
 
 func (l *listener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
+	}
+	if l.tls != nil {
+		c = &tlsConn{tls.Server(c, l.tls), l.server}
 	}
 	return &conn{c, l.server}, nil
 }
@@ -84,6 +100,11 @@ func (s *Server) malformedRequest(status int) []byte {
 	if status < http.StatusInternalServerError {
 		p.status = status
 	}
+	return s.refusal(p)
+}
+
+// refusal is a whole answer to what never became a request.
+func (s *Server) refusal(p *problem) []byte {
 	requestID := "req_" + id.ULID(s.now())
 	body := appendProblem(nil, p, requestID, false)
 	s.unmatched.requests.count("other", p.status)

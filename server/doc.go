@@ -12,8 +12,7 @@
 //     the name. Each segment is unescaped once.
 //   - Nothing of a body is read before the caller is authenticated.
 //   - Every answer is JSON, or a page or redirect where a browser asks, and carries X-Request-ID, which is
-//     always ours; so do requests that net/http cannot read as HTTP at all (conn.go), but for those inside
-//     TLS, where the listener sees ciphertext only.
+//     always ours; so do requests that net/http cannot read as HTTP at all (conn.go), also inside TLS.
 //   - No error, log line or metric repeats what was sent. Library errors about JSON do, so their text
 //     is dropped where they arise.
 //   - Calls refused here after authentication are recorded in the audit trail; refusals before it are

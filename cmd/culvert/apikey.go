@@ -12,6 +12,7 @@ import (
 
 	"culvert/internal/access"
 	"culvert/internal/outage"
+	"culvert/keys"
 )
 
 // apiKeyFile holds the root API key of a data directory: the first key there is, with every right in
@@ -29,14 +30,12 @@ func (d *dataDir) rootAPIKey(env access.EnvironmentID, now time.Time) (access.AP
 		if err != nil {
 			return access.APIKey{}, err
 		}
-		// A newline at the end, as editors and shells expect; $(cat …) drops it.
-		line := slices.Concat(key.Text().Reveal(), []byte{'\n'})
-		return key, d.write(apiKeyFile, line)
+		return key, d.write(apiKeyFile, keyLine(key))
 	}
 	if err != nil {
 		return access.APIKey{}, fmt.Errorf("API key: %w", err)
 	}
-	key, err := access.ParseAPIKey(strings.TrimSuffix(string(text), "\n"))
+	key, err := parseKeyLine(text)
 	if err != nil {
 		return access.APIKey{}, hinted(fmt.Errorf("%s does not hold an API key", path),
 			"move it away to get another key; the one it held, if anybody has it, stays valid")
@@ -46,6 +45,30 @@ func (d *dataDir) rootAPIKey(env access.EnvironmentID, now time.Time) (access.AP
 			"give each store a data directory of its own, or move the file away to get another key, which leaves the old one valid where it is from")
 	}
 	return key, nil
+}
+
+// keyLine is the content of a key's file. A newline at the end, as editors and shells expect; $(cat …)
+// drops it.
+func keyLine(key access.APIKey) []byte { return slices.Concat(key.Text().Reveal(), []byte{'\n'}) }
+
+func parseKeyLine(line []byte) (access.APIKey, error) {
+	return access.ParseAPIKey(strings.TrimSuffix(string(line), "\n"))
+}
+
+// rootKeyRecord is what the store keeps of the first key: not the key.
+func rootKeyRecord(env *keys.Environment, key access.APIKey, now time.Time) (access.KeyRecord, error) {
+	hash, err := env.Pepper(key.Text())
+	if err != nil {
+		return access.KeyRecord{}, fmt.Errorf("hash the root API key: %w", err)
+	}
+	return access.KeyRecord{
+		ID:          key.ID,
+		Environment: key.Environment,
+		Name:        "root",
+		Role:        access.RoleAdmin,
+		Hash:        hash,
+		CreatedAt:   now,
+	}, nil
 }
 
 // register makes sure that the store knows the key, and tells whether it is new there. A key whose
@@ -62,17 +85,13 @@ func (f *floor) register(ctx context.Context, key access.APIKey, log *slog.Logge
 			"key_id", key.ID)
 		return false, nil
 	}
-	hash, err := f.environments.Pepper(key.Environment, key.Text())
+	env, err := f.environments.Environment(key.Environment)
 	if err != nil {
-		return false, fmt.Errorf("hash the root API key: %w", err)
+		return false, err
 	}
-	record := access.KeyRecord{
-		ID:          key.ID,
-		Environment: key.Environment,
-		Name:        "root",
-		Role:        access.RoleAdmin,
-		Hash:        hash,
-		CreatedAt:   f.ids.Now(),
+	record, err := rootKeyRecord(env, key, f.ids.Now())
+	if err != nil {
+		return false, err
 	}
 	if err := f.store.CreateAPIKey(ctx, record); err != nil {
 		return false, fmt.Errorf("store the root API key: %w", err)

@@ -11,20 +11,23 @@ import (
 // A setting that is not here is an error, and so is a section that is not here: a misspelt name must
 // not quietly mean the default. Secrets are never values of settings, only files that settings name.
 type Config struct {
-	// Addr is where the API listens, host:port. Port 0 takes a free one. Default 127.0.0.1:8700. An
-	// address that is not loopback has to be given by --addr: the API speaks plain HTTP here.
+	// Addr is where the API listens, host:port. Port 0 takes a free one. Default 127.0.0.1:8700. Without
+	// a certificate (section tls) it has to be a loopback address; `culvert dev` takes another one from
+	// --addr.
 	Addr string `koanf:"addr"`
 	// AdminAddr is where /metrics listens, host:port, loopback only. Default: nowhere.
 	AdminAddr string `koanf:"admin_addr"`
 	// PublicURL is how clients, browsers and providers reach the server if not by Addr,
 	// scheme://host[:port] without a path (official SDKs can express none). The redirect URIs that are
-	// registered at providers begin with it. Default http://<addr>.
+	// registered at providers begin with it. `culvert server` needs it, and with https unless its host is
+	// a loopback address. Default http(s)://<addr>.
 	PublicURL string `koanf:"public_url"`
 	// DataDir holds what this process owns: its lock, its node id, the audit log, and without
 	// etcd.endpoints also the database. One process at a time may use it, and nothing in it can be
 	// recreated. Default ./.culvert.
 	DataDir string `koanf:"data_dir"`
 
+	TLS     TLSConfig     `koanf:"tls"`
 	RootKey RootKeyConfig `koanf:"root_key"`
 	Etcd    EtcdConfig    `koanf:"etcd"`
 	Vault   VaultConfig   `koanf:"vault"`
@@ -35,16 +38,27 @@ type Config struct {
 	Limits LimitsConfig `koanf:"limits"`
 
 	// CORSOrigins are the origins whose browser scripts may read answers, scheme://host[:port] each.
-	// Origins on loopback addresses always may, because `culvert dev` is for a developer's machine.
+	// `culvert dev` lets origins on loopback addresses besides.
 	CORSOrigins []string `koanf:"cors_origins"`
+}
+
+// TLSConfig is the section tls: the certificate that the API shows to clients.
+type TLSConfig struct {
+	// CertFile and KeyFile are a certificate with what leads to its root, and its key (PEM); both or
+	// neither. With them the API speaks HTTPS, TLS 1.2 or later, and nothing else. The files are read
+	// again every ten seconds and on SIGHUP: new connections get what is in them, and if that is no
+	// pair they go on getting the last one, with a warning in the log. Users other than the owner and
+	// the group must not be able to read KeyFile.
+	CertFile string `koanf:"cert_file"`
+	KeyFile  string `koanf:"key_file"`
 }
 
 // RootKeyConfig is the section root_key: what wraps every KEK. Without it nothing can be read again.
 type RootKeyConfig struct {
 	// Provider is "local", a key file. Default local.
 	Provider string `koanf:"provider"`
-	// Path is the key file of provider local. It is made when the store is new, with mode 0600, and
-	// never afterwards. Processes that share a store share a copy of it. Default <data_dir>/root.key.
+	// Path is the key file of provider local. It is made with the store (`culvert init`, or the first
+	// start of `culvert dev`), with mode 0600, and never afterwards. Processes that share a store share a copy of it. Default <data_dir>/root.key.
 	Path string `koanf:"path"`
 }
 
@@ -58,7 +72,8 @@ type EtcdConfig struct {
 	Prefix string `koanf:"prefix"`
 	// CAFile has the certificates (PEM) that the cluster's are checked against. Default: the system's.
 	CAFile string `koanf:"ca_file"`
-	// CertFile and KeyFile are what this process shows to the cluster (PEM); both or neither.
+	// CertFile and KeyFile are what this process shows to the cluster (PEM); both or neither. They are
+	// read again as those of section tls are.
 	CertFile string `koanf:"cert_file"`
 	KeyFile  string `koanf:"key_file"`
 }
@@ -129,7 +144,7 @@ type LimitsConfig struct {
 	BodyBytes int64 `koanf:"body_bytes"`
 }
 
-// defaults returns the settings that `culvert dev` has without a file and without flags.
+// defaults returns the settings that there are without a file and without flags.
 func defaults() Config {
 	return Config{
 		Addr:    "127.0.0.1:8700",

@@ -120,10 +120,31 @@ func (d *dataDir) warnLost(log *slog.Logger, lost []string) {
 // write puts a new file (0600) into the directory. After a crash or a loss of power the file is there
 // whole or not at all.
 func (d *dataDir) write(name string, content []byte) error {
-	if err := d.writeTemporary(name+".new", content); err != nil {
+	if err := d.writeTemporary(name, content); err != nil {
 		return fmt.Errorf("write %s: %w", d.file(name), err)
 	}
-	if err := os.Rename(d.file(name+".new"), d.file(name)); err != nil {
+	return d.settle(name)
+}
+
+// temporary is where a file stands until it is settled.
+func (d *dataDir) temporary(name string) string { return d.file(name) + ".new" }
+
+func (d *dataDir) writeTemporary(name string, content []byte) error {
+	// One that a crash left behind is worth nothing, and its mode may be anything.
+	if err := os.Remove(d.temporary(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(d.temporary(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// settle gives a file its name, durably.
+func (d *dataDir) settle(name string) error {
+	if err := os.Rename(d.temporary(name), d.file(name)); err != nil {
 		return fmt.Errorf("write %s: %w", d.file(name), err)
 	}
 	// The name itself is in the directory's own blocks.
@@ -135,17 +156,4 @@ func (d *dataDir) write(name string, content []byte) error {
 		return fmt.Errorf("write %s: %w", d.file(name), err)
 	}
 	return nil
-}
-
-func (d *dataDir) writeTemporary(name string, content []byte) error {
-	// One that a crash left behind is worth nothing, and its mode may be anything.
-	if err := os.Remove(d.file(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f, err := os.OpenFile(d.file(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	return errors.Join(err, f.Sync(), f.Close())
 }

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 )
 
 const devLong = `Starts a server for development: an embedded etcd and a root key file in the data directory, listening
@@ -18,10 +17,8 @@ Settings come from the file named by --config (YAML), then from --set in their o
 and --data-dir; the later one wins. culvert help settings lists them all.`
 
 func devCommand() *cobra.Command {
-	var (
-		file, addr, dataDir string
-		settings            []string
-	)
+	var addr, dataDir string
+	var from source
 	preset := defaults()
 	cmd := &cobra.Command{
 		Use:   "dev",
@@ -29,10 +26,7 @@ func devCommand() *cobra.Command {
 		Long:  devLong,
 		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if cmd.Flags().Changed("config") && file == "" {
-				return hinted(usage("--config names no file"), "leave it out to go by the defaults")
-			}
-			cfg, err := loadConfig(file, settings)
+			cfg, err := from.load(cmd)
 			if err != nil {
 				return err
 			}
@@ -46,36 +40,18 @@ func devCommand() *cobra.Command {
 			if err := cfg.validate(); err != nil {
 				return err
 			}
-			if !explicit && !isLoopback(cfg.Addr) {
+			if !explicit && cfg.TLS.CertFile == "" && !isLoopback(cfg.Addr) {
 				return hinted(usage("setting addr: %s is not a loopback address, and the API speaks plain HTTP", cfg.Addr),
 					"say so with --addr "+cfg.Addr+" if it is meant")
 			}
-			return dev(cmd, cfg)
+			return serve(cmd, cfg, development)
 		},
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&addr, "addr", preset.Addr, "where the API listens, `host:port`")
 	flags.StringVar(&dataDir, "data-dir", "./"+preset.DataDir, "`directory` of database, audit log and keys")
-	flags.StringVar(&file, "config", "", "`file` with settings (YAML)")
-	// An array, not a slice: commas belong to the value.
-	flags.StringArrayVar(&settings, "set", nil, "one setting as `key=value`; may be repeated")
+	from.register(flags)
 	return cmd
-}
-
-// dev runs a server until the command's context ends.
-func dev(cmd *cobra.Command, cfg Config) error {
-	if err := disableCoreDumps(); err != nil {
-		return err
-	}
-	calmCollector()
-	log, lines := newLogger(cmd.ErrOrStderr())
-	defer func() { _ = lines.Close() }()
-	g, err := build(cmd.Context(), cfg, log)
-	if err != nil {
-		return err
-	}
-	greet(cmd.OutOrStdout(), cfg, g)
-	return g.Run(cmd.Context())
 }
 
 // greet says where things are. It prints lines that work as pasted into a shell, and no secret: the
@@ -83,7 +59,7 @@ func dev(cmd *cobra.Command, cfg Config) error {
 func greet(w io.Writer, cfg Config, g *graph) {
 	base, key := cfg.baseURL(g.listener.Addr()), shellQuote(g.keyFile)
 	_, _ = fmt.Fprintf(w, "Culvert listens on %s\n", base)
-	if addr := g.listener.Addr(); !isLoopback(addr.String()) {
+	if addr := g.listener.Addr(); cfg.TLS.CertFile == "" && !isLoopback(addr.String()) {
 		_, _ = fmt.Fprintf(w, "Warning: it listens on %s, plain HTTP: the network can read keys and values\n", reach(addr))
 	}
 	if g.admin != nil {
@@ -124,22 +100,4 @@ func shellQuote(path string) string {
 		return path
 	}
 	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
-}
-
-// baseURL is where clients reach the API that listens at addr.
-func (c *Config) baseURL(addr net.Addr) string {
-	if c.PublicURL != "" {
-		return c.PublicURL
-	}
-	// "All addresses" is nothing to connect to.
-	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
-		return fmt.Sprintf("http://127.0.0.1:%d", tcp.Port)
-	}
-	return "http://" + addr.String()
-}
-
-func flagNames(cmd *cobra.Command) []string {
-	var names []string
-	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-	return names
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -29,6 +30,7 @@ type opener struct {
 	now           time.Time
 	// endpoints are what the operator was told etcd is; none if it is embedded.
 	endpoints []string
+	prefix    string
 
 	rootKey *localkms.Key
 	// refused is why the root key could not be opened. It is told as it is, not wrapped in the name of
@@ -40,32 +42,79 @@ type opener struct {
 	made bool
 }
 
-// open loads the environments, or makes the first one if the store is empty. Two processes may find
-// the same store empty: it is initialized by compare-and-swap, and who comes second takes what is
-// there. The one who was first reads it back all the same, so that there is one way to begin.
-func (o *opener) open(ctx context.Context) (*keys.Environments, error) {
-	all, err := o.client.Environments(ctx, o.codec, o.environment(ctx))
-	if !errors.Is(err, etcd.ErrUninitialized) {
-		return all, o.explain(err)
+func newOpener(cfg Config, dir *dataDir, client *etcd.Client, codec *record.Codec, now time.Time) *opener {
+	return &opener{
+		client: client, codec: codec, path: cfg.RootKey.pathIn(dir), keyFile: dir.file(apiKeyFile),
+		now: now, endpoints: cfg.Etcd.Endpoints, prefix: cfg.Etcd.Prefix,
 	}
+}
+
+// open loads the environments. In development it makes the first one if the store is empty; production
+// refuses such a store, because it is more likely that its place was mistyped, or that it was lost.
+func (o *opener) open(ctx context.Context, m mode) (*keys.Environments, error) {
+	all, err := o.load(ctx)
+	if !errors.Is(err, etcd.ErrUninitialized) {
+		return all, err
+	}
+	if m == production {
+		return nil, noStore(o.place())
+	}
+	if err := o.make(ctx, nil); err != nil && !errors.Is(err, etcd.ErrInitialized) {
+		return nil, err
+	}
+	return o.load(ctx)
+}
+
+func noStore(place string) error {
+	return hinted(fmt.Errorf("there is no store under %s", place),
+		"look at etcd.endpoints, etcd.prefix and data_dir; culvert init makes a store, once")
+}
+
+// load opens the environments of a store. The error is [etcd.ErrUninitialized] if there is none.
+func (o *opener) load(ctx context.Context) (*keys.Environments, error) {
+	all, err := o.client.Environments(ctx, o.codec, o.environment(ctx))
+	if errors.Is(err, etcd.ErrUninitialized) {
+		return nil, err
+	}
+	return all, o.explain(err)
+}
+
+// make writes the first environment into an empty store, with the API key that admit makes for it, if any.
+// Two processes may find the same store empty: it is initialized by compare-and-swap, and who comes
+// second gets [etcd.ErrInitialized]. The one who was first reads it back all the same, so that there is
+// one way to begin.
+func (o *opener) make(ctx context.Context, admit func(*keys.Environment) (access.KeyRecord, error)) error {
 	// What should exist is not created anew: the database was lost, or the prefix is mistyped.
 	if _, err := os.Stat(o.keyFile); err == nil {
-		return nil, hinted(fmt.Errorf("the store is empty, but %s is of a store that was not", o.keyFile),
-			"look where the data went (etcd.prefix, the directory etcd); to begin a new store, use another --data-dir")
+		return hinted(fmt.Errorf("the store is empty, but %s is of a store that was not", o.keyFile),
+			"look where the data went (etcd.prefix, the directory etcd); to begin a new store, use another data directory")
 	}
 	o.made = true
+	var err error
 	if o.rootKey, err = openRootKey(o.path, true); err != nil {
-		return nil, err
+		return err
 	}
-	env, made, err := keys.NewEnvironment(ctx, o.rootKey, access.EnvironmentID(id.ULID(o.now)), firstEnvironment, o.now)
+	record, env, err := keys.NewEnvironment(ctx, o.rootKey, access.EnvironmentID(id.ULID(o.now)), firstEnvironment, o.now)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := o.client.Initialize(ctx, o.codec, env, made); err != nil && !errors.Is(err, etcd.ErrInitialized) {
-		return nil, err
+	var first []access.KeyRecord
+	if admit != nil {
+		apiKey, err := admit(env)
+		if err != nil {
+			return err
+		}
+		first = append(first, apiKey)
 	}
-	all, err = o.client.Environments(ctx, o.codec, o.environment(ctx))
-	return all, o.explain(err)
+	return o.client.Initialize(ctx, o.codec, record, env, first...)
+}
+
+// place says where the store is, for an operator.
+func (o *opener) place() string {
+	if len(o.endpoints) == 0 {
+		return filepath.Join(filepath.Dir(o.keyFile), "etcd")
+	}
+	return o.prefix + " at " + strings.Join(o.endpoints, ", ")
 }
 
 // environment returns what [etcd.Client.Environments] calls for each record.
@@ -100,7 +149,7 @@ func (o *opener) explain(err error) error {
 			"name the key file that the store was made with in root_key.path")
 	case errors.Is(err, etcd.ErrForeign):
 		return hinted(err, "name another one in etcd.prefix")
-	case outage.Of(err) != nil:
+	case outage.Of(err) != nil && outage.Of(err).Dependency == outage.Etcd:
 		if len(o.endpoints) == 0 {
 			return hinted(err, "try again: the disk of the data directory may be slow")
 		}

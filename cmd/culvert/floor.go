@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -52,18 +49,15 @@ func (g *graph) buildFloor(ctx context.Context, cfg Config, dir *dataDir) (*floo
 	if err != nil {
 		return nil, err
 	}
-	o := &opener{
-		client: client, codec: f.codec, path: cfg.RootKey.pathIn(dir), keyFile: dir.file(apiKeyFile),
-		now: f.ids.Now(), endpoints: cfg.Etcd.Endpoints,
-	}
+	o := newOpener(cfg, dir, client, f.codec, f.ids.Now())
 	waiting := g.announceWaiting(cfg.Etcd.Endpoints)
-	f.environments, err = o.open(ctx)
+	f.environments, err = o.open(ctx, g.mode)
 	waiting()
 	if err != nil {
 		f.reportEnvironment(ctx, err)
 		return nil, err
 	}
-	if len(cfg.Etcd.Endpoints) == 0 && !o.made {
+	if g.mode == development && len(cfg.Etcd.Endpoints) == 0 && !o.made {
 		dir.warnLost(g.log, lost)
 	}
 	f.rootKey = o.rootKey
@@ -90,7 +84,7 @@ func (f *floor) reportEnvironment(ctx context.Context, err error) {
 }
 
 func (g *graph) openEtcd(ctx context.Context, cfg Config, dir *dataDir) (*etcd.Client, error) {
-	tlsConfig, err := cfg.Etcd.tlsConfig()
+	tlsConfig, err := g.etcdTLS(cfg.Etcd)
 	if err != nil {
 		return nil, err
 	}
@@ -104,8 +98,12 @@ func (g *graph) openEtcd(ctx context.Context, cfg Config, dir *dataDir) (*etcd.C
 	return client, nil
 }
 
-// admit makes sure that there is an API key to begin with.
+// admit makes sure that there is an API key to begin with. In production that is what `culvert init` was
+// for: whoever took the key out of the data directory does not want the next start to make another one.
 func (g *graph) admit(ctx context.Context, dir *dataDir, f *floor, o *opener) error {
+	if g.mode == production {
+		return nil
+	}
 	key, err := dir.rootAPIKey(o.first, f.ids.Now())
 	if err != nil {
 		return err
@@ -136,31 +134,4 @@ func (c *RootKeyConfig) pathIn(dir *dataDir) string {
 		return c.Path
 	}
 	return dir.file(rootKeyFile)
-}
-
-// tlsConfig reads the certificates; nil without any, and without https endpoints.
-func (e *EtcdConfig) tlsConfig() (*tls.Config, error) {
-	if !e.secure() {
-		return nil, nil
-	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	if e.CAFile != "" {
-		pem, err := os.ReadFile(e.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("etcd.ca_file: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("etcd.ca_file: %s holds no certificate (PEM)", e.CAFile)
-		}
-	}
-	if e.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(e.CertFile, e.KeyFile)
-		if err != nil {
-			// The error of a broken key file would be free to quote it.
-			return nil, fmt.Errorf("etcd.cert_file and etcd.key_file: %s and %s are no pair of PEM files", e.CertFile, e.KeyFile)
-		}
-		c.Certificates = []tls.Certificate{pair}
-	}
-	return c, nil
 }

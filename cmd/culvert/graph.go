@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 
 	"golang.org/x/net/netutil"
 	"golang.org/x/sys/unix"
@@ -16,11 +19,15 @@ import (
 // graph is the running program: every part made once, in the order of what stands on what, and closed
 // in reverse. It is the only place where packages meet that do not know each other.
 type graph struct {
+	mode     mode
 	log      *slog.Logger
 	listener net.Listener
 	// admin is nil without admin_addr.
 	admin  net.Listener
 	server *server.Server
+	// certificate is what clients are shown; nil without the section tls. certificates are all there are.
+	certificate  *certificate
+	certificates []*certificate
 	// keyFile is where the API key is, as an absolute path; firstStart tells that this start made it,
 	// and anotherKey that it did so in a store that was not new.
 	keyFile    string
@@ -53,18 +60,30 @@ func (g *graph) Close() error {
 }
 
 // build opens everything that cfg names. On an error nothing stays open.
-func build(ctx context.Context, cfg Config, log *slog.Logger) (_ *graph, err error) {
-	g := &graph{log: log}
+func build(ctx context.Context, cfg Config, m mode, log *slog.Logger) (_ *graph, err error) {
+	g := &graph{mode: m, log: log}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, g.Close())
 		}
 	}()
+	// Before anything is made: a mistyped data_dir must not become the directory of an empty database.
+	if m == production && len(cfg.Etcd.Endpoints) == 0 {
+		if _, err := os.Stat(filepath.Join(cfg.DataDir, "etcd")); errors.Is(err, fs.ErrNotExist) {
+			return nil, noStore(filepath.Join(cfg.DataDir, "etcd"))
+		}
+	}
 	dir, err := openDataDir(cfg.DataDir)
 	if err != nil {
 		return nil, err
 	}
 	g.opened("data directory", dir.Close)
+	if cfg.TLS.CertFile != "" {
+		if g.certificate, err = openCertificate("tls", cfg.TLS.CertFile, cfg.TLS.KeyFile, log); err != nil {
+			return nil, err
+		}
+		g.certificates = append(g.certificates, g.certificate)
+	}
 	// The addresses next: one that is taken must not leave a store behind that nobody asked for.
 	if err := g.listen(ctx, cfg); err != nil {
 		return nil, err
@@ -73,12 +92,13 @@ func build(ctx context.Context, cfg Config, log *slog.Logger) (_ *graph, err err
 	if err != nil {
 		return nil, err
 	}
+	g.watchCertificates()
 	return g, g.buildHouse(cfg, floor)
 }
 
 // listen takes the addresses. Connections wait in the kernel until Run serves them.
 func (g *graph) listen(ctx context.Context, cfg Config) (err error) {
-	if g.listener, err = g.take(ctx, "API", cfg.Addr, "--addr"); err != nil {
+	if g.listener, err = g.take(ctx, "API", cfg.Addr, map[mode]string{development: "--addr", production: "--set addr=…"}[g.mode]); err != nil {
 		return err
 	}
 	if cfg.AdminAddr != "" {

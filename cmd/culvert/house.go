@@ -48,7 +48,7 @@ func (g *graph) buildHouse(cfg Config, f *floor) error {
 	}
 	g.server, err = server.New(server.Config{
 		Vault: v, Pipes: broker, PublicURL: cfg.baseURL(g.listener.Addr()), Events: log, Gate: gate, Audit: f.audit, Health: f.health, Logger: g.log, Metrics: metrics,
-		CORSOrigins: cfg.CORSOrigins, CORSLoopback: true,
+		CORSOrigins: cfg.CORSOrigins, CORSLoopback: g.mode == development,
 		Limits: server.Limits{PathBytes: cfg.Limits.PathBytes, BodyBytes: cfg.Limits.BodyBytes},
 	})
 	return err
@@ -60,7 +60,7 @@ func (g *graph) buildBroker(cfg Config, f *floor, k *keys.Keys, gate *access.Gat
 	if err != nil {
 		return nil, err
 	}
-	egress, err := cfg.Pipes.egress()
+	egress, err := cfg.Pipes.egress(g.mode)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +71,7 @@ func (g *graph) buildBroker(cfg Config, f *floor, k *keys.Keys, gate *access.Gat
 	broker, err := pipes.New(pipes.Config{
 		Store: f.store, Keys: k, Environments: f.environments, Gate: gate, Audit: f.audit,
 		Connectors: providers, Client: client, Egress: egress, PublicURL: cfg.baseURL(g.listener.Addr()),
-		ReturnTo: cfg.Pipes.ReturnTo, AnyLoopbackReturnTo: true, Now: f.ids.Now, Logger: g.log,
+		ReturnTo: cfg.Pipes.ReturnTo, AnyLoopbackReturnTo: g.mode == development, Now: f.ids.Now, Logger: g.log,
 	})
 	if err != nil {
 		return nil, err

@@ -40,7 +40,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "culvert",
-		Short: "A self-hosted secrets vault that speaks the WorkOS wire contract",
+		Short: "A self-hosted secrets vault and OAuth token broker that speaks the WorkOS wire contract",
 		Args:  cobra.ArbitraryArgs,
 		// Errors are printed once, by report.
 		SilenceErrors:     true,
@@ -57,7 +57,7 @@ func rootCommand() *cobra.Command {
 	root.SetVersionTemplate("culvert {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(helpCommand())
-	root.AddCommand(devCommand(), versionCommand())
+	root.AddCommand(devCommand(), initCommand(), serverCommand(), versionCommand())
 	return root
 }
 
@@ -81,8 +81,9 @@ func helpCommand() *cobra.Command {
 	}
 }
 
-const settingsLong = `Every setting of culvert dev. Settings come from the file named by --config, then from --set in their
-order, then from --addr and --data-dir; the later one wins. In the file (YAML) a dot begins a section:
+const settingsLong = `Every setting of culvert server, init and dev. Settings come from the file named by --config, then from
+--set in their order, and for dev then from --addr and --data-dir; the later one wins. In the file (YAML)
+a dot begins a section:
 
   vault:
     versions_kept: 20

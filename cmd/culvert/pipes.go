@@ -33,7 +33,7 @@ func (c *PipesConfig) validate() error {
 	if _, err := c.catalog(); err != nil {
 		return usage("setting pipes.connectors: %s", strings.TrimPrefix(err.Error(), "connectors: "))
 	}
-	if _, err := c.egress(); err != nil {
+	if _, err := c.egress(production); err != nil {
 		return usage("setting %s", strings.TrimPrefix(err.Error(), "connectors: "))
 	}
 	return nil
@@ -49,6 +49,6 @@ func (c *PipesConfig) catalog() (*connectors.Catalog, error) {
 }
 
 // egress is where providers may be. Development allows this machine, where emulators are.
-func (c *PipesConfig) egress() (*connectors.Egress, error) {
-	return connectors.NewEgress(connectors.EgressConfig{AllowLoopback: true, Allow: c.Egress.Allow})
+func (c *PipesConfig) egress(m mode) (*connectors.Egress, error) {
+	return connectors.NewEgress(connectors.EgressConfig{AllowLoopback: m == development, Allow: c.Egress.Allow})
 }

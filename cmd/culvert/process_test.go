@@ -3,7 +3,9 @@ package main_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"culvert/internal/etcd/etcdtest"
 )
 
 // Process is a culvert in a process of its own.
@@ -27,8 +31,45 @@ type Process struct {
 // MustStartDev starts `culvert dev` and waits until it is ready. It is killed after the test, at the latest.
 func MustStartDev(t *testing.T, dir, addr string, flags ...string) *Process {
 	t.Helper()
-	p := &Process{Base: "http://" + addr, logs: &lockedBuffer{}}
-	p.cmd = exec.Command("culvert", append([]string{"dev", "--addr", addr, "--data-dir", dir}, flags...)...)
+	p := mustStart(t, append([]string{"dev", "--addr", addr, "--data-dir", dir}, flags...)...)
+	p.Base = "http://" + addr
+	p.mustBeReady(t, nil)
+	return p
+}
+
+// MustStartServer starts `culvert server` with TLS and waits until it is ready.
+func MustStartServer(t *testing.T, ca *etcdtest.CA, file, addr string, flags ...string) *Process {
+	t.Helper()
+	p := mustStart(t, append([]string{"server", "--config", file}, flags...)...)
+	p.Base = "https://" + addr
+	p.mustBeReady(t, ca.Client(t))
+	return p
+}
+
+// MustInit makes the store that a settings file describes.
+func MustInit(t *testing.T, file string, flags ...string) {
+	t.Helper()
+	if out, err := exec.Command("culvert", append([]string{"init", "--config", file}, flags...)...).CombinedOutput(); err != nil {
+		t.Fatalf("culvert init: %v\n%s", err, out)
+	}
+}
+
+// mustFail runs a command that must end with the code, and returns what it printed.
+func mustFail(t *testing.T, code int, args ...string) string {
+	t.Helper()
+	out, err := exec.Command("culvert", args...).CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != code {
+		t.Errorf("culvert %s: %v, want code %d\n%s", strings.Join(args, " "), err, code, out)
+	}
+	return string(out)
+}
+
+// mustStart starts the program. It is killed after the test, at the latest.
+func mustStart(t *testing.T, args ...string) *Process {
+	t.Helper()
+	p := &Process{logs: &lockedBuffer{}}
+	p.cmd = exec.Command("culvert", args...)
 	p.cmd.Stdout, p.cmd.Stderr = p.logs, p.logs
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -37,12 +78,18 @@ func MustStartDev(t *testing.T, dir, addr string, flags ...string) *Process {
 		_ = p.cmd.Process.Kill()
 		_ = p.cmd.Wait()
 	})
+	return p
+}
+
+func (p *Process) mustBeReady(t *testing.T, config *tls.Config) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	if err := awaitReady(ctx, p.Base); err != nil {
+	transport := &http.Transport{TLSClientConfig: config}
+	defer transport.CloseIdleConnections()
+	if err := awaitReadyOver(ctx, transport, p.Base); err != nil {
 		t.Fatalf("%v\n%s", err, p.logs)
 	}
-	return p
 }
 
 // Kill is kill -9, and waits until the kernel has taken everything away.

@@ -17,7 +17,11 @@ const drainTimeout = 10 * time.Second
 // Run serves until ctx ends or serving fails, lets the requests in progress finish, and closes
 // everything. Requests that are still going after [drainTimeout] are cut off.
 func (g *graph) Run(ctx context.Context) error {
-	doors := []door{{g.server.HTTPServer(), g.server.Listener(g.listener)}}
+	api := door{g.server.HTTPServer(), g.server.Listener(g.listener)}
+	if g.certificate != nil {
+		api.listener = g.server.TLSListener(g.listener, g.certificate.server())
+	}
+	doors := []door{api}
 	if g.admin != nil {
 		doors = append(doors, door{
 			&http.Server{

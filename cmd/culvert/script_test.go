@@ -67,7 +67,7 @@ func scriptReady(ts *testscript.TestScript, _ bool, args []string) {
 
 // scriptSignal signals the background command that has the given argument: `signal TERM argument`.
 func scriptSignal(ts *testscript.TestScript, _ bool, args []string) {
-	signal, ok := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "STOP": syscall.SIGSTOP}[args[0]]
+	signal, ok := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "INT": syscall.SIGINT, "STOP": syscall.SIGSTOP}[args[0]]
 	if !ok {
 		ts.Fatalf("unknown signal %s", args[0])
 	}
@@ -134,7 +134,11 @@ func freeAddrs(n int) ([]string, error) {
 
 // awaitReady waits until a server says that everything it needs is usable.
 func awaitReady(ctx context.Context, base string) error {
-	client := &http.Client{Timeout: 2 * time.Second}
+	return awaitReadyOver(ctx, http.DefaultTransport, base)
+}
+
+func awaitReadyOver(ctx context.Context, transport http.RoundTripper, base string) error {
+	client := &http.Client{Timeout: 2 * time.Second, Transport: transport}
 	defer client.CloseIdleConnections()
 	for {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/readyz", nil)

@@ -38,6 +38,9 @@ func (c *Config) validateAddresses() error {
 			return err
 		}
 	}
+	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
+		return usage("settings tls.cert_file and tls.key_file: give both or neither")
+	}
 	for _, origin := range c.CORSOrigins {
 		if err := checkOrigin("cors_origins", origin); err != nil {
 			return err
@@ -73,11 +76,38 @@ func (c *Config) validateEtcd() error {
 		return hinted(usage("settings etcd.ca_file, cert_file and key_file: the embedded etcd has no use for them"),
 			"name the cluster in etcd.endpoints")
 	}
+	return e.validateSchemes()
+}
+
+// validateSchemes refuses what would silently be another thing than it looks: a certificate for plain
+// connections, and a list of both kinds, where the first decides for all.
+func (e *EtcdConfig) validateSchemes() error {
 	for _, endpoint := range e.Endpoints {
-		// A certificate for a plain connection would be silently unused.
-		if e.tls() && strings.HasPrefix(endpoint, "http://") {
+		if !strings.HasPrefix(endpoint, "http://") {
+			continue
+		}
+		if e.tls() {
 			return usage("setting etcd.endpoints: %s is plain http, but certificates are given", endpoint)
 		}
+		if e.secure() {
+			return usage("setting etcd.endpoints: %s is plain http, and another one is https", endpoint)
+		}
+	}
+	return nil
+}
+
+// validateServer refuses what is good enough for `culvert dev` only.
+func (c *Config) validateServer() error {
+	if c.TLS.CertFile == "" && !isLoopback(c.Addr) {
+		return hinted(usage("setting addr: %s is not a loopback address, and without a certificate the API speaks plain HTTP", c.Addr),
+			"give tls.cert_file and tls.key_file, or listen on a loopback address behind a proxy on this machine")
+	}
+	if c.PublicURL == "" {
+		return hinted(usage("setting public_url: culvert server needs it"),
+			"write where clients and browsers reach the server, such as https://vault.example.com")
+	}
+	if u, err := url.Parse(c.PublicURL); err != nil || u.Scheme != "https" && !isLoopback(net.JoinHostPort(u.Hostname(), "80")) {
+		return usage("setting public_url: %s is not https: browsers and providers would send secrets in clear", c.PublicURL)
 	}
 	return nil
 }

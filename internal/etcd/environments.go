@@ -8,6 +8,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"culvert/internal/access"
 	"culvert/keys"
 )
 
@@ -22,31 +23,37 @@ var (
 	ErrForeign = errors.New("etcd: the prefix belongs to another program or a later version")
 )
 
-// Initialize writes the format marker and the first environment into an empty root, by one
-// compare-and-swap: of two processes that start at once, one gets [ErrInitialized] and loads what the
-// other wrote. After an outage of kind Unknown it may be called again: ErrInitialized then means that the
-// first one, or another process, got through.
-func (c *Client) Initialize(ctx context.Context, codec codec, record keys.EnvironmentRecord, env *keys.Environment) error {
+// Initialize writes the format marker, the first environment and its API keys, if there are any, into an
+// empty root, by one compare-and-swap: of two processes that start at once, one gets [ErrInitialized] and
+// loads what the other wrote. After an outage of kind Unknown it may be called again: ErrInitialized then
+// means that the first one, or another process, got through.
+func (c *Client) Initialize(
+	ctx context.Context, codec codec, record keys.EnvironmentRecord, env *keys.Environment, apiKeys ...access.KeyRecord,
+) error {
 	if err := c.checkRoot(ctx); !errors.Is(err, ErrUninitialized) {
 		if err == nil {
 			return ErrInitialized
 		}
 		return err
 	}
-	key := keyEnv(record.ID)
-	value, err := authentic(codec, env, key, record)
-	if err != nil {
+	marker := c.abs(kindFormat)
+	first := []clientv3.Op{clientv3.OpPut(marker, formatMarker), clientv3.OpPut(c.abs(keyEpoch(record.ID)), "1")}
+	put := func(key string, record any) error {
+		value, err := authentic(codec, env, key, record)
+		first = append(first, opPut(c.abs(key), value))
 		return err
+	}
+	if err := put(keyEnv(record.ID), record); err != nil {
+		return err
+	}
+	for _, apiKey := range apiKeys {
+		if err := put(keyAPIKey(apiKey.Environment, apiKey.ID), apiKey); err != nil {
+			return err
+		}
 	}
 	ctx, cancel := bounded(ctx, readTimeout)
 	defer cancel()
-	marker := c.abs(kindFormat)
-	resp, err := c.kv.Txn(ctx).
-		If(clientv3.Compare(clientv3.CreateRevision(marker), "=", 0)).
-		Then(clientv3.OpPut(marker, formatMarker),
-			clientv3.OpPut(c.abs(key), string(value)),
-			clientv3.OpPut(c.abs(keyEpoch(record.ID)), "1")).
-		Commit()
+	resp, err := c.kv.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(marker), "=", 0)).Then(first...).Commit()
 	if err != nil {
 		return unsure(err)
 	}
@@ -54,6 +61,15 @@ func (c *Client) Initialize(ctx context.Context, codec codec, record keys.Enviro
 		return ErrInitialized
 	}
 	return nil
+}
+
+// Initialized tells an empty root from one with a vault; the error is [ErrForeign] or an outage.
+func (c *Client) Initialized(ctx context.Context) (bool, error) {
+	err := c.checkRoot(ctx)
+	if errors.Is(err, ErrUninitialized) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Environments loads and opens every environment of the root. open unseals a record's keysets; the

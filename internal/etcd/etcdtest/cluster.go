@@ -2,6 +2,7 @@ package etcdtest
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/client/pkg/v3/transport"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
@@ -27,6 +29,10 @@ const memberVariable = "CULVERT_TEST_ETCD_MEMBER"
 type memberConfig struct {
 	Name, Dir, ClientURL, PeerURL, Cluster string
 	QuotaBytes                             int64
+	// CAFile and the pair are what it speaks TLS with, to clients and to peers, and asks both for; empty
+	// for plain connections.
+	CAFile string
+	Pair   Pair
 }
 
 // Main is the TestMain of every package that calls [Cluster]: etcd's server cannot be installed as a
@@ -63,6 +69,12 @@ func serveMember(text string) error {
 	ec.InitialCluster = cfg.Cluster
 	ec.QuotaBackendBytes = cfg.QuotaBytes
 	ec.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
+	if cfg.CAFile != "" {
+		both := transport.TLSInfo{
+			CertFile: cfg.Pair.CertFile, KeyFile: cfg.Pair.KeyFile, TrustedCAFile: cfg.CAFile, ClientCertAuth: true,
+		}
+		ec.ClientTLSInfo, ec.PeerTLSInfo = both, both
+	}
 	e, err := embed.StartEtcd(ec)
 	if err != nil {
 		return err
@@ -75,6 +87,8 @@ func serveMember(text string) error {
 // Cluster is three real etcd processes, or as many as were asked for.
 type Cluster struct {
 	Members []*Member
+	// TLS is what clients of the cluster need; nil where connections are plain.
+	TLS *tls.Config
 }
 
 // Member is one of them.
@@ -95,12 +109,30 @@ func NewCluster(t testing.TB) *Cluster {
 // NewClusterOf is [NewCluster] with this many members.
 func NewClusterOf(t testing.TB, members int) *Cluster {
 	t.Helper()
-	c := &Cluster{}
+	return newCluster(t, members, nil)
+}
+
+// NewTLSCluster is [NewCluster] with mutual TLS: the members have certificates of the CA and want one of
+// every client.
+func NewTLSCluster(t testing.TB, ca *CA) *Cluster {
+	t.Helper()
+	return newCluster(t, 3, ca)
+}
+
+func newCluster(t testing.TB, members int, ca *CA) *Cluster {
+	t.Helper()
+	c, scheme := &Cluster{}, "http://"
+	if ca != nil {
+		c.TLS, scheme = ca.Client(t, ca.Issue(t, "cluster-client")), "https://"
+	}
 	var initial []string
 	dir := t.TempDir()
 	for i := range members {
 		name := fmt.Sprintf("m%d", i)
-		cfg := memberConfig{Name: name, Dir: filepath.Join(dir, name), ClientURL: "http://" + freeAddr(t), PeerURL: "http://" + freeAddr(t)}
+		cfg := memberConfig{Name: name, Dir: filepath.Join(dir, name), ClientURL: scheme + freeAddr(t), PeerURL: scheme + freeAddr(t)}
+		if ca != nil {
+			cfg.CAFile, cfg.Pair = ca.File, ca.Issue(t, name)
+		}
 		initial = append(initial, name+"="+cfg.PeerURL)
 		c.Members = append(c.Members, &Member{Endpoint: cfg.ClientURL, config: cfg})
 	}
@@ -125,7 +157,7 @@ func (c *Cluster) Endpoints() []string {
 // mustServe waits until a write goes through.
 func (c *Cluster) mustServe(t testing.TB) {
 	t.Helper()
-	kv, err := clientv3.New(clientv3.Config{Endpoints: c.Endpoints(), DialTimeout: 5 * time.Second, Logger: zap.NewNop()})
+	kv, err := clientv3.New(clientv3.Config{Endpoints: c.Endpoints(), TLS: c.TLS, DialTimeout: 5 * time.Second, Logger: zap.NewNop()})
 	if err != nil {
 		t.Fatalf("client of the test cluster: %v", err)
 	}

@@ -12,7 +12,7 @@ import (
 // MustLeader is the member that leads the cluster now.
 func (c *Cluster) MustLeader(t testing.TB) *Member {
 	t.Helper()
-	kv, err := clientv3.New(clientv3.Config{Endpoints: c.Endpoints(), DialTimeout: 5 * time.Second, Logger: zap.NewNop()})
+	kv, err := clientv3.New(clientv3.Config{Endpoints: c.Endpoints(), TLS: c.TLS, DialTimeout: 5 * time.Second, Logger: zap.NewNop()})
 	if err != nil {
 		t.Fatalf("client of the test cluster: %v", err)
 	}
