@@ -79,6 +79,13 @@
 //
 // The browser, the provider and the URL of the OAuth flow do not reach this package; pipes answers them.
 //
+// # What was checked against a real cloud
+//
+// Nothing yet. keys/awskms goes through the official SDK, and everything said of it here was seen against
+// keystest.AWS, a fake that was written from AWS's documentation: the protocol, the states of keys, limits,
+// throttling, lost answers and lying ones. IAM, key policies, CloudTrail, quotas, latency across regions
+// and the credentials of EC2, ECS and EKS were not tried. The policies in deploy/kms were not either.
+//
 // # Fences
 //
 // Whoever calls has passed the read fence of the store, so a shred or a rotation that was acknowledged
