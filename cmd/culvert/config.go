@@ -55,11 +55,17 @@ type TLSConfig struct {
 
 // RootKeyConfig is the section root_key: what wraps every KEK. Without it nothing can be read again.
 type RootKeyConfig struct {
-	// Provider is "local", a key file. Default local.
+	// Provider is "local", a key file, or "awskms", a key in the AWS KMS. Default local.
 	Provider string `koanf:"provider"`
 	// Path is the key file of provider local. It is made with the store (`culvert init`, or the first
 	// start of `culvert dev`), with mode 0600, and never afterwards. Processes that share a store share a copy of it. Default <data_dir>/root.key.
 	Path string `koanf:"path"`
+	// Key is the full ARN of the key of provider awskms, or of an alias, which is resolved at the start;
+	// its region is that of the ARN. Credentials are found as AWS's own tools find them: in the
+	// environment, in shared files, as the role of the machine or the pod. deploy/kms has policies.
+	Key string `koanf:"key"`
+	// Endpoint is where provider awskms asks, https://host[:port]. Default: the address of the region.
+	Endpoint string `koanf:"endpoint"`
 }
 
 // EtcdConfig is the section etcd: where records are kept.

@@ -93,6 +93,24 @@ cors_origins: [https://app.example.com]
 	}
 }
 
+const keyARN = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+
+func TestConfigOfAWSKMS(t *testing.T) {
+	for _, text := range []string{
+		"root_key: {provider: awskms, key: " + keyARN + "}",
+		"root_key: {provider: awskms, key: " + keyARN + ", endpoint: https://vpce-1.kms.eu-central-1.vpce.amazonaws.com}",
+		"root_key: {provider: awskms, key: arn:aws-us-gov:kms:us-gov-west-1:111122223333:alias/culvert/root, endpoint: http://127.0.0.1:8080}",
+	} {
+		got, err := main.LoadConfig(MustWrite(t, text), nil)
+		if err == nil {
+			err = got.Validate()
+		}
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 // TestConfigSetAfterEmptySection is the order in which a null from the file could swallow a setting.
 func TestConfigSetAfterEmptySection(t *testing.T) {
 	got, err := main.LoadConfig(MustWrite(t, "vault:\n"), []string{"vault.versions_kept=7"})
@@ -146,6 +164,12 @@ func TestConfigRefused(t *testing.T) {
 		{set: "cors_origins=https://x,*", want: "setting cors_origins: \"*\" is not an origin"},
 		{set: "data_dir=", want: "setting data_dir: must not be empty"},
 		{set: "root_key.provider=aws", want: "setting root_key.provider: unknown provider \"aws\"\nhint: the providers are: local"},
+		{set: "root_key.key=" + keyARN, want: "provider local has no use for them\nhint: set root_key.provider=awskms"},
+		{set: "root_key.provider=awskms", want: "setting root_key.key: \"\" is not the full ARN of a KMS key\nhint: write it such as arn:"},
+		{file: "root_key: {provider: awskms, key: alias/culvert}", want: "setting root_key.key: \"alias/culvert\" is not the full ARN"},
+		{file: "root_key: {provider: awskms, path: /x, key: " + keyARN + "}", want: "setting root_key.path: provider awskms has no use for it"},
+		{file: "root_key: {provider: awskms, endpoint: http://kms.example.com, key: " + keyARN + "}",
+			want: "setting root_key.endpoint: the endpoint of a KMS is https://host[:port]"},
 		{set: "etcd.prefix=culvert", want: "setting etcd.prefix: must be a slash and a name"},
 		{set: "etcd.prefix=/", want: "setting etcd.prefix: must be a slash and a name"},
 		{set: "etcd.endpoints=unix://x:1", want: "setting etcd.endpoints: \"unix://x:1\" is neither http nor https"},

@@ -15,7 +15,6 @@ import (
 	"culvert/internal/outage"
 	"culvert/internal/record"
 	"culvert/keys"
-	"culvert/keys/localkms"
 )
 
 // firstEnvironment is the name of the environment that a new store begins with.
@@ -25,16 +24,18 @@ const firstEnvironment = "default"
 type opener struct {
 	client *etcd.Client
 	codec  *record.Codec
-	// path is the root key's file; keyFile the root API key's, which is made after the store.
-	path, keyFile string
-	now           time.Time
+	// root is where the root key is.
+	root rootKeyPlace
+	// keyFile is the root API key's, which is made after the store.
+	keyFile string
+	now     time.Time
 	// endpoints are what the operator was told etcd is; none if it is embedded.
 	endpoints []string
 	prefix    string
 
-	rootKey *localkms.Key
-	// refused is why the root key could not be opened. It is told as it is, not wrapped in the name of
-	// the environment that happened to be the first to need the key.
+	rootKey keys.RootKey
+	// refused is why the root key could not be opened, or used to make the first environment. It is told as
+	// it is, not wrapped in the name of the environment that happened to be the first to need the key.
 	refused error
 	// first is the environment named [firstEnvironment].
 	first access.EnvironmentID
@@ -44,7 +45,7 @@ type opener struct {
 
 func newOpener(cfg Config, dir *dataDir, client *etcd.Client, codec *record.Codec, now time.Time) *opener {
 	return &opener{
-		client: client, codec: codec, path: cfg.RootKey.pathIn(dir), keyFile: dir.file(apiKeyFile),
+		client: client, codec: codec, root: cfg.RootKey.in(dir), keyFile: dir.file(apiKeyFile),
 		now: now, endpoints: cfg.Etcd.Endpoints, prefix: cfg.Etcd.Prefix,
 	}
 }
@@ -90,13 +91,13 @@ func (o *opener) make(ctx context.Context, admit func(*keys.Environment) (access
 			"look where the data went (etcd.prefix, the directory etcd); to begin a new store, use another data directory")
 	}
 	o.made = true
-	var err error
-	if o.rootKey, err = openRootKey(o.path, true); err != nil {
-		return err
+	if o.rootKey, o.refused = o.root.open(ctx, true); o.refused != nil {
+		return o.refused
 	}
 	record, env, err := keys.NewEnvironment(ctx, o.rootKey, access.EnvironmentID(id.ULID(o.now)), firstEnvironment, o.now)
 	if err != nil {
-		return err
+		o.refused = o.root.explain(err)
+		return o.refused
 	}
 	var first []access.KeyRecord
 	if admit != nil {
@@ -121,7 +122,7 @@ func (o *opener) place() string {
 func (o *opener) environment(ctx context.Context) func(keys.EnvironmentRecord) (*keys.Environment, error) {
 	return func(r keys.EnvironmentRecord) (*keys.Environment, error) {
 		if o.rootKey == nil {
-			if o.rootKey, o.refused = openRootKey(o.path, false); o.refused != nil {
+			if o.rootKey, o.refused = o.root.open(ctx, false); o.refused != nil {
 				return nil, o.refused
 			}
 		}
@@ -145,10 +146,11 @@ func (o *opener) explain(err error) error {
 	case err == nil && o.first == "":
 		return fmt.Errorf("the store has no environment named %q", firstEnvironment)
 	case errors.Is(err, keys.ErrTampered), errors.Is(err, keys.ErrRefused):
-		return hinted(fmt.Errorf("the root key in %s does not open this store: %w", o.path, err),
-			"name the key file that the store was made with in root_key.path")
+		return o.root.explain(fmt.Errorf("%s does not open this store: %w", o.root, err))
 	case errors.Is(err, etcd.ErrForeign):
 		return hinted(err, "name another one in etcd.prefix")
+	case outage.Of(err) != nil && outage.Of(err).Dependency == outage.RootKey:
+		return o.root.explain(err)
 	case outage.Of(err) != nil && outage.Of(err).Dependency == outage.Etcd:
 		if len(o.endpoints) == 0 {
 			return hinted(err, "try again: the disk of the data directory may be slow")

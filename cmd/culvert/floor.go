@@ -127,11 +127,3 @@ func (g *graph) announceWaiting(endpoints []string) (stop func()) {
 	})
 	return func() { timer.Stop() }
 }
-
-// pathIn is the root key's file.
-func (c *RootKeyConfig) pathIn(dir *dataDir) string {
-	if c.Path != "" {
-		return c.Path
-	}
-	return dir.file(rootKeyFile)
-}

@@ -153,8 +153,12 @@ func (i *initializer) conclude(w io.Writer, cfg Config, file string) error {
 	_, _ = fmt.Fprintf(w, "Made a store under %s\n", i.opener.place())
 	for _, kept := range []struct{ what, path, why string }{
 		{"API key", i.opener.keyFile, "it has every right; hand it over, then take it out of there"},
-		{"Root key", cfg.RootKey.pathIn(i.dir), "keep a copy elsewhere, nothing can be read without it"},
+		{"Root key", i.opener.root.path, "keep a copy elsewhere, nothing can be read without it"},
 	} {
+		if kept.path == "" { // the key is in a KMS
+			_, _ = fmt.Fprintf(w, "%s %s: nothing can be read without it\n", kept.what, cfg.RootKey.Key)
+			continue
+		}
 		path, err := filepath.Abs(kept.path)
 		if err != nil {
 			return err

@@ -16,6 +16,7 @@ import (
 
 	main "culvert/cmd/culvert"
 	"culvert/internal/etcd/etcdtest"
+	"culvert/keys/keystest"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -50,10 +51,11 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			e.Setenv("PORT", port)
+			e.Values[kmsOfScript{}] = &kmsOfScript{}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ready": scriptReady, "signal": scriptSignal, "mode": scriptMode, "exits": scriptExits, "cluster": scriptCluster(t),
+			"ready": scriptReady, "signal": scriptSignal, "mode": scriptMode, "exits": scriptExits, "cluster": scriptCluster(t), "kms": scriptKMS(t),
 		},
 	})
 }
@@ -114,6 +116,37 @@ func scriptExits(ts *testscript.TestScript, _ bool, args []string) {
 func scriptCluster(t *testing.T) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Setenv(args[0], strings.Join(etcdtest.NewCluster(t).Endpoints(), ","))
+	}
+}
+
+// kmsOfScript is the fake AWS KMS of one script, and the name that testscript keeps it under.
+type kmsOfScript struct{ fake *keystest.AWS }
+
+// scriptKMS is a fake AWS KMS: `kms start` puts its endpoint into $KMS, two keys into $KEY and $OTHERKEY and
+// credentials into the environment; `kms disable $KEY` and `kms enable $KEY` are what an administrator does.
+//
+// Scripts run side by side, so each has a fake of its own.
+func scriptKMS(t *testing.T) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, _ bool, args []string) {
+		mine := ts.Value(kmsOfScript{}).(*kmsOfScript)
+		switch args[0] {
+		case "start":
+			fake := keystest.NewAWS(t)
+			mine.fake = fake
+			ts.Setenv("KMS", fake.Endpoint())
+			ts.Setenv("KEY", fake.NewKey(t, keystest.AWSAccount))
+			ts.Setenv("OTHERKEY", fake.NewKey(t, keystest.AWSAccount))
+			for _, variable := range keystest.AWSEnvironment() {
+				name, value, _ := strings.Cut(variable, "=")
+				ts.Setenv(name, value)
+			}
+		case "disable":
+			mine.fake.Disable(args[1])
+		case "enable":
+			mine.fake.Enable(args[1])
+		default:
+			ts.Fatalf("kms %s is unknown", args[0])
+		}
 	}
 }
 
