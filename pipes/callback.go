@@ -95,7 +95,7 @@ func (l *leg) decide(ctx context.Context, r *CallbackRequest, d *Departure) (Res
 	}
 	i, conn, err := l.provider(ctx)
 	switch {
-	case errors.Is(err, ErrTicket):
+	case errors.Is(err, errUnavailable):
 		return l.settle(ctx, d.ID, failure{code: CodeIntegrationUnavailable})
 	case err != nil:
 		return Result{}, err

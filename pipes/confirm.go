@@ -13,6 +13,9 @@ import (
 
 // ConfirmationPage is what a person needs to judge whether to go on, and what the page needs to let him.
 type ConfirmationPage struct {
+	// Unavailable is set, and all else empty, while the integration is switched off or removed: the page
+	// could only lead to a failure.
+	Unavailable *Result
 	// Provider is the provider's name, Slug the integration's.
 	Provider, Slug string
 	// Environment is its id on the wire. UserID and OrganizationID are the caller's own ids, and
@@ -44,7 +47,8 @@ type BrowserRequest struct {
 }
 
 // Confirmation is the page behind the ticket. It may be fetched by link scanners and as often as one
-// likes: nothing is used up.
+// likes: nothing is used up. So an integration that is switched off ends nothing here either, because it
+// may be switched on again before the person comes.
 //
 // Errors: [ErrTicket].
 func (b *Broker) Confirmation(ctx context.Context, r BrowserRequest) (ConfirmationPage, error) {
@@ -61,6 +65,10 @@ func (l *leg) confirmation(ctx context.Context, binding secret.Bytes) (Confirmat
 		return ConfirmationPage{}, err
 	}
 	i, conn, err := l.provider(ctx)
+	if errors.Is(err, errUnavailable) {
+		would := l.resultOf(ctx, &Outcome{Code: CodeIntegrationUnavailable})
+		return ConfirmationPage{Unavailable: &would}, nil
+	}
 	if err != nil {
 		return ConfirmationPage{}, err
 	}
@@ -78,35 +86,33 @@ func (l *leg) confirmation(ctx context.Context, binding secret.Bytes) (Confirmat
 		Provider: conn.Name, Slug: i.Slug, Environment: f.Environment.OnWire(),
 		UserID: f.ActingUser, UserLabel: f.UserLabel, OrganizationID: f.Owner.Organization, ConnectionOwner: f.Owner.Kind,
 		Scopes:         slices.Clone(requestedScopes(i, conn)),
-		ReturnToOrigin: connectors.Origin(f.ReturnTo), ProviderOrigin: connectors.Origin(conn.AuthorizationURL),
+		ReturnToOrigin: connectors.Origin(l.broker.returnTo.still(f.ReturnTo)), ProviderOrigin: connectors.Origin(conn.AuthorizationURL),
 		ExpiresAt: f.ExpiresAt, Binding: binding, Form: l.form(binding),
 	}, nil
 }
 
-// provider is the integration that the flow was begun for, if it can still be used. Otherwise the ticket
-// is worth nothing: whoever holds it cannot mend it.
+// errUnavailable means that the flow's integration was removed, switched off or lost its credentials
+// meanwhile: the flow cannot succeed, and whoever goes through it cannot mend that.
+var errUnavailable = errors.New("pipes: integration of the flow unavailable")
+
+// provider is the integration that the flow was begun for, if it can still be used; else
+// [errUnavailable].
 func (l *leg) provider(ctx context.Context) (*Integration, *connectors.Connector, error) {
 	f := l.flow.Record
 	found, err := l.broker.integrationOf(ctx, l.Environment(), f.Slug, f.Owner.Kind, f.Integration)
-	if err != nil {
-		return nil, nil, gone(err)
+	var conn *connectors.Connector
+	if err == nil {
+		conn, err = l.broker.connector(found.Record)
 	}
-	conn, err := l.broker.connector(found.Record)
-	if err != nil {
-		return nil, nil, gone(err)
-	}
-	if !found.Record.Enabled || found.Record.usable(conn) != nil {
-		return nil, nil, ErrTicket
+	switch {
+	case errors.Is(err, ErrNoIntegration):
+		return nil, nil, errUnavailable
+	case err != nil:
+		return nil, nil, err
+	case !found.Record.Enabled || found.Record.usable(conn) != nil:
+		return nil, nil, errUnavailable
 	}
 	return found.Record, conn, nil
-}
-
-// gone makes a lost integration the ticket's end.
-func gone(err error) error {
-	if errors.Is(err, ErrNoIntegration) {
-		return ErrTicket
-	}
-	return err
 }
 
 // markOpened notes the first time that the page was shown, for the likely cause of an attempt that never

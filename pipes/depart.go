@@ -2,6 +2,7 @@ package pipes
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 
@@ -12,6 +13,8 @@ import (
 
 // Departed is a browser on its way to the provider.
 type Departed struct {
+	// Ended is set, and all else empty, if the flow ended instead: its integration cannot be used any more.
+	Ended *Result
 	// URL is the provider's. It holds the flow state, so it belongs to this browser alone.
 	URL string
 	// Binding is the value of the flow cookie, as it came in.
@@ -27,7 +30,7 @@ func (b *Broker) Depart(ctx context.Context, r BrowserRequest) (Departed, error)
 	if err != nil {
 		return Departed{}, err
 	}
-	var url string
+	var departed Departed
 	err = l.rounds(ctx, func() error {
 		if err := l.pending(); err != nil {
 			return err
@@ -35,12 +38,26 @@ func (b *Broker) Depart(ctx context.Context, r BrowserRequest) (Departed, error)
 		if err := l.sameBrowser(r.Binding, r.Form); err != nil {
 			return err
 		}
-		url, err = l.depart(ctx, r.Binding)
+		var err error
+		departed, err = l.departOrEnd(ctx, r.Binding)
 		return err
 	})
-	return committed(ctx, l.operation, Departed{URL: url, Binding: r.Binding}, err)
+	return committed(ctx, l.operation, departed, err)
 }
 
+// departOrEnd ends the flow where nothing could come of the trip: a person has pressed the button, and is
+// sent back to the application instead.
+func (l *leg) departOrEnd(ctx context.Context, binding secret.Bytes) (Departed, error) {
+	url, err := l.depart(ctx, binding)
+	if errors.Is(err, errUnavailable) || connectors.Of(err) != nil {
+		result, err := l.settle(ctx, "", failure{code: CodeIntegrationUnavailable})
+		return Departed{Ended: &result}, err
+	}
+	return Departed{URL: url, Binding: binding}, err
+}
+
+// depart makes the URL of a trip and stores its departure. [errUnavailable], and an error of the
+// connector's where this server may not send browsers to the provider's address.
 func (l *leg) depart(ctx context.Context, binding secret.Bytes) (string, error) {
 	i, conn, err := l.provider(ctx)
 	if err != nil {

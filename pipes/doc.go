@@ -73,7 +73,8 @@
 //	two callbacks race                                  claim by compare-and-swap; a code is sent once
 //	                                                    TestCallbackTwice, TestTwoTabs, TestClaimIsTakenOver
 //	return_to leads to his site                         exact origins; what parsers disagree on is refused
-//	                                                    TestReturnTo, TestReturnToAnyLoopback, TestWithOutcome
+//	                                                    TestReturnTo, TestReturnToAnyLoopback, TestWithOutcome,
+//	                                                    TestReturnToIsCheckedAgain
 //	moves the token endpoint to collect the secrets     sealed for an origin; it must be sent again to move
 //	                                                    TestMovedTokenEndpoint, TestSealedTokensAreBound
 //	points a custom provider at the inside              checked here, and at every dial by connectors.Egress

@@ -265,13 +265,17 @@ func TestIntegrationChangesUnderAFlow(t *testing.T) {
 			ticket := s.MustAuthorize(t, "user_1")
 			callback := browser.MustReturn(t, ticket)
 			change(t, s)
-			if err := errOf(s.Broker.Confirmation(t.Context(), browser.Request(ticket))); !errors.Is(err, pipes.ErrTicket) {
-				t.Errorf("page: %v", err)
+			page, err := s.Broker.Confirmation(t.Context(), browser.Request(ticket))
+			must(t, err)
+			wantUnavailable(t, page.Unavailable)
+			if all := s.MustEvents(t, events.ConnectionFailed); len(all) != 0 {
+				t.Errorf("looking at the page ended the flow: %d events", len(all))
 			}
 			result, err := s.Broker.Callback(t.Context(), callback)
 			must(t, err)
-			if result.Code != pipes.CodeIntegrationUnavailable || s.Provider.Exchanges() != 0 {
-				t.Errorf("got %+v and %d exchanges", result, s.Provider.Exchanges())
+			wantUnavailable(t, &result)
+			if n := s.Provider.Exchanges(); n != 0 {
+				t.Errorf("%d codes were sent", n)
 			}
 			wantFailure(t, s, i, map[string]any{"error_code": pipes.CodeIntegrationUnavailable})
 		})
@@ -282,6 +286,46 @@ func TestIntegrationChangesUnderAFlow(t *testing.T) {
 	callback := s.Browser().MustReturn(t, s.MustAuthorize(t, "user_1"))
 	must(t, errOf(s.Broker.UpdateIntegration(t.Context(), s.Call(), pipes.UpdateIntegration{Slug: pipestest.Slug, Enabled: &yes})))
 	must(t, errOf(s.Broker.Callback(t.Context(), callback)))
+}
+
+// wantUnavailable checks what a flow ends with whose integration is not there for it any more.
+func wantUnavailable(t *testing.T, r *pipes.Result) {
+	t.Helper()
+	const want = pipestest.ReturnTo + "/done?a=1&error=" + pipes.CodeIntegrationUnavailable
+	if r == nil || r.Code != pipes.CodeIntegrationUnavailable || r.ReturnTo != want || r.Account != "" {
+		t.Errorf("got %+v, want to be back at %s", r, want)
+	}
+}
+
+// Who presses the button of a link whose integration was switched off goes back to the application, once
+// and for all; who only looked finds the page again when it is switched on.
+func TestDepartWithoutIntegration(t *testing.T) {
+	yes, no := true, false
+	s := pipestest.New(t)
+	i := s.MustIntegration(t, pipestest.Slug)
+	enable := func(on *bool) {
+		t.Helper()
+		must(t, errOf(s.Broker.UpdateIntegration(t.Context(), s.Call(), pipes.UpdateIntegration{Slug: pipestest.Slug, Enabled: on})))
+	}
+	browser, looked := s.Browser(), s.MustAuthorize(t, "user_2")
+	pressed := s.MustAuthorize(t, "user_1")
+	browser.MustOpen(t, pressed)
+	enable(&no)
+	page, err := s.Broker.Confirmation(t.Context(), browser.Request(looked))
+	must(t, err)
+	wantUnavailable(t, page.Unavailable)
+	departed, err := s.Broker.Depart(t.Context(), browser.Request(pressed))
+	must(t, err)
+	wantUnavailable(t, departed.Ended)
+	if departed.URL != "" {
+		t.Error("the browser goes to the provider all the same")
+	}
+	wantFailure(t, s, i, map[string]any{"error_code": pipes.CodeIntegrationUnavailable})
+	enable(&yes)
+	if err := errOf(s.Broker.Depart(t.Context(), browser.Request(pressed))); !errors.Is(err, pipes.ErrTicket) {
+		t.Errorf("a flow that ended: %v", err)
+	}
+	must(t, errOf(s.Broker.Callback(t.Context(), s.Browser().MustReturn(t, looked))))
 }
 
 // Authorize says at once what no flow could mend.

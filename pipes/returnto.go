@@ -44,6 +44,15 @@ func (o *origins) check(raw string) error {
 	return ErrReturnTo
 }
 
+// still is a return_to that was checked when its flow began, or "" if its origin is not on the list any
+// more: the operator took it out because nobody is to be sent there, and a flow lives for days.
+func (o *origins) still(returnTo string) string {
+	if o.check(returnTo) != nil {
+		return ""
+	}
+	return returnTo
+}
+
 // parseReturnTo reads an absolute http or https URL.
 //
 // Attacker: whoever can have a flow begun with a return_to of his choosing, to make our redirect lead to

@@ -105,6 +105,41 @@ func TestAuthorizeChecksReturnTo(t *testing.T) {
 	}
 }
 
+// An origin that was taken out of the settings while a browser was away is not returned to: the flow ends
+// all the same, on a page of ours. Where it is still allowed the browser returns.
+func TestReturnToIsCheckedAgain(t *testing.T) {
+	s := pipestest.New(t)
+	s.MustIntegration(t, pipestest.Slug)
+	narrowed := s.ReplicaReturningTo(t, "https://other.example")
+	ticket, browser := s.MustAuthorize(t, "user_1"), s.Browser()
+	if page := browser.MustOpen(t, ticket); page.ReturnToOrigin != pipestest.ReturnTo {
+		t.Errorf("the page returns to %q", page.ReturnToOrigin)
+	}
+	page, err := narrowed.Broker.Confirmation(t.Context(), browser.Request(ticket))
+	must(t, err)
+	if page.ReturnToOrigin != "" {
+		t.Errorf("the page promises to return to %q", page.ReturnToOrigin)
+	}
+	callback := browser.MustReturn(t, ticket)
+	for range 2 { // the second one is answered from the record
+		result, err := narrowed.Broker.Callback(t.Context(), callback)
+		must(t, err)
+		if result.ReturnTo != "" || result.Account == "" {
+			t.Errorf("got %+v", result)
+		}
+	}
+	result, err := s.Broker.Callback(t.Context(), callback)
+	must(t, err)
+	if !strings.HasPrefix(result.ReturnTo, pipestest.ReturnTo+"/done?a=1&status=connected") {
+		t.Errorf("where it is allowed: got %+v", result)
+	}
+	canceled := s.MustAuthorize(t, "user_2")
+	browser.MustOpen(t, canceled)
+	if result, err = narrowed.Broker.Cancel(t.Context(), browser.Request(canceled)); err != nil || result.ReturnTo != "" || result.Code != pipes.CodeCanceled {
+		t.Errorf("cancel: got %+v, %v", result, err)
+	}
+}
+
 // Origins in the settings are origins.
 func TestReturnToSettings(t *testing.T) {
 	for refused, twin := range map[string]string{

@@ -36,7 +36,8 @@ type failure struct {
 
 // Result is how a flow ended, for the page or the redirect that follows.
 type Result struct {
-	// ReturnTo is the complete URL to go to; empty for a page of ours.
+	// ReturnTo is the complete URL to go to; empty for a page of ours, also if the flow has one that is not
+	// allowed any more.
 	ReturnTo string
 	// Account is set on success; Code otherwise.
 	Account AccountID
@@ -49,12 +50,15 @@ type Result struct {
 }
 
 // result is what every callback of a settled flow is answered with, the first and the later ones alike.
-func (l *leg) result(ctx context.Context) Result {
+func (l *leg) result(ctx context.Context) Result { return l.resultOf(ctx, l.flow.Record.Outcome) }
+
+// resultOf is what the flow's browser would be answered with if the flow had ended so.
+func (l *leg) resultOf(ctx context.Context, out *Outcome) Result {
 	f := l.flow.Record
-	l.Record.AccountID = string(f.Outcome.Account)
+	l.Record.AccountID = string(out.Account)
 	r := Result{
-		ReturnTo: withOutcome(f.ReturnTo, f.Outcome), Account: f.Outcome.Account, Code: f.Outcome.Code,
-		ProviderError: f.Outcome.ProviderError, Provider: f.Slug, Slug: f.Slug, UserLabel: f.UserLabel,
+		ReturnTo: withOutcome(l.broker.returnTo.still(f.ReturnTo), out), Account: out.Account, Code: out.Code,
+		ProviderError: out.ProviderError, Provider: f.Slug, Slug: f.Slug, UserLabel: f.UserLabel,
 	}
 	found, err := l.broker.integrationOf(ctx, l.Environment(), f.Slug, f.Owner.Kind, f.Integration)
 	if err != nil {

@@ -81,6 +81,9 @@ func (s *Server) confirm() handler {
 		if err != nil {
 			return err
 		}
+		if c.Unavailable != nil {
+			return x.ended(*c.Unavailable)
+		}
 		body, err := s.pages.Confirmation(pages.Confirmation{
 			Provider: c.Provider, ProviderOrigin: c.ProviderOrigin,
 			UserLabel: c.UserLabel, UserID: c.UserID, OrganizationID: c.OrganizationID,
@@ -121,6 +124,9 @@ func (s *Server) depart() handler {
 		if err != nil {
 			return err
 		}
+		if departed.Ended != nil {
+			return x.ended(*departed.Ended)
+		}
 		x.redirect(departed.URL)
 		return nil
 	}
@@ -137,12 +143,17 @@ func (s *Server) cancel() handler {
 		if err != nil {
 			return err
 		}
-		if result.ReturnTo != "" {
-			x.redirect(result.ReturnTo)
-			return nil
-		}
-		return x.message(http.StatusOK, pages.Outcome(result.Code, result.Provider))
+		return x.ended(result)
 	}
+}
+
+// ended answers a leg before the provider with how the flow ended: back to the application, or by a page.
+func (x *exchange) ended(result pipes.Result) error {
+	if result.ReturnTo != "" {
+		x.redirect(result.ReturnTo)
+		return nil
+	}
+	return x.message(http.StatusOK, pages.Outcome(result.Code, result.Provider))
 }
 
 // browserRequest is what the legs before the provider have in common.

@@ -171,6 +171,35 @@ func TestFlowsThatFail(t *testing.T) {
 	d.mustConnect(t)
 }
 
+// TestSwitchedOff: a link whose integration was switched off leads back to the application, and to a page
+// where there is no return_to; nobody is told that the link is used up.
+func TestSwitchedOff(t *testing.T) {
+	d := newPipesDoor(t, pipestest.Config{})
+	d.mustIntegration(t, pipestest.Slug, "")
+	enable := func(on string) { d.do(t, put("/data-integrations/provider", `{"enabled":`+on+`}`)).want(t, 200) }
+	b, target, silent := d.browser(t), d.mustAuthorize(t, returnTo), d.mustAuthorize(t, "")
+	page := b.open(t, target)
+	enable("false")
+	const want = pipestest.ReturnTo + "/done?a=1&error=integration_unavailable"
+	for range 2 {
+		if back := b.open(t, target).mustRedirect(t); back != want {
+			t.Errorf("the link leads to %s, want %s", back, want)
+		}
+	}
+	if page := b.open(t, silent).mustPage(t, 200); !strings.Contains(page.body, "has switched the connection to Test provider off") {
+		t.Errorf("page\n%s", page.body)
+	}
+	enable("true")
+	b.open(t, target).mustPage(t, 200)
+	enable("false")
+	if back := b.press(t, page, target).mustRedirect(t); back != want {
+		t.Errorf("the button leads to %s, want %s", back, want)
+	}
+	enable("true")
+	b.open(t, target).mustPage(t, 410)
+	d.mustConnect(t)
+}
+
 // TestWrongBrowser: a callback that is opened where the flow did not start links nothing; the same one in
 // the right browser does.
 func TestWrongBrowser(t *testing.T) {

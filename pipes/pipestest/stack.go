@@ -45,7 +45,8 @@ type Config struct {
 	Connector func(*connectors.Connector)
 	// Wrap, if set, stands between the broker and its real store, to fail or delay single calls.
 	Wrap func(pipes.Store) pipes.Store
-	// AnyLoopbackReturnTo is the broker's.
+	// ReturnTo and AnyLoopbackReturnTo are the broker's; the first is [ReturnTo] by default.
+	ReturnTo            []string
 	AnyLoopbackReturnTo bool
 }
 
@@ -116,6 +117,15 @@ func (s *Stack) Replica(t testing.TB) *Stack {
 	return &r
 }
 
+// ReplicaReturningTo is a replica whose settings allow other origins for return_to: as after a restart
+// with new settings.
+func (s *Stack) ReplicaReturningTo(t testing.TB, allowed ...string) *Stack {
+	t.Helper()
+	r := *s
+	r.config.ReturnTo = allowed
+	return r.Replica(t)
+}
+
 // open builds what stands above the vault's stack.
 func (s *Stack) open(t testing.TB) {
 	t.Helper()
@@ -140,9 +150,13 @@ func (s *Stack) open(t testing.TB) {
 	if s.config.Wrap != nil {
 		store = s.config.Wrap(store)
 	}
+	returnTo := s.config.ReturnTo
+	if returnTo == nil {
+		returnTo = []string{ReturnTo}
+	}
 	s.Broker, err = pipes.New(pipes.Config{
 		Store: store, Keys: s.Keys, Environments: s.Environments, Gate: s.Gate, Audit: s.Audit,
-		Connectors: catalog, Client: client, Egress: egress, PublicURL: PublicURL, ReturnTo: []string{ReturnTo},
+		Connectors: catalog, Client: client, Egress: egress, PublicURL: PublicURL, ReturnTo: returnTo,
 		AnyLoopbackReturnTo: s.config.AnyLoopbackReturnTo, Now: s.Clock.Now, Logger: logger,
 	})
 	must(t, "broker", err)
