@@ -2,6 +2,8 @@ package pipes
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -11,7 +13,18 @@ import (
 	"culvert/keys"
 )
 
-// AttemptView is a flow that never came back.
+// AttemptState tells what may still become of an attempt.
+type AttemptState string
+
+// The states of an attempt.
+const (
+	// AttemptPending: a callback may still come.
+	AttemptPending AttemptState = "pending"
+	// AttemptNeverReturned: none came, and none would count any more.
+	AttemptNeverReturned AttemptState = "never_returned"
+)
+
+// AttemptView is a flow that has not come back.
 type AttemptView struct {
 	Flow                   FlowID
 	Slug                   string
@@ -23,7 +36,9 @@ type AttemptView struct {
 	// the provider; zero if never. Departures counts them.
 	OpenedAt, DepartedAt time.Time
 	Departures           int
-	// Code and Cause say what probably went wrong, for people and programs.
+	State                AttemptState
+	// Code is that of the event, empty while the attempt is pending. Cause says for people where it got
+	// stuck, probably.
 	Code, Cause string
 	// RedirectURI is what the provider must know, if a browser was sent there.
 	RedirectURI string
@@ -45,10 +60,12 @@ type AttemptPage struct {
 	After FlowID
 }
 
-// Attempts lists the flows that were begun and never came back, with the likely cause: what a broker
-// never hears of is a redirect URI that the provider does not know, because the error stays there.
+// Attempts lists the flows that were begun and have not come back, with the likely cause: what a broker
+// never hears of is a redirect URI that the provider does not know, because the error stays there. Who
+// looks for it has just tried, so pending flows are listed too.
 //
-// Errors: [*InvalidError], [ErrUnknownCursor].
+// Errors: [*InvalidError], [ErrNoIntegration] for a slug that has none of either ownership,
+// [ErrUnknownCursor].
 func (b *Broker) Attempts(ctx context.Context, call access.Call, q AttemptQuery) (AttemptPage, error) {
 	o, err := b.begin(ctx, call, access.AttemptsRead)
 	if err != nil {
@@ -78,11 +95,7 @@ func (o *operation) attempts(ctx context.Context, q AttemptQuery) (AttemptPage, 
 		}
 		to = ulid.Time(ulid.MustParse(string(q.After)).Time()).Add(time.Millisecond)
 	}
-	if q.Slug != "" && !isSlug(q.Slug) {
-		return AttemptPage{}, &InvalidError{Field: "slug", Code: CodeInvalid, Rule: "is no slug", Malformed: true}
-	}
-	o.Record.Provider = q.Slug
-	if err := o.complete(q.Slug, keys.Context{}); err != nil {
+	if err := o.attemptsOf(ctx, q.Slug); err != nil {
 		return AttemptPage{}, err
 	}
 	page := AttemptPage{Data: []AttemptView{}}
@@ -95,18 +108,36 @@ func (o *operation) attempts(ctx context.Context, q AttemptQuery) (AttemptPage, 
 		}
 		for n := len(flows) - 1; n >= 0; n-- {
 			f := flows[n].Record
-			if q.After != "" && f.ID >= q.After || q.Slug != "" && f.Slug != q.Slug || !f.lost(now) || f.CreatedAt.Before(oldest) {
+			if q.After != "" && f.ID >= q.After || q.Slug != "" && f.Slug != q.Slug || f.CreatedAt.Before(oldest) {
+				continue
+			}
+			if f.Outcome != nil && !f.lost(now) {
 				continue
 			}
 			if len(page.Data) == q.Limit {
 				page.After = page.Data[q.Limit-1].Flow
 				return page, nil
 			}
-			page.Data = append(page.Data, attemptOf(f))
+			page.Data = append(page.Data, attemptOf(f, now))
 		}
 		to = from
 	}
 	return page, nil
+}
+
+// attemptsOf checks the slug whose attempts are asked for: an empty list would say that nobody tried.
+func (o *operation) attemptsOf(ctx context.Context, slug string) error {
+	if slug != "" {
+		_, err := o.broker.integration(ctx, o.Environment(), slug, OwnedByUser)
+		if errors.Is(err, ErrNoIntegration) {
+			_, err = o.broker.integration(ctx, o.Environment(), slug, OwnedByOrganization)
+		}
+		if err != nil {
+			return err
+		}
+		o.Record.Provider = slug
+	}
+	return o.complete(slug, keys.Context{})
 }
 
 // lost reports a flow that has ended without a callback, whether the sweeper has been there or not.
@@ -117,15 +148,45 @@ func (f *Flow) lost(now time.Time) bool {
 	return !now.Before(f.end()) && !f.claimed(now)
 }
 
-func attemptOf(f *Flow) AttemptView {
-	why := neverReturned(f)
+func attemptOf(f *Flow, now time.Time) AttemptView {
+	state, why := AttemptPending, failure{reason: f.waitsFor(now)}
+	if f.lost(now) {
+		state, why = AttemptNeverReturned, neverReturned(f)
+	}
 	v := AttemptView{
 		Flow: f.ID, Slug: f.Slug, Integration: f.Integration, UserID: f.ActingUser, OrganizationID: f.Owner.Organization,
 		ConnectionOwner: f.Owner.Kind, CreatedAt: f.CreatedAt, OpenedAt: f.OpenedAt, Departures: len(f.Departures),
-		Code: why.code, Cause: why.reason,
+		State: state, Code: why.code, Cause: why.reason,
 	}
 	if n := len(f.Departures); n > 0 {
 		v.DepartedAt, v.RedirectURI = f.Departures[n-1].At, f.Departures[n-1].RedirectURI
 	}
 	return v
+}
+
+// slowReturn is how long a person may take at the provider before a callback that does not come is worth
+// a remark.
+const slowReturn = 2 * time.Minute
+
+// waitsFor is what has to happen next in a flow that is pending.
+func (f *Flow) waitsFor(now time.Time) string {
+	n := len(f.Departures)
+	switch {
+	case f.claimed(now):
+		return "the code is being exchanged"
+	case n > 0:
+		if away := now.Sub(f.Departures[n-1].At); away >= slowReturn {
+			return noCallback(away, f.Departures[n-1].RedirectURI)
+		}
+		return "the browser was sent to the provider and is not back yet"
+	case !f.OpenedAt.IsZero():
+		return "the confirmation page was shown, and nobody has continued yet"
+	}
+	return "the link has not been opened yet"
+}
+
+// noCallback is the likely cause of a callback that did not come.
+func noCallback(after time.Duration, redirectURI string) string {
+	return fmt.Sprintf("no callback after %d minutes: check that the redirect URI %s is registered at the provider",
+		int(after.Minutes()), redirectURI)
 }

@@ -3,7 +3,6 @@ package pipes
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -220,9 +219,7 @@ func neverReturned(f *Flow) failure {
 	case f.Claim != "":
 		return failure{code: CodeInterrupted, reason: "the server stopped while it exchanged the code"}
 	case n > 0:
-		return failure{code: CodeExpired, reason: fmt.Sprintf(
-			"the browser was sent to the provider and never came back: check that the redirect URI %s is registered there",
-			f.Departures[n-1].RedirectURI)}
+		return failure{code: CodeExpired, reason: noCallback(FlowStateTTL, f.Departures[n-1].RedirectURI)}
 	case !f.OpenedAt.IsZero():
 		return failure{code: CodeExpired, reason: "the confirmation page was shown, but nobody continued"}
 	}

@@ -28,7 +28,7 @@ func TestAttemptsThatNeverReturned(t *testing.T) {
 	s.Clock.Advance(time.Millisecond)
 	s.MustConnect(t, "connected")
 
-	attempts := func() map[string]string {
+	attempts := func(state pipes.AttemptState, code string) map[string]string {
 		t.Helper()
 		got, q := map[string]string{}, pipes.AttemptQuery{Limit: 2}
 		for {
@@ -36,7 +36,7 @@ func TestAttemptsThatNeverReturned(t *testing.T) {
 			must(t, err)
 			for _, a := range page.Data {
 				got[a.UserID] = a.Cause
-				if a.Code != pipes.CodeExpired || a.Integration != i.ID {
+				if a.State != state || a.Code != code || a.Integration != i.ID {
 					t.Errorf("attempt %+v", a)
 				}
 			}
@@ -46,24 +46,34 @@ func TestAttemptsThatNeverReturned(t *testing.T) {
 			q.After = page.After
 		}
 	}
-	if got := attempts(); len(got) != 0 {
-		t.Errorf("pending flows are listed: %v", got)
+	want := map[string]string{
+		"not opened": "the link has not been opened yet",
+		"opened":     "the confirmation page was shown, and nobody has continued yet",
+		"departed":   "the browser was sent to the provider and is not back yet",
+	}
+	if diff := cmp.Diff(attempts(pipes.AttemptPending, ""), want); diff != "" {
+		t.Errorf("at once: %s", diff)
 	}
 	pipes.Sweep(t.Context(), s.Broker) // too early for everything
-	s.Clock.Advance(45 * time.Minute)
-	want := map[string]string{
+	s.Clock.Advance(4 * time.Minute)
+	noCallback := " minutes: check that the redirect URI " + i.RedirectURI + " is registered at the provider"
+	want["departed"] = "no callback after 4" + noCallback
+	if diff := cmp.Diff(attempts(pipes.AttemptPending, ""), want); diff != "" {
+		t.Errorf("after some minutes: %s", diff)
+	}
+	s.Clock.Advance(41 * time.Minute)
+	want = map[string]string{
 		"not opened": "the link was never opened",
 		"opened":     "the confirmation page was shown, but nobody continued",
-		"departed": "the browser was sent to the provider and never came back: check that the redirect URI " +
-			i.RedirectURI + " is registered there",
+		"departed":   "no callback after 10" + noCallback,
 	}
-	if diff := cmp.Diff(attempts(), want); diff != "" {
+	if diff := cmp.Diff(attempts(pipes.AttemptNeverReturned, pipes.CodeExpired), want); diff != "" {
 		t.Errorf("before the sweeper came: %s", diff)
 	}
 	replica := s.Replica(t)
 	pipes.Sweep(t.Context(), s.Broker)
 	pipes.Sweep(t.Context(), replica.Broker)
-	if diff := cmp.Diff(attempts(), want); diff != "" {
+	if diff := cmp.Diff(attempts(pipes.AttemptNeverReturned, pipes.CodeExpired), want); diff != "" {
 		t.Errorf("after: %s", diff)
 	}
 	got := map[string]string{}
@@ -104,6 +114,22 @@ func wantSystemTrail(t *testing.T, want int, stacks ...*pipestest.Stack) {
 	}
 	if n < want {
 		t.Errorf("%d records of the sweeper, want %d", n, want)
+	}
+}
+
+// A slug that has no integration has no list of attempts, not an empty one.
+func TestAttemptsOfNothing(t *testing.T) {
+	s := pipestest.New(t)
+	s.MustIntegration(t, pipestest.Slug)
+	must(t, errOf(s.Broker.CreateIntegration(t.Context(), s.Call(), pipes.CreateIntegration{
+		Slug: pipestest.Second, Ownership: pipes.OwnedByOrganization, Credentials: pipestest.Credentials(),
+	})))
+	for slug, want := range map[string]error{
+		"": nil, pipestest.Slug: nil, pipestest.Second: nil, "nothing": pipes.ErrNoIntegration, "no/slug": pipes.ErrNoIntegration,
+	} {
+		if err := errOf(s.Broker.Attempts(t.Context(), s.Call(), pipes.AttemptQuery{Slug: slug})); !errors.Is(err, want) {
+			t.Errorf("attempts of %q: got %v, want %v", slug, err, want)
+		}
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 const flowPrefix = "flow_"
 
 // listAttempts is GET /culvert/v1/data-integrations/{slug}/attempts, our own extension: the flows that
-// were begun and never came back.
+// were begun and have not come back.
 func (s *Server) listAttempts() handler {
 	return handle(endpoint[pipes.AttemptQuery, pipes.AttemptPage]{
 		status: http.StatusOK,
@@ -74,8 +74,10 @@ func (w *jsonWriter) attempt(a pipes.AttemptView) {
 	w.timeOrNull(a.DepartedAt)
 	w.raw(`,"departures":`)
 	w.number(a.Departures)
+	w.raw(`,"state":`)
+	w.text(string(a.State))
 	w.raw(`,"code":`)
-	w.text(a.Code)
+	w.textOrNull(a.Code)
 	w.raw(`,"cause":`)
 	w.textOrNull(a.Cause)
 	w.raw(`,"redirect_uri":`)

@@ -147,7 +147,7 @@ func TestReturnTo(t *testing.T) {
 	d.do(t, post(integrations+"/provider/authorize", `{"user_id":"user_1","config":{},"return_to":null,"organization_id":null,"user_label":null}`)).want(t, 200)
 }
 
-// TestAttempts lists the flows that never came back.
+// TestAttempts lists the flows that have not come back, at once and when they never will.
 func TestAttempts(t *testing.T) {
 	d := newPipesDoor(t, pipestest.Config{})
 	made := d.mustIntegration(t, pipestest.Slug, "")
@@ -158,12 +158,18 @@ func TestAttempts(t *testing.T) {
 	d.mustAuthorize(t, "")
 	d.pipes.Clock.Advance(time.Second) // ids of one millisecond have no order
 	d.browser(t).depart(t, d.mustAuthorize(t, `,"organization_id":"org_1"`))
+	for _, pending := range d.do(t, get(path)).want(t, 200).object(t)["data"].([]any) {
+		if a := pending.(map[string]any); a["state"] != "pending" || a["code"] != nil || a["cause"] == nil {
+			t.Errorf("at once: %v", a)
+		}
+	}
+	d.do(t, get("/culvert/v1/data-integrations/"+pipestest.Second+"/attempts")).mustRefuse(t, 404, "entity_not_found")
 	d.pipes.Clock.Advance(pipes.TicketTTL + pipes.FlowStateTTL)
 	attempt := func(members map[string]any) map[string]any {
 		picture := map[string]any{
 			"object": "attempt", "id": flowShape, "data_integration_id": made["id"], "provider_slug": "provider", "user_id": "user_1",
 			"organization_id": nil, "connection_owner": "user", "created_at": eventTimeShape, "opened_at": nil, "departed_at": nil,
-			"departures": 0.0, "code": "authorization_expired", "redirect_uri": nil,
+			"departures": 0.0, "state": "never_returned", "code": "authorization_expired", "redirect_uri": nil,
 		}
 		for name, value := range members {
 			picture[name] = value
