@@ -103,7 +103,7 @@ func (o *Endpoints) base() (string, error) {
 		rule = "must not have a query"
 	}
 	if rule != "" {
-		return "", &DefinitionError{"base_url", rule}
+		return "", &DefinitionError{Field: "base_url", Rule: rule}
 	}
 	return strings.TrimSuffix(o.BaseURL, "/"), nil
 }

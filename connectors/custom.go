@@ -26,11 +26,18 @@ type Definition struct {
 	TokenContentType string
 	// ClientAuth is one of the values of [ClientAuth], request_body if empty.
 	ClientAuth string
+	// Issuer is what the callback's iss must be (RFC 9207), letter for letter; empty for a provider that
+	// sends none.
+	Issuer string
 }
 
-// DefinitionError is a refused field. Field is the name on the wire; Rule says what is allowed and never
+// DefinitionError is a refused field, the first if there are others. Field is the name on the wire; Rule says what is allowed and never
 // repeats what was sent.
-type DefinitionError struct{ Field, Rule string }
+type DefinitionError struct {
+	Field, Rule string
+	// Others are further refused fields of the same definition.
+	Others []*DefinitionError
+}
 
 func (e *DefinitionError) Error() string { return "connectors: " + e.Field + " " + e.Rule }
 
@@ -54,6 +61,7 @@ func Custom(slug string, d Definition) (*Connector, error) {
 		AuthorizationURL: d.AuthorizationURL,
 		TokenURL:         d.TokenURL,
 		RefreshURL:       d.RefreshTokenURL,
+		Issuer:           d.Issuer,
 		ClientAuth:       cmp.Or(ClientAuth(d.ClientAuth), ClientAuthBody),
 		Body:             cmp.Or(Body(d.TokenContentType), BodyForm),
 		PKCE:             d.PKCE,
@@ -70,11 +78,22 @@ func Custom(slug string, d Definition) (*Connector, error) {
 // check holds a connector to the rules that any must keep, whoever wrote it. Its errors are of type
 // DefinitionError.
 func (c *Connector) check() error {
+	wrong := c.mistakes()
+	if len(wrong) == 0 {
+		return nil
+	}
+	wrong[0].Others = wrong[1:]
+	return wrong[0]
+}
+
+// mistakes are all the rules that a connector breaks, one for a field at most.
+func (c *Connector) mistakes() (wrong []*DefinitionError) {
+	refuse := func(field, rule string) { wrong = append(wrong, &DefinitionError{Field: field, Rule: rule}) }
 	if !slugOK(c.Slug) {
-		return &DefinitionError{"slug", "must be 1 to 64 of a-z, 0-9, - and _, beginning and ending with a letter or digit"}
+		refuse("slug", "must be 1 to 64 of a-z, 0-9, - and _, beginning and ending with a letter or digit")
 	}
 	if c.Name == "" || len(c.Name) > maxNameBytes || text.Unprintable(c.Name) {
-		return &DefinitionError{"name", "must be printable text of at most 256 bytes"}
+		refuse("name", "must be printable text of at most 256 bytes")
 	}
 	for _, endpoint := range []struct{ field, url string }{
 		{"authorization_url", c.AuthorizationURL},
@@ -87,37 +106,43 @@ func (c *Connector) check() error {
 			continue
 		}
 		if _, rule := parseEndpoint(endpoint.url); rule != "" {
-			return &DefinitionError{endpoint.field, rule}
+			refuse(endpoint.field, rule)
 		}
+	}
+	if rule := issuerRule(c.Issuer); rule != "" {
+		refuse("issuer", rule)
 	}
 	switch c.ClientAuth {
 	case ClientAuthBody, ClientAuthBasic, ClientAuthNone:
 	default:
-		return &DefinitionError{"authenticate_via", "must be request_body or basic_auth_header"}
+		refuse("authenticate_via", "must be request_body or basic_auth_header")
 	}
 	if c.Body != BodyForm && c.Body != BodyJSON {
-		return &DefinitionError{"token_body_content_type", "must be application/x-www-form-urlencoded or application/json"}
+		refuse("token_body_content_type", "must be application/x-www-form-urlencoded or application/json")
 	}
 	if s := c.ScopeSeparator; s == "" || len(s) > 3 || strings.ContainsFunc(s, notSeparator) {
-		return &DefinitionError{"request_scope_separator", "must be a space, a comma or other punctuation"}
+		refuse("request_scope_separator", "must be a space, a comma or other punctuation")
 	}
-	return c.checkParams()
+	if rule := c.paramsRule(); rule != "" {
+		refuse("additional_authorization_parameters", rule)
+	}
+	return wrong
 }
 
-func (c *Connector) checkParams() error {
-	const field = "additional_authorization_parameters"
+// paramsRule is the rule that the authorization parameters break, "" for none.
+func (c *Connector) paramsRule() string {
 	if len(c.AuthorizeParams) > maxParams {
-		return &DefinitionError{field, "must be at most 32"}
+		return "must be at most 32"
 	}
 	for name, value := range c.AuthorizeParams {
 		switch {
 		case name == "" || len(name)+len(value) > maxParamBytes || text.Unprintable(name) || text.Unprintable(value):
-			return &DefinitionError{field, "must be printable, with names, and at most 1024 bytes each"}
+			return "must be printable, with names, and at most 1024 bytes each"
 		case ownParam(name):
-			return &DefinitionError{field, "must not set a parameter of the authorization request itself"}
+			return "must not set a parameter of the authorization request itself"
 		}
 	}
-	return nil
+	return ""
 }
 
 func slugOK(slug string) bool {
@@ -159,6 +184,21 @@ func parseEndpoint(raw string) (*url.URL, string) {
 		return nil, "must have a well-formed query"
 	}
 	return u, ""
+}
+
+// issuerRule is the rule that an issuer breaks, "" for none. It is compared and never called (RFC 9207
+// section 2: a URL as RFC 8414 section 2 has it, without query and fragment).
+func issuerRule(raw string) string {
+	if raw == "" {
+		return ""
+	}
+	if _, rule := parseEndpoint(raw); rule != "" {
+		return rule
+	}
+	if strings.Contains(raw, "?") {
+		return "must not have a query"
+	}
+	return ""
 }
 
 // hostOK takes IP addresses without a zone, and names of the characters that DNS names of hosts have:

@@ -13,6 +13,9 @@ import (
 // AccountID is "data_installation_" and a ULID.
 type AccountID string
 
+// WellFormed reports whether it can be one.
+func (id AccountID) WellFormed() bool { return wellFormed(accountPrefix, string(id)) }
+
 // State of a connected account (contract section 2.1). OAuth's own "state" is always called flow state.
 type State string
 

@@ -222,7 +222,7 @@ func TestAccountSelector(t *testing.T) {
 	}
 	r.AccountID = "data_installation_../x"
 	var refused *pipes.InvalidError
-	if err := errOf(s.Broker.Token(t.Context(), s.Call(), r)); !errors.As(err, &refused) || !refused.Malformed {
+	if err := errOf(s.Broker.Token(t.Context(), s.Call(), r)); !errors.As(err, &refused) || refused.Field != "connected_account_id" {
 		t.Errorf("malformed selector: %v", err)
 	}
 }

@@ -82,7 +82,7 @@ const maxAttemptWindow = 24 * time.Hour
 func (o *operation) attempts(ctx context.Context, q AttemptQuery) (AttemptPage, error) {
 	switch {
 	case q.Limit < 0:
-		return AttemptPage{}, &InvalidError{Field: "limit", Code: CodeInvalid, Rule: "must be at least 1", Malformed: true}
+		return AttemptPage{}, malformed("limit", "must be at least 1")
 	case q.Limit == 0:
 		q.Limit = defaultLimit
 	}

@@ -95,21 +95,15 @@ func (o *operation) authorize(ctx context.Context, r AuthorizeRequest) (string, 
 }
 
 func (o *operation) checkAuthorize(r *AuthorizeRequest) (Owner, error) {
-	if err := checkID("user_id", r.UserID); err != nil {
-		return Owner{}, err
-	}
 	request := Request{Slug: r.Slug, UserID: r.UserID, OrganizationID: r.OrganizationID, ConnectionOwner: r.ConnectionOwner}
-	owner, err := request.owner()
-	if err != nil {
-		return Owner{}, err
+	owner, wrong := request.owner()
+	if r.UserID == "" && r.ConnectionOwner != "" && r.ConnectionOwner != OwnedByUser {
+		// Somebody goes through the flow, whose ever the account will be.
+		wrong = gather(required("user_id"), wrong)
 	}
-	if err := checkText("user_label", r.UserLabel, MaxID); err != nil {
-		return Owner{}, err
-	}
-	if err := checkConfig(r.Config); err != nil {
-		return Owner{}, err
-	}
-	return owner, o.broker.returnTo.check(r.ReturnTo)
+	return owner, gather(
+		wrong, checkText("user_label", r.UserLabel, MaxID), checkConfig(r.Config), o.broker.returnTo.check(r.ReturnTo),
+	)
 }
 
 // newFlow stores a flow. It has no event by which an unclear outcome could be found out, so after a

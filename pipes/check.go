@@ -1,6 +1,7 @@
 package pipes
 
 import (
+	"errors"
 	"fmt"
 	"unicode/utf8"
 
@@ -46,9 +47,38 @@ func invalid(field, rule string) *InvalidError {
 	return &InvalidError{Field: field, Code: CodeInvalid, Rule: rule}
 }
 
+// malformed is a parameter of a list's query.
+func malformed(field, rule string) *InvalidError {
+	return &InvalidError{Field: field, Code: CodeQuery, Rule: rule, Malformed: true}
+}
+
 // unsupported is a part of the contract that this version does not have. hint says what works.
 func unsupported(field, hint string) *InvalidError {
 	return &InvalidError{Field: field, Code: CodeUnsupported, Rule: "is not supported yet: " + hint}
+}
+
+// gather makes one error of what is wrong with the parts of a request, so that its caller is told of all
+// of it at once. An error of another kind counts if nothing was refused.
+func gather(parts ...error) error {
+	var refused *InvalidError
+	var other error
+	for _, err := range parts {
+		var one *InvalidError
+		switch {
+		case err == nil:
+		case !errors.As(err, &one):
+			other = orElse(other, err)
+		case refused == nil:
+			first := *one
+			refused = &first
+		default:
+			refused.Others = append(append(refused.Others, one), one.Others...)
+		}
+	}
+	if refused != nil {
+		return refused
+	}
+	return other
 }
 
 // checkID accepts a caller's own id of a user or organization.
@@ -92,7 +122,7 @@ func visible(s string) bool {
 // checkConfig refuses all configuration: no provider here declares a field of it yet.
 func checkConfig(config map[string]string) error {
 	if len(config) > 0 {
-		return &InvalidError{Field: "config", Code: CodeInvalid, Rule: "has fields that the provider does not declare", Malformed: true}
+		return invalid("config", "has fields that the provider does not declare")
 	}
 	return nil
 }
@@ -112,32 +142,22 @@ type Request struct {
 // owner checks a request and is whose accounts it asks for. An organization's needs no user, except
 // where one acts.
 func (r *Request) owner() (Owner, error) {
-	if r.OrganizationID != "" {
-		if err := checkID("organization_id", r.OrganizationID); err != nil {
-			return Owner{}, err
-		}
-	}
+	user, organization := checkText("user_id", r.UserID, MaxID), checkText("organization_id", r.OrganizationID, MaxID)
 	switch r.ConnectionOwner {
 	case "", OwnedByUser:
-		return Owner{Kind: OwnedByUser, User: r.UserID, Organization: r.OrganizationID}, checkID("user_id", r.UserID)
+		w := Owner{Kind: OwnedByUser, User: r.UserID, Organization: r.OrganizationID}
+		return w, gather(checkID("user_id", r.UserID), organization)
 	case OwnedByOrganization:
-		if r.OrganizationID == "" {
-			return Owner{}, required("organization_id")
-		}
-		if r.UserID != "" {
-			if err := checkID("user_id", r.UserID); err != nil {
-				return Owner{}, err
-			}
-		}
-		return Owner{Kind: OwnedByOrganization, Organization: r.OrganizationID}, nil
+		w := Owner{Kind: OwnedByOrganization, Organization: r.OrganizationID}
+		return w, gather(user, checkID("organization_id", r.OrganizationID))
 	}
-	return Owner{}, invalid("connection_owner", `must be "user" or "organization"`)
+	return Owner{}, gather(user, organization, invalid("connection_owner", `must be "user" or "organization"`))
 }
 
 // checkAccountID refuses a malformed selector before anything is looked up.
 func (r *Request) checkAccountID() error {
-	if r.AccountID != "" && !wellFormed(accountPrefix, string(r.AccountID)) {
-		return &InvalidError{Field: "connected_account_id", Code: CodeInvalid, Rule: "is no id of a connected account", Malformed: true}
+	if r.AccountID != "" && !r.AccountID.WellFormed() {
+		return invalid("connected_account_id", "must be the id of a connected account")
 	}
 	return nil
 }

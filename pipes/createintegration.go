@@ -73,12 +73,9 @@ func (o *operation) createIntegration(ctx context.Context, r CreateIntegration) 
 	if err != nil {
 		return IntegrationView{}, err
 	}
+	o.Record.Provider, o.Record.IntegrationID = i.Slug, string(i.ID)
 	conn, err := o.broker.connector(&i)
 	if err != nil {
-		return IntegrationView{}, err
-	}
-	o.Record.Provider, o.Record.IntegrationID = i.Slug, string(i.ID)
-	if err := checkIntegration(&i, conn); err != nil {
 		return IntegrationView{}, err
 	}
 	if err := o.complete(i.Slug, keys.Context{}); err != nil {
@@ -96,9 +93,6 @@ func (o *operation) createIntegration(ctx context.Context, r CreateIntegration) 
 // newIntegration checks a request and is the record it asks for, without the client's secret.
 func (o *operation) newIntegration(ctx context.Context, r *CreateIntegration) (Integration, error) {
 	b, now := o.broker, o.broker.now()
-	if !isSlug(r.Slug) {
-		return Integration{}, invalid("provider", "must be 1 to 63 of a-z, 0-9 and -, beginning with a letter or digit")
-	}
 	if r.Ownership == "" {
 		r.Ownership = OwnedByUser
 	}
@@ -106,29 +100,30 @@ func (o *operation) newIntegration(ctx context.Context, r *CreateIntegration) (I
 		r.AuthMethods = []AuthMethod{MethodOAuth}
 	}
 	custom, err := o.definition(ctx, r)
-	if err != nil {
-		return Integration{}, err
-	}
 	i := Integration{
 		ID: IntegrationID(b.newID(integrationPrefix)), Environment: o.Environment(), Slug: r.Slug, Ownership: r.Ownership,
 		DIK: b.newID(dikPrefix), Description: r.Description, Enabled: r.Enabled, Scopes: slices.Clone(r.Scopes),
 		AuthMethods: slices.Clone(r.AuthMethods), Custom: custom, CreatedAt: now, UpdatedAt: now,
 	}
-	if err := checkConfig(r.Config); err != nil {
-		return Integration{}, err
+	var refused error = required("credentials")
+	if r.Credentials != nil {
+		i.Client, refused = newClient(r.Credentials)
 	}
-	if r.Credentials == nil {
-		return Integration{}, required("credentials")
-	}
-	i.Client, err = newClient(r.Credentials)
-	return i, err
+	return i, gather(err, i.check(), checkConfig(r.Config), refused)
 }
 
 // definition is the custom provider of a new integration: the one in the request, the one that the other
 // ownership of the slug has, or none for a slug of the catalogue, which no definition may shadow.
 func (o *operation) definition(ctx context.Context, r *CreateIntegration) (*CustomProvider, error) {
+	var slug, ownership error
+	if !isSlug(r.Slug) {
+		slug = invalid("provider", "must be 1 to 63 of a-z, 0-9 and -, beginning with a letter or digit")
+	}
 	if r.Ownership != OwnedByUser && r.Ownership != OwnedByOrganization {
-		return nil, invalid("ownership", `must be "user" or "organization"`)
+		ownership = invalid("ownership", `must be "user" or "organization"`)
+	}
+	if err := gather(slug, ownership); err != nil {
+		return nil, err
 	}
 	_, builtIn := o.broker.catalog.Connector(r.Slug)
 	switch {
@@ -163,6 +158,9 @@ func (b *Broker) checkCustom(slug string, p *CustomProvider) (*CustomProvider, e
 	if err != nil {
 		return nil, err
 	}
+	if err := gather(demanded("authorization_url", p.AuthorizationURL), demanded("token_url", p.TokenURL)); err != nil {
+		return nil, err
+	}
 	for _, endpoint := range []struct{ field, url string }{
 		{"token_url", p.TokenURL}, {"refresh_token_url", p.RefreshTokenURL},
 	} {
@@ -185,6 +183,14 @@ func (b *Broker) checkCustom(slug string, p *CustomProvider) (*CustomProvider, e
 	return &copied, nil
 }
 
+// demanded refuses a custom provider that lacks a member.
+func demanded(member, value string) error {
+	if value == "" {
+		return required("custom_provider." + member)
+	}
+	return nil
+}
+
 // newClient reads credentials without their secret.
 func newClient(c *ClientCredentials) (*Client, error) {
 	switch c.Type {
@@ -203,29 +209,17 @@ func newClient(c *ClientCredentials) (*Client, error) {
 	return &Client{Type: c.Type, ID: c.ID}, nil
 }
 
-// checkIntegration holds a record to the rules that do not depend on what was there before.
-func checkIntegration(i *Integration, conn *connectors.Connector) error {
-	for _, m := range i.AuthMethods {
-		if m != MethodOAuth {
-			return unsupported("auth_methods", `use ["oauth"]`)
-		}
-	}
-	if err := checkText("description", i.Description, MaxLabel); err != nil {
-		return err
-	}
-	if err := checkScopes("scopes", i.Scopes); err != nil {
-		return err
-	}
+// check holds a record to the rules that do not depend on what was there before.
+func (i *Integration) check() error {
+	scopes := checkScopes("scopes", i.Scopes)
 	if i.Custom != nil && i.Custom.ScopesRequired && len(i.Scopes) == 0 {
-		return required("scopes")
+		scopes = required("scopes")
 	}
-	if conn.AuthorizationURL == "" {
-		return required("custom_provider.authorization_url")
+	var methods error
+	if slices.ContainsFunc(i.AuthMethods, func(m AuthMethod) bool { return m != MethodOAuth }) {
+		methods = unsupported("auth_methods", `use ["oauth"]`)
 	}
-	if conn.TokenURL == "" {
-		return required("custom_provider.token_url")
-	}
-	return nil
+	return gather(checkText("description", i.Description, MaxLabel), scopes, methods)
 }
 
 // putIntegration seals the secret that came with the call, if one did, and stores the record. revision

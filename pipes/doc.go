@@ -67,7 +67,7 @@
 //	uses one again, or late                             settled once; 30 and 10 minutes; five departures
 //	                                                    TestUsedUpTickets, TestExpiredFlowState, TestCallbackTwice
 //	a provider hands out another one's state (mix-up)   redirect URI per integration; iss (RFC 9207)
-//	                                                    TestForeignCallback, TestIssuer
+//	                                                    TestForeignCallback, TestIssuer, TestIssuerOfACustomProvider
 //	injects a code of his own                           PKCE S256, verifier sealed on the server
 //	                                                    TestPKCE
 //	two callbacks race                                  claim by compare-and-swap; a code is sent once

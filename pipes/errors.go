@@ -56,8 +56,10 @@ var (
 // allowed and never repeats what was sent.
 type InvalidError struct {
 	Field, Code, Rule string
-	// Malformed values are answered with 400, all others with 422.
+	// Malformed is part of a query: it is answered with 400, all others with 422.
 	Malformed bool
+	// Others are further refused values of the same request, in order; they have no others themselves.
+	Others []*InvalidError
 }
 
 func (e *InvalidError) Error() string { return "pipes: " + e.Field + " " + e.Rule }
@@ -66,6 +68,7 @@ func (e *InvalidError) Error() string { return "pipes: " + e.Field + " " + e.Rul
 const (
 	CodeRequired         = "required"
 	CodeInvalid          = "invalid_value"
+	CodeQuery            = "invalid_query"
 	CodeUnsupported      = "not_supported"
 	CodeTokenCombination = "invalid_token_combination"
 )

@@ -89,6 +89,8 @@ type CustomProvider struct {
 	AuthorizeParams  map[string]string `cbor:"9,keyasint,omitempty"`
 	TokenContentType string            `cbor:"10,keyasint,omitempty"`
 	ClientAuth       string            `cbor:"11,keyasint,omitempty"`
+	// Issuer is our own extension: what iss must be in callbacks (RFC 9207). Empty: it is not looked at.
+	Issuer string `cbor:"12,keyasint,omitempty"`
 }
 
 // view is what callers see of an integration.

@@ -56,7 +56,7 @@ const (
 func (q *IntegrationQuery) check() error {
 	switch {
 	case q.Limit < 0:
-		return &InvalidError{Field: "limit", Code: CodeInvalid, Rule: "must be at least 1", Malformed: true}
+		return malformed("limit", "must be at least 1")
 	case q.Limit == 0:
 		q.Limit = defaultLimit
 	}
@@ -66,12 +66,12 @@ func (q *IntegrationQuery) check() error {
 		q.Order = Descending
 	case Ascending, Descending, Normal:
 	default:
-		return &InvalidError{Field: "order", Code: CodeInvalid, Rule: "must be asc, desc or normal", Malformed: true}
+		return malformed("order", "must be asc, desc or normal")
 	}
 	switch q.Ownership {
 	case "", OwnedByUser, OwnedByOrganization:
 	default:
-		return &InvalidError{Field: "ownership", Code: CodeInvalid, Rule: `must be "user" or "organization"`, Malformed: true}
+		return malformed("ownership", `must be "user" or "organization"`)
 	}
 	for _, cursor := range []IntegrationID{q.After, q.Before} {
 		if cursor != "" && !wellFormed(integrationPrefix, string(cursor)) {

@@ -197,30 +197,6 @@ func TestFailedReconnectLeavesTheAccount(t *testing.T) {
 	}
 }
 
-// iss must be the provider's wherever the provider sends it (RFC 9207), also with an error.
-func TestIssuer(t *testing.T) {
-	for what, issuer := range map[string]string{"another one": "https://evil.example", "none": "", "a longer one": "/"} {
-		t.Run(what, func(t *testing.T) {
-			s := pipestest.WithConfig(t, pipestest.Config{Provider: connectorstest.Config{Issuer: true}})
-			s.MustIntegration(t, pipestest.Slug)
-			callback := s.Browser().MustReturn(t, s.MustAuthorize(t, "user_1"))
-			if callback.Issuer != s.Provider.URL {
-				t.Fatalf("the provider sent iss %q", callback.Issuer)
-			}
-			if issuer == "/" {
-				issuer = callback.Issuer + "/"
-			}
-			callback.Issuer = issuer
-			result, err := s.Broker.Callback(t.Context(), callback)
-			must(t, err)
-			if result.Code != pipes.CodeIssuerMismatch || s.Provider.Exchanges() != 0 {
-				t.Errorf("got %+v and %d exchanges", result, s.Provider.Exchanges())
-			}
-			s.MustConnect(t, "user_1") // the twin: with the right one
-		})
-	}
-}
-
 // PKCE is verified by the provider: a code that was asked for with another challenge is not exchanged.
 func TestPKCE(t *testing.T) {
 	s := pipestest.New(t)

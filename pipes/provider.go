@@ -31,10 +31,15 @@ func (p *CustomProvider) connector(slug string) (*connectors.Connector, error) {
 		Name: p.Name, AuthorizationURL: p.AuthorizationURL, TokenURL: p.TokenURL, RefreshTokenURL: p.RefreshTokenURL,
 		PKCE: p.PKCE, ScopeSeparator: p.ScopeSeparator, SecretRequired: p.SecretRequired,
 		AuthorizeParams: p.AuthorizeParams, TokenContentType: p.TokenContentType, ClientAuth: p.ClientAuth,
+		Issuer: p.Issuer,
 	})
 	var refused *connectors.DefinitionError
 	if errors.As(err, &refused) {
-		return nil, invalid("custom_provider."+refused.Field, refused.Rule)
+		wrong := []error{invalid("custom_provider."+refused.Field, refused.Rule)}
+		for _, other := range refused.Others {
+			wrong = append(wrong, invalid("custom_provider."+other.Field, other.Rule))
+		}
+		return nil, gather(wrong...)
 	}
 	return conn, err
 }

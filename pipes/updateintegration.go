@@ -25,11 +25,12 @@ type UpdateIntegration struct {
 }
 
 // CustomUpdate changes parts of a custom provider. Nil fields are left as they are; an empty
-// RefreshTokenURL sends refreshes to TokenURL.
+// RefreshTokenURL sends refreshes to TokenURL, an empty Issuer ends the comparison of iss.
 type CustomUpdate struct {
 	Name, AuthorizationURL, TokenURL, RefreshTokenURL *string
 	PKCE, ScopesRequired, SecretRequired              *bool
 	ScopeSeparator, TokenContentType, ClientAuth      *string
+	Issuer                                            *string
 	AuthorizeParams                                   map[string]string
 }
 
@@ -70,22 +71,26 @@ func (o *operation) updateIntegration(ctx context.Context, r UpdateIntegration) 
 	if r.Scopes != nil {
 		next.Scopes = slices.Clone(*r.Scopes)
 	}
-	if r.Custom != nil {
-		if next.Custom == nil {
-			return nil, invalid("custom_provider", "cannot change a built-in provider")
-		}
-		if next.Custom, err = o.broker.checkCustom(next.Slug, r.Custom.apply(*next.Custom)); err != nil {
-			return nil, err
-		}
+	var definition error
+	switch {
+	case r.Custom == nil:
+	case next.Custom == nil:
+		definition = invalid("custom_provider", "cannot change a built-in provider")
+	default:
+		next.Custom, definition = o.broker.checkCustom(next.Slug, r.Custom.apply(*next.Custom))
+	}
+	var credentials error
+	if r.Credentials != nil {
+		_, credentials = newClient(r.Credentials)
+	}
+	if err := gather(definition, next.check(), credentials); err != nil {
+		return nil, err
 	}
 	conn, err := o.broker.connector(&next)
 	if errors.Is(err, ErrNoIntegration) {
 		return nil, invalid("provider", "is not in this server's catalogue any more; the integration can only be deleted")
 	}
 	if err != nil {
-		return nil, err
-	}
-	if err := checkIntegration(&next, conn); err != nil {
 		return nil, err
 	}
 	if next.Client, err = nextClient(next.Client, r.Credentials, conn); err != nil {
@@ -135,6 +140,7 @@ func (u *CustomUpdate) apply(p CustomProvider) *CustomProvider {
 	set(&p.ScopeSeparator, u.ScopeSeparator)
 	set(&p.TokenContentType, u.TokenContentType)
 	set(&p.ClientAuth, u.ClientAuth)
+	set(&p.Issuer, u.Issuer)
 	if u.AuthorizeParams != nil {
 		p.AuthorizeParams = maps.Clone(u.AuthorizeParams)
 	}

@@ -108,6 +108,9 @@ func decodeAccount(x *exchange) (pipes.Request, error) {
 	}
 	id, err := parameters.text("connected_account_id")
 	q.AccountID = pipes.AccountID(id)
+	if err == nil && id != "" && !q.AccountID.WellFormed() {
+		err = malformedQuery("connected_account_id", "must be the id of a connected account")
+	}
 	return q, err
 }
 

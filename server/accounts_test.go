@@ -69,7 +69,7 @@ func TestHostileAccounts(t *testing.T) {
 	d.mustIntegration(t, pipestest.Slug, "")
 	const selector = "?connected_account_id="
 	for path, code := range map[string]string{
-		account + selector + marker: "invalid_value", account + selector + "data_installation_x": "invalid_value",
+		account + selector + marker: "invalid_query", account + selector + "data_installation_x": "invalid_query",
 		account + selector + "a&connected_account_id=b":            "invalid_query",
 		account + "?supports_multiple_connections=" + marker:       "invalid_query",
 		account + "?organization_id=a&organization_id=b":           "invalid_query",

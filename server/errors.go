@@ -24,6 +24,9 @@ type problem struct {
 	// field is the refused part of the request, where there is one (422, and some of 400). A 422 without
 	// a field has a code that says it all.
 	field string
+	// others are further refused values of the same body, in order. There are never many: a member is
+	// refused once, and the members of every body are few.
+	others []*problem
 	// retry is when to come back; 0: no Retry-After.
 	retry time.Duration
 	// cause is for the log alone; nil where the client is at fault.
@@ -168,6 +171,9 @@ func invalidPipes(e *pipes.InvalidError) *problem {
 		p.status = http.StatusBadRequest
 	case e.Code == pipes.CodeTokenCombination:
 		p.field = ""
+	}
+	for _, other := range e.Others {
+		p.others = append(p.others, refused(other.Code, other.Field, other.Rule))
 	}
 	return p
 }

@@ -51,6 +51,7 @@ func decodeCreateIntegration(x *exchange) (pipes.CreateIntegration, error) {
 			optional("additional_authorization_parameters", itemsInto, &custom.AuthorizeParams),
 			optional("token_body_content_type", textInto, &custom.TokenContentType),
 			optional("authenticate_via", textInto, &custom.ClientAuth),
+			optional("issuer", textInto, &custom.Issuer),
 		),
 	)
 	if hasCredentials {
@@ -126,7 +127,7 @@ func (s *Server) updateIntegration(owner pipes.Ownership) handler {
 	})
 }
 
-// decodeUpdateIntegration reads a change. null is as good as absent, as everywhere, but for the three
+// decodeUpdateIntegration reads a change. null is as good as absent, as everywhere, but for the four
 // members whose schema has null as a value: it takes them back to what they are without being set.
 func decodeUpdateIntegration(x *exchange, owner pipes.Ownership) (pipes.UpdateIntegration, error) {
 	q := pipes.UpdateIntegration{Ownership: owner}
@@ -159,6 +160,7 @@ func decodeUpdateIntegration(x *exchange, owner pipes.Ownership) (pipes.UpdateIn
 			optional("additional_authorization_parameters", itemsInto, &custom.AuthorizeParams),
 			changed("token_body_content_type", textInto, &custom.TokenContentType),
 			changed("authenticate_via", textInto, &custom.ClientAuth),
+			changed("issuer", textInto, &custom.Issuer),
 		),
 	)
 	if slices.Contains(nulls, "description") {
@@ -169,6 +171,9 @@ func decodeUpdateIntegration(x *exchange, owner pipes.Ownership) (pipes.UpdateIn
 	}
 	if slices.Contains(nulls, "custom_provider.refresh_token_url") {
 		custom.RefreshTokenURL = new(string)
+	}
+	if slices.Contains(nulls, "custom_provider.issuer") {
+		custom.Issuer = new(string)
 	}
 	if hasCredentials {
 		q.Credentials = &credentials
@@ -322,5 +327,8 @@ func (w *jsonWriter) customProvider(p *pipes.CustomProvider) {
 	w.text(p.TokenContentType)
 	w.raw(`,"authenticate_via":`)
 	w.text(p.ClientAuth)
+	// Culvert's own.
+	w.raw(`,"issuer":`)
+	w.textOrNull(p.Issuer)
 	w.raw(`}`)
 }

@@ -87,7 +87,7 @@ func TestCustomProvider(t *testing.T) {
 		"name": "Mine", "authorization_url": "https://p.example/a", "token_url": "https://p.example/t", "refresh_token_url": nil,
 		"pkce_enabled": true, "request_scope_separator": " ", "scopes_required": false, "client_secret_required": true,
 		"additional_authorization_parameters": map[string]any{}, "token_body_content_type": "application/x-www-form-urlencoded",
-		"authenticate_via": "request_body",
+		"authenticate_via": "request_body", "issuer": nil,
 	}
 	made := d.do(t, post(integrations, `{"provider":"mine",`+credentials+`,"custom_provider":{"name":"Mine",
 		"authorization_url":"https://p.example/a","token_url":"https://p.example/t","refresh_token_url":null}}`)).want(t, 201).object(t)
@@ -97,14 +97,15 @@ func TestCustomProvider(t *testing.T) {
 	custom["request_scope_separator"], custom["scopes_required"], custom["client_secret_required"] = ",", true, false
 	custom["additional_authorization_parameters"] = map[string]any{"prompt": "consent", "a": "é"}
 	custom["token_body_content_type"], custom["authenticate_via"] = "application/json", "basic_auth_header"
+	custom["issuer"] = "https://p.example/tenant"
 	updated := d.do(t, put(integrations+"/mine", `{"scopes":["x"],"custom_provider":{"name":"Other","refresh_token_url":"https://p.example/r",
 		"pkce_enabled":false,"request_scope_separator":",","scopes_required":true,"client_secret_required":false,
 		"additional_authorization_parameters":{"prompt":"consent","a":"é"},"token_body_content_type":"application/json",
-		"authenticate_via":"basic_auth_header","token_url":null}}`)).want(t, 200).object(t)
+		"authenticate_via":"basic_auth_header","issuer":"https://p.example/tenant","token_url":null}}`)).want(t, 200).object(t)
 	shape(t, updated, integrationPicture("mine", map[string]any{"custom_provider": custom, "scopes": []any{"x"}}))
 
-	custom["refresh_token_url"] = nil
-	updated = d.do(t, put(integrations+"/mine", `{"custom_provider":{"refresh_token_url":null}}`)).want(t, 200).object(t)
+	custom["refresh_token_url"], custom["issuer"] = nil, nil
+	updated = d.do(t, put(integrations+"/mine", `{"custom_provider":{"refresh_token_url":null,"issuer":null}}`)).want(t, 200).object(t)
 	shape(t, updated, integrationPicture("mine", map[string]any{"custom_provider": custom, "scopes": []any{"x"}}))
 }
 
@@ -145,7 +146,7 @@ func TestIntegrationList(t *testing.T) {
 	// In normal order, after means newer.
 	page("order=normal&after="+ids[0], ids[2], ids[1])
 	for query, code := range map[string]string{
-		"limit=0": "invalid_query", "limit=x" + marker: "invalid_query", "order=" + marker: "invalid_query", "ownership=" + marker: "invalid_value",
+		"limit=0": "invalid_query", "limit=x" + marker: "invalid_query", "order=" + marker: "invalid_query", "ownership=" + marker: "invalid_query",
 		"after=" + marker: "invalid_cursor", "before=data_integration_": "invalid_cursor", "after=x&after=y": "invalid_query", "after=%z": "invalid_query",
 	} {
 		d.do(t, get(integrations+"?"+query)).mustRefuse(t, 400, code)
@@ -185,7 +186,7 @@ func TestHostileIntegrations(t *testing.T) {
 		"scope with a space":   {`{"provider":"second","scopes":["a ` + marker + `"],` + credentials + `}`, "invalid_value", 422},
 		"method":               {`{"provider":"second","auth_methods":["api_key"],` + credentials + `}`, "not_supported", 422},
 		"API key":              {`{"provider":"second","api_key":{"secret":"` + marker + `","user_id":"u"},` + credentials + `}`, "not_supported", 422},
-		"config":               {`{"provider":"second","config":{"` + marker + `":"x"},` + credentials + `}`, "invalid_value", 400},
+		"config":               {`{"provider":"second","config":{"` + marker + `":"x"},` + credentials + `}`, "invalid_value", 422},
 		"config of numbers":    {`{"provider":"second","config":{"a":1},` + credentials + `}`, "invalid_type", 422},
 		"no credentials":       {`{"provider":"second"}`, "required", 422},
 		"credentials as text":  {`{"provider":"second","credentials":"` + marker + `"}`, "invalid_type", 422},
@@ -204,6 +205,7 @@ func TestHostileIntegrations(t *testing.T) {
 		"userinfo":             {custom(`"name":"x","authorization_url":"https://p.example/a","token_url":"https://` + marker + `@p.example/t"`), "invalid_value", 422},
 		"javascript":           {custom(`"name":"x","authorization_url":"javascript:alert(1)","token_url":"https://p.example/t"`), "invalid_value", 422},
 		"own parameter":        {custom(`"name":"x",` + urls + `,"additional_authorization_parameters":{"state":"` + marker + `"}`), "invalid_value", 422},
+		"issuer":               {custom(`"name":"x",` + urls + `,"issuer":"p.example"`), "invalid_value", 422},
 		"authenticate_via":     {custom(`"name":"x",` + urls + `,"authenticate_via":"` + marker + `"`), "invalid_value", 422},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -241,16 +243,63 @@ func TestHostileIntegrations(t *testing.T) {
 	d.do(t, get(integrations+"/provider%2Forganization")).mustRefuse(t, 404, "entity_not_found")
 }
 
-// mustList checks the body of a refused value outside the vault: the array names the code.
+// mustList checks the body of a refused value outside the vault: the array names the code, first if there
+// are several.
 func mustList(t testing.TB, a answer, code string) {
 	t.Helper()
 	o := a.object(t)
-	first, _ := o["errors"].([]any)
-	if o["code"] != "invalid_request_parameters" || o["message"] != "Validation failed." || len(first) != 1 {
+	all, _ := o["errors"].([]any)
+	if o["code"] != "invalid_request_parameters" || o["message"] != "Validation failed." || len(all) == 0 {
 		t.Fatalf("body %s", a.body)
 	}
-	e := first[0].(map[string]any)
-	if e["code"] != code || e["field"] == "" || e["message"] == "" || len(e) != 3 {
+	for _, one := range all {
+		if e := one.(map[string]any); e["code"] == "" || e["field"] == "" || e["message"] == "" || len(e) != 3 {
+			t.Errorf("body %s", a.body)
+		}
+	}
+	if got := all[0].(map[string]any)["code"]; got != code {
 		t.Errorf("body %s, want the code %s", a.body, code)
+	}
+}
+
+// TestEveryRefusedValueIsListed: who made three mistakes is told of three, in the order of the body and
+// behind them what is missing; and of those that only the use case sees, when the body is otherwise right.
+func TestEveryRefusedValueIsListed(t *testing.T) {
+	d := newPipesDoor(t, pipestest.Config{})
+	d.mustIntegration(t, pipestest.Slug, "")
+	const credentials = `"credentials":{"type":"custom","client_id":"id","client_secret":"123456789z"}`
+	for _, c := range []struct{ method, path, body, want string }{
+		{"POST", integrations, `{"scopes":"read","enabled":1,"credentials":{"client_id":7,"client_secret":[]},"api_key":{}}`,
+			"scopes invalid_type, enabled invalid_type, credentials.client_id invalid_type, credentials.client_secret invalid_type, " +
+				"credentials.type required, api_key not_supported, provider required"},
+		{"POST", integrations, `{}`, "provider required"},
+		{"POST", integrations, `{"provider":"A","ownership":"team","description":"\u0000","scopes":["a b"],"auth_methods":["api_key"],
+			"config":{"a":"b"},"credentials":{"type":"x"}}`,
+			"provider invalid_value, ownership invalid_value, description invalid_value, scopes invalid_value, auth_methods not_supported, " +
+				"config invalid_value, credentials.type invalid_value"},
+		{"POST", integrations, `{"provider":"mine",` + credentials + `,"custom_provider":{"name":"x","authorization_url":"a",
+			"token_url":"b","authenticate_via":"c","issuer":"https://p.example?x"}}`,
+			"custom_provider.authorization_url invalid_value, custom_provider.token_url invalid_value, custom_provider.issuer invalid_value, " +
+				"custom_provider.authenticate_via invalid_value"},
+		{"PUT", integrations + "/provider", `{"description":"\u0000","scopes":["a b"],"credentials":{"type":"custom"}}`,
+			"description invalid_value, scopes invalid_value, credentials.client_id required"},
+		{"POST", integrations + "/provider/authorize", `{"user_id":"","organization_id":"\u0000","connection_owner":"team","user_label":"\u0000","config":{"a":"b"}}`,
+			"user_id required, organization_id invalid_value, connection_owner invalid_value, user_label invalid_value, config invalid_value"},
+	} {
+		a := d.do(t, request{method: c.method, path: c.path, body: c.body}).want(t, 422)
+		var got []string
+		for _, one := range a.object(t)["errors"].([]any) {
+			e := one.(map[string]any)
+			got = append(got, e["field"].(string)+" "+e["code"].(string))
+		}
+		if strings.Join(got, ", ") != c.want {
+			t.Errorf("%s %s:\ngot  %s\nwant %s", c.method, c.body, strings.Join(got, ", "), c.want)
+		}
+	}
+	// A body that is not JSON is that, whatever is wrong with its values.
+	d.do(t, post(integrations, `{"scopes":"read","enabled":1,`)).mustRefuse(t, 400, "invalid_json")
+	// In the vault one text says the first.
+	if a := d.do(t, create(`{"name":1,"value":2}`)).want(t, 422).object(t); a["errors"] != nil || a["error"] != "name must be a string." {
+		t.Errorf("vault: %v", a)
 	}
 }

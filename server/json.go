@@ -101,10 +101,11 @@ func decodeNullable(raw []byte, members ...member) (nulls []string, err error) {
 }
 
 // object reads one object from its opening brace to the closing one. It reads on behind a refused value
-// and returns the first, because a body that turns out not to be JSON is 400 whatever else it is.
+// and returns all of them as one, because a body that turns out not to be JSON is 400 whatever else it
+// is, and because a caller with three mistakes would else need three tries.
 func (r *jsonReader) object(members []member) error {
 	seen := make([]bool, len(members))
-	var first error
+	var wrong refusals
 	if _, err := r.token(); err != nil {
 		return err
 	}
@@ -133,20 +134,40 @@ func (r *jsonReader) object(members []member) error {
 			if !isRefusal(err) {
 				return err
 			}
-			if first == nil {
-				first = err
-			}
+			wrong.add(err)
 		}
 	}
 	if _, err := r.token(); err != nil {
 		return err
 	}
 	for i, m := range members {
-		if m.required && !seen[i] && first == nil {
-			first = refused("required", r.prefix+m.name, "is required")
+		if m.required && !seen[i] {
+			wrong.add(refused("required", r.prefix+m.name, "is required"))
 		}
 	}
-	return first
+	return wrong.err()
+}
+
+// refusals gathers what is wrong with a body, in order.
+type refusals struct{ first *problem }
+
+// add takes a refusal, with those that it brings along from a nested object.
+func (r *refusals) add(err error) {
+	var p *problem
+	errors.As(err, &p)
+	if r.first == nil {
+		r.first = p
+		return
+	}
+	r.first.others = append(append(r.first.others, p), p.others...)
+}
+
+// err is the first with all others, or nil.
+func (r *refusals) err() error {
+	if r.first == nil {
+		return nil
+	}
+	return r.first
 }
 
 // lookup finds a member by its exact name; -1 if there is none.

@@ -66,7 +66,6 @@ func TestVendRefused(t *testing.T) {
 	}{
 		"no such provider":     {"/data-integrations/nobody/token", user1, 404, "entity_not_found"},
 		"no such account":      {tokenPath, `{"user_id":"user_1","connected_account_id":"data_installation_01KAR8Z3S3Z0C5M2N1V7W9X4YQ"}`, 404, "entity_not_found"},
-		"malformed selector":   {tokenPath, `{"user_id":"user_1","connected_account_id":"` + marker + `"}`, 400, "invalid_value"},
 		"not JSON":             {tokenPath, `user_id=user_1`, 400, "invalid_json"},
 		"another case":         {tokenPath, `{"user_id":"user_1","User_Id":"` + marker + `"}`, 400, "invalid_json"},
 		"two users":            {tokenPath, `{"user_id":"user_1","user_id":"user_2"}`, 400, "invalid_json"},
@@ -76,6 +75,7 @@ func TestVendRefused(t *testing.T) {
 	}
 	for name, c := range map[string]struct{ body, code string }{
 		"no user":                    {`{}`, "required"},
+		"malformed selector":         {`{"user_id":"user_1","connected_account_id":"` + marker + `"}`, "invalid_value"},
 		"null":                       {`{"user_id":null}`, "required"},
 		"empty":                      {`{"user_id":""}`, "required"},
 		"control character":          {`{"user_id":"` + marker + `\u0007"}`, "invalid_value"},
@@ -143,7 +143,7 @@ func TestReturnTo(t *testing.T) {
 	for _, good := range []string{pipestest.ReturnTo, pipestest.ReturnTo + ":443/x?y=" + marker, "HTTPS://APP.example/"} {
 		ask(good).want(t, 200)
 	}
-	d.do(t, post(integrations+"/provider/authorize", `{"user_id":"user_1","config":{"subdomain":"`+marker+`"}}`)).mustRefuse(t, 400, "invalid_value")
+	d.do(t, post(integrations+"/provider/authorize", `{"user_id":"user_1","config":{"subdomain":"`+marker+`"}}`)).want(t, 422)
 	d.do(t, post(integrations+"/provider/authorize", `{"user_id":"user_1","config":{},"return_to":null,"organization_id":null,"user_label":null}`)).want(t, 200)
 }
 

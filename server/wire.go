@@ -196,6 +196,17 @@ func (x *exchange) retryAfter(p *problem) {
 	}
 }
 
+// refusal appends one refused value.
+func (w *jsonWriter) refusal(p *problem) {
+	w.raw(`{"code":`)
+	w.text(p.code)
+	w.raw(`,"field":`)
+	w.text(p.field)
+	w.raw(`,"message":`)
+	w.text(p.text)
+	w.raw(`}`)
+}
+
 // appendProblem appends an error body. Vault routes say everything twice, in "error" and "message": SDKs
 // read one or the other (contract section 4). The array of errors is for refused values elsewhere. It
 // cannot fail: every text is ours.
@@ -219,13 +230,8 @@ func appendProblem(b []byte, p *problem, requestID string, vault bool) []byte {
 	w.raw(`,"request_id":`)
 	w.text(requestID)
 	if validation {
-		w.raw(`,"errors":[{"code":`)
-		w.text(p.code)
-		w.raw(`,"field":`)
-		w.text(p.field)
-		w.raw(`,"message":`)
-		w.text(p.text)
-		w.raw(`}]`)
+		w.raw(`,"errors":`)
+		entries(w, append([]*problem{p}, p.others...), w.refusal)
 	}
 	w.raw(`}`)
 	return w.b
