@@ -1,6 +1,8 @@
 package access
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"errors"
 	"hash/crc32"
 	"strings"
@@ -39,6 +41,7 @@ type APIKey struct {
 	Environment EnvironmentID
 	ID          string
 	text        secret.Bytes
+	fingerprint fingerprint
 }
 
 // Text is the whole key as clients send it.
@@ -52,11 +55,12 @@ func ParseAPIKey(text string) (APIKey, error) {
 		return APIKey{}, ErrMalformedKey
 	}
 	env, keyID := text[len(keyPrefix):keyIDAt-1], text[keyIDAt:secretAt-1]
+	whole := []byte(text)
 	if !id.IsULID(env) || !id.IsULID(keyID) || !base62.IsSecret(text[secretAt:checksumAt-1]) ||
-		checksum(text[:checksumAt-1]) != text[checksumAt:] {
+		!bytes.Equal(checksum(whole[:checksumAt-1]), whole[checksumAt:]) {
 		return APIKey{}, ErrMalformedKey
 	}
-	return APIKey{Environment: EnvironmentID(env), ID: keyID, text: secret.New([]byte(text))}, nil
+	return newAPIKey(EnvironmentID(env), keyID, whole), nil
 }
 
 // GenerateAPIKey makes a new key for an environment, with 256 bits from crypto/rand. The time goes
@@ -73,14 +77,19 @@ func GenerateAPIKey(env EnvironmentID, at time.Time) (APIKey, error) {
 	text = append(text, keyID...)
 	text = append(text, '_')
 	text = base62.AppendSecret(text)
-	sum := checksum(string(text))
+	sum := checksum(text)
 	text = append(text, '_')
 	text = append(text, sum...)
-	return APIKey{Environment: env, ID: keyID, text: secret.New(text)}, nil
+	return newAPIKey(env, keyID, text), nil
 }
 
-func checksum(text string) string {
-	sum := crc32.ChecksumIEEE([]byte(text))
+// newAPIKey takes the text over.
+func newAPIKey(env EnvironmentID, keyID string, text []byte) APIKey {
+	return APIKey{Environment: env, ID: keyID, text: secret.New(text), fingerprint: sha256.Sum256(text)}
+}
+
+func checksum(text []byte) []byte {
+	sum := crc32.ChecksumIEEE(text)
 	big := []byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)}
-	return string(base62.Append(nil, big, checksumChars))
+	return base62.Append(make([]byte, 0, checksumChars), big, checksumChars)
 }

@@ -38,6 +38,7 @@ type Gate struct {
 	// dummy stands in for the hash of a key that does not exist, and keys the hash of a text whose
 	// environment has no pepper here: random, so that nothing a client sends can equal it.
 	dummy [sha256.Size]byte
+	memo  *memo
 }
 
 // NewGate checks the config.
@@ -48,7 +49,7 @@ func NewGate(c GateConfig) (*Gate, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	g := &Gate{keys: c.Keys, peppers: c.Peppers, now: c.Now, report: c.Report}
+	g := &Gate{keys: c.Keys, peppers: c.Peppers, now: c.Now, report: c.Report, memo: newMemo()}
 	_, _ = rand.Read(g.dummy[:])
 	return g, nil
 }
@@ -64,10 +65,7 @@ func (g *Gate) Authenticate(ctx context.Context, key APIKey) (Actor, error) {
 	if key.ID == "" {
 		return Actor{}, ErrUnauthenticated
 	}
-	hash, hashErr := g.peppers.Pepper(key.Environment, key.text)
-	if hashErr != nil || len(hash) == 0 { // a hash of nothing would equal a record without one
-		hash = g.unpeppered(key)
-	}
+	hash := g.hash(key)
 	actor, err := g.match(ctx, key, hash)
 	if errors.Is(err, ErrUnauthenticated) {
 		if err := g.keys.Fence(ctx); err != nil {
@@ -80,7 +78,23 @@ func (g *Gate) Authenticate(ctx context.Context, key APIKey) (Actor, error) {
 		g.report(ctx, key.ID, broken.cause)
 		return Actor{}, ErrUnauthenticated
 	}
+	if err == nil {
+		g.memo.keep(key.fingerprint, hash)
+	}
 	return actor, err
+}
+
+// hash is what the record of this very key holds. It is the same work for every key that was not let in
+// before, and it never fails.
+func (g *Gate) hash(key APIKey) []byte {
+	if known := g.memo.find(key.fingerprint); known != nil {
+		return known
+	}
+	hash, err := g.peppers.Pepper(key.Environment, key.text)
+	if err != nil || len(hash) == 0 { // a hash of nothing would equal a record without one
+		return g.unpeppered(key)
+	}
+	return hash
 }
 
 // brokenRecord is a key record whose integrity failed. It matches [ErrUnauthenticated], because to the
