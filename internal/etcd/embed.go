@@ -51,6 +51,9 @@ func embedConfig(cfg Config) *embed.Config {
 	// With one member there is nobody to wait for: the default ticks alone would cost a second of
 	// every start.
 	ec.TickMs, ec.ElectionMs = 10, 100
+	// etcd keeps the last entries of its log in memory for followers that lag, by default five thousand, each
+	// as large as the write it holds, and copies their list every hundred writes. Here nobody follows.
+	ec.SnapshotCatchUpEntries = 1
 	ec.QuotaBackendBytes = cfg.QuotaBytes
 	if ec.QuotaBackendBytes == 0 {
 		ec.QuotaBackendBytes = DefaultQuotaBytes
