@@ -3,6 +3,7 @@ package keys
 import (
 	"encoding/binary"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -69,6 +70,24 @@ func (c Context) Items() map[string]string {
 		return map[string]string{}
 	}
 	return maps.Clone(c.items)
+}
+
+// All yields the pairs in the order of the canonical form.
+func (c Context) All() iter.Seq2[string, string] {
+	return func(yield func(name, value string) bool) {
+		field := func(s string) (string, string) {
+			end := 4 + binary.BigEndian.Uint32([]byte(s[:4]))
+			return s[4:end], s[end:]
+		}
+		for rest := c.canonical; rest != ""; {
+			var name, value string
+			name, rest = field(rest)
+			value, rest = field(rest)
+			if !yield(name, value) {
+				return
+			}
+		}
+	}
 }
 
 // Canonical is the one byte form: pairs in byte order of their names, each field behind its length

@@ -65,6 +65,6 @@ func bearer(values []string) (token, reason string) {
 // 11.6.1 asks of every 401.
 func (x *exchange) unauthenticated(reason string) error {
 	x.server.metrics.unauthenticated.WithLabelValues(reason).Inc()
-	x.w.Header()["Www-Authenticate"] = []string{"Bearer"}
+	x.set("Www-Authenticate", "Bearer")
 	return unauthorized()
 }

@@ -20,9 +20,6 @@ func Sentinels() []error {
 	return errs
 }
 
-// Plain tells whether JSON writes bytes as they are.
-func Plain(b []byte) bool { return plain(b) }
-
 // Probe is a body with a member of each type.
 type Probe struct {
 	Text  string            `json:"text"`

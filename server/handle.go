@@ -67,6 +67,10 @@ type exchange struct {
 	started time.Time
 	// status is 0 until the answer is written.
 	status int
+	// values are those of the answer's headers, as far as they go: a slice of one for each would be an
+	// allocation of its own.
+	values [4]string
+	used   int
 }
 
 // ServeHTTP is the life of a request from its first byte to its access log line.
@@ -74,9 +78,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := s.now()
 	x := &exchange{server: s, w: w, r: r, route: s.unmatched, id: "req_" + id.ULID(started), started: started}
 	defer x.end()
-	// Set before anything can fail. Headers are written as map entries in canonical form here and below:
-	// Set would canonicalise them again for every request.
-	w.Header()["X-Request-Id"] = []string{x.id}
+	x.set("X-Request-Id", x.id) // before anything can fail
 	if len(r.TransferEncoding) > 0 {
 		// net/http prefers it to a Content-Length beside it and drops that: what follows could be a request
 		// that somebody on the way saw as body, so the connection ends here (RFC 9112 section 6.1).
@@ -163,7 +165,7 @@ func (x *exchange) answer(status int, plaintext bool, encode func([]byte) ([]byt
 		return err
 	}
 	if plaintext {
-		x.w.Header()["Cache-Control"] = []string{"no-store"}
+		x.set("Cache-Control", "no-store")
 	}
 	x.write(status, body)
 	return nil
@@ -196,11 +198,24 @@ func (x *exchange) noContent(status int) {
 // audit trail says what was done.
 func (x *exchange) send(status int, contentType string, body []byte) {
 	x.status = status
-	h := x.w.Header()
-	h["Content-Type"] = []string{contentType}
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	x.set("Content-Type", contentType)
+	x.set("Content-Length", strconv.Itoa(len(body)))
 	x.w.WriteHeader(status)
 	_, _ = x.w.Write(body)
+}
+
+// set sets a header of the answer. The name must be in canonical form: [http.Header.Set] would bring it
+// there again for every request.
+func (x *exchange) set(name, value string) {
+	var field []string
+	if x.used < len(x.values) {
+		field = x.values[x.used : x.used+1 : x.used+1]
+		x.used++
+	} else {
+		field = make([]string, 1)
+	}
+	field[0] = value
+	x.w.Header()[name] = field
 }
 
 // recordRefusal leaves the audit record of an authenticated call that reached no use case. If it cannot

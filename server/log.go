@@ -18,9 +18,11 @@ func (x *exchange) logAccess() {
 	if !x.server.logger.Enabled(ctx, slog.LevelInfo) {
 		return
 	}
-	x.server.logger.LogAttrs(ctx, slog.LevelInfo, "request",
-		slog.String("method", x.method()),
-		slog.String("route", x.route.Path),
+	log := x.route.log
+	if x.route == x.server.unmatched {
+		log = log.With(slog.String("method", x.method()), slog.String("route", unmatched))
+	}
+	log.LogAttrs(ctx, slog.LevelInfo, "request",
 		slog.Int("status", x.status),
 		slog.Duration("duration", x.server.now().Sub(x.started)),
 		slog.String("request_id", x.id),

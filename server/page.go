@@ -20,15 +20,15 @@ func (x *exchange) pageHeaders() {
 // page answers with HTML.
 func (x *exchange) page(status int, policy string, body []byte) {
 	x.pageHeaders()
-	x.w.Header()["Content-Security-Policy"] = []string{policy}
+	x.set("Content-Security-Policy", policy)
 	x.send(status, "text/html; charset=utf-8", body)
 }
 
 // redirect sends the browser on with a GET, whatever it came with.
 func (x *exchange) redirect(to string) {
 	x.pageHeaders()
-	x.w.Header()["Location"] = []string{to}
-	x.w.Header()["Content-Length"] = []string{"0"}
+	x.set("Location", to)
+	x.set("Content-Length", "0")
 	x.noContent(http.StatusSeeOther)
 }
 

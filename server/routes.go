@@ -1,6 +1,7 @@
 package server
 
 import (
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -97,6 +98,8 @@ type route struct {
 	// vault routes carry the member "error" in error bodies.
 	vault    bool
 	requests requestCounter
+	// log has method and route in every line, written once.
+	log *slog.Logger
 }
 
 func (s *Server) row(method, path string, action access.Action, h handler) *route {
@@ -106,6 +109,10 @@ func (s *Server) row(method, path string, action access.Action, h handler) *rout
 		handler:  h,
 		vault:    hasVaultPrefix(path),
 		requests: s.metrics.requestCounter(path, method),
+		log:      s.logger,
+	}
+	if path != unmatched {
+		r.log = s.logger.With(slog.String("method", method), slog.String("route", path))
 	}
 	if rest, ok := strings.CutPrefix(path, integrationsPath); ok {
 		r.Alias = integrationsAlias + rest

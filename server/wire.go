@@ -2,7 +2,6 @@ package server
 
 import (
 	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"maps"
 	"net/http"
@@ -10,9 +9,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"culvert/internal/secret"
+	"culvert/internal/text"
 	"culvert/keys"
 )
 
@@ -44,6 +42,17 @@ func (w *jsonWriter) raw(s string) { w.b = append(w.b, s...) }
 // text appends a string. It fails on invalid UTF-8, which nothing that was let in contains.
 func (w *jsonWriter) text(s string) { quote(w, s) }
 
+// quote appends a string byte for byte as it was stored.
+func quote[T ~[]byte | ~string](w *jsonWriter, s T) {
+	b, err := text.AppendJSON(w.b, s)
+	if err != nil {
+		// Its text repeats the input.
+		w.err = errors.New("server: text to be encoded is not UTF-8")
+		return
+	}
+	w.b = b
+}
+
 // textOrNull appends null for the empty string.
 func (w *jsonWriter) textOrNull(s string) {
 	if s == "" {
@@ -53,48 +62,8 @@ func (w *jsonWriter) textOrNull(s string) {
 	w.text(s)
 }
 
-func quote[T ~[]byte | ~string](w *jsonWriter, s T) {
-	b, err := jsontext.AppendQuote(w.b, s)
-	if err != nil {
-		// Its text repeats the input.
-		w.err = errors.New("server: text to be encoded is not UTF-8")
-		return
-	}
-	w.b = b
-}
-
-// value appends a secret value as a string, byte for byte what was stored. Most values are plain text,
-// for which looking at eight bytes at a time is a tenth of the work.
-func (w *jsonWriter) value(s secret.Bytes) {
-	b := s.Reveal()
-	if !plain(b) {
-		quote(w, b)
-		return
-	}
-	w.raw(`"`)
-	w.b = append(w.b, b...)
-	w.raw(`"`)
-}
-
-// plain reports whether JSON writes these bytes as they are: ASCII without controls, quotes and
-// backslashes. Each test sets the high bit of the bytes it finds; below 0x80 none of them errs.
-func plain(b []byte) bool {
-	const ones, high = 0x0101010101010101, 0x8080808080808080
-	for len(b) >= 8 {
-		w := binary.LittleEndian.Uint64(b)
-		quotes, slashes := w^(ones*'"'), w^(ones*'\\')
-		if (w|(w-ones*' ')|(quotes-ones)|(slashes-ones))&high != 0 {
-			return false
-		}
-		b = b[8:]
-	}
-	for _, c := range b {
-		if c < ' ' || c == '"' || c == '\\' || c >= 0x80 {
-			return false
-		}
-	}
-	return true
-}
+// value appends a secret value as a string, byte for byte what was stored.
+func (w *jsonWriter) value(s secret.Bytes) { quote(w, s.Reveal()) }
 
 // key appends a data key in standard base64.
 func (w *jsonWriter) key(s secret.Bytes) { w.base64(s.Reveal()) }
@@ -138,7 +107,20 @@ func texts[T ~string](w *jsonWriter, list []T) {
 }
 
 // context appends a key context in the order of its canonical form, so that equal contexts look equal.
-func (w *jsonWriter) context(c keys.Context) { w.items(c.Items()) }
+func (w *jsonWriter) context(c keys.Context) {
+	separator := `{`
+	for name, value := range c.All() {
+		w.raw(separator)
+		w.text(name)
+		w.raw(`:`)
+		w.text(value)
+		separator = `,`
+	}
+	if separator == `{` {
+		w.raw(separator)
+	}
+	w.raw(`}`)
+}
 
 // items appends an object of strings, sorted by name.
 func (w *jsonWriter) items(items map[string]string) {
@@ -192,7 +174,7 @@ func (x *exchange) writeProblem(p *problem) {
 func (x *exchange) retryAfter(p *problem) {
 	if p.retry > 0 {
 		seconds := int((p.retry + time.Second - 1) / time.Second)
-		x.w.Header()["Retry-After"] = []string{strconv.Itoa(seconds)}
+		x.set("Retry-After", strconv.Itoa(seconds))
 	}
 }
 

@@ -166,6 +166,7 @@ func TestGetFromDishonestStore(t *testing.T) {
 			h := *found.Header
 			h.Versions = append([]vault.VersionHeader(nil), h.Versions...)
 			change(&h)
+			h.Prepare() // as the store does with what it has read
 			found.Header = &h
 			return found, nil
 		}

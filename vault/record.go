@@ -18,6 +18,8 @@ type Header struct {
 	CreatedAt   time.Time            `cbor:"6,keyasint"`
 	// Versions are the kept ones, newest first; the first is the current one.
 	Versions []VersionHeader `cbor:"7,keyasint"`
+	// context is that of the items once [Header.Prepare] has made it; it is immutable.
+	context *keys.Context
 }
 
 // VersionHeader is what the header knows of one version.
@@ -42,7 +44,17 @@ func (h *Header) UpdatedAt() time.Time { return h.Current().CreatedAt }
 // Context is the key context the object was created under. The items were checked then and are covered
 // by the header's MAC and by every version's seal, so they are not checked again.
 func (h *Header) Context() keys.Context {
-	return (&keys.KEKRecord{Items: h.Items}).Context()
+	if h.context == nil {
+		return (&keys.KEKRecord{Items: h.Items}).Context()
+	}
+	return *h.context
+}
+
+// Prepare is called by the store before readers share a header: each of them asks for its context, and
+// to sort its items anew would cost a read more than its JSON.
+func (h *Header) Prepare() {
+	c := (&keys.KEKRecord{Items: h.Items}).Context()
+	h.context = &c
 }
 
 // Request is the record of an Idempotency-Key: enough to give the first answer again, and nothing

@@ -84,6 +84,14 @@ type Log struct {
 	quit  chan struct{}
 	ended sync.WaitGroup
 
+	// pulse is closed and replaced several times within Config.Wait: callers look at the time then. A timer
+	// for each of them would be a tenth of what a record costs.
+	pulse atomic.Pointer[chan struct{}]
+	// silent ends the beats, once nothing will be written any more; over says so to who still waits.
+	silent  chan struct{}
+	over    atomic.Bool
+	beating sync.WaitGroup
+
 	// entries are reused by callers that got their answer.
 	entries sync.Pool
 
@@ -118,20 +126,22 @@ func openLog(c Config, open openFile) (*Log, error) {
 	}
 	l := &Log{
 		config: c, born: time.Now(),
-		wake: make(chan struct{}, 1), quit: make(chan struct{}),
+		wake: make(chan struct{}, 1), quit: make(chan struct{}), silent: make(chan struct{}),
 		entries: sync.Pool{New: func() any { return newEntry() }},
 	}
 	l.writer = writer{open: open, node: appendQuote(nil, c.Node)}
 	if err := l.resume(); err != nil {
 		return nil, fmt.Errorf("open audit log: %w", err)
 	}
+	l.beat()
 	l.ended.Go(l.run)
 	l.ended.Go(l.sync)
+	l.beating.Go(l.beats)
 	return l, nil
 }
 
 // Append gives the record its index, time and node and returns once it is written, or also fsynced if
-// so configured. The error is an outage.Error that names the log, after at most Config.Wait; at once
+// so configured. The error is an outage.Error that names the log, after Config.Wait and an eighth at most; at once
 // if the log has been failing for longer than that. After an error the record does not stand in the
 // log, unless its write was in flight when the wait ended.
 //
@@ -151,13 +161,15 @@ func (l *Log) Append(_ context.Context, r Record) (uint64, error) {
 	if err := l.enqueue(e); err != nil {
 		return 0, err
 	}
-	e.timer.Reset(l.config.Wait)
-	select {
-	case index := <-e.written:
-		e.timer.Stop()
-		l.entries.Put(e)
-		return index, nil
-	case <-e.timer.C:
+	for began := l.since(); l.since()-began < int64(l.config.Wait) && !l.over.Load(); {
+		// Loaded before the wait, so that one which was closed meanwhile ends it.
+		pulse := *l.pulse.Load()
+		select {
+		case index := <-e.written:
+			l.entries.Put(e)
+			return index, nil
+		case <-pulse:
+		}
 	}
 	if e.state.Swap(abandoned) == written {
 		return <-e.written, nil
@@ -167,6 +179,31 @@ func (l *Log) Append(_ context.Context, r Record) (uint64, error) {
 		return 0, err
 	}
 	return 0, l.outage(fmt.Errorf("audit log %s: no answer within %v", l.config.Dir, l.config.Wait))
+}
+
+// beat wakes everybody who waits for the writer.
+func (l *Log) beat() {
+	next := make(chan struct{})
+	if last := l.pulse.Swap(&next); last != nil {
+		close(*last)
+	}
+}
+
+// beats is a goroutine that never touches the disk: it goes on when the writer and the syncer hang.
+func (l *Log) beats() {
+	tick := time.NewTicker(l.config.Wait / 8)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			l.beat()
+		case <-l.silent:
+			// Closed and not replaced: whoever waits now, or is about to, looks at over.
+			l.over.Store(true)
+			close(*l.pulse.Load())
+			return
+		}
+	}
 }
 
 func (l *Log) enqueue(e *entry) error {
@@ -241,6 +278,8 @@ func (l *Log) Close() error {
 	ended := make(chan struct{})
 	go func() {
 		l.ended.Wait()
+		close(l.silent)
+		l.beating.Wait()
 		close(ended)
 	}()
 	select {

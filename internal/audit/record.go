@@ -7,9 +7,8 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"culvert/internal/access"
+	"culvert/internal/text"
 )
 
 // Version is the v of every record. A new layout gets a new number, and readers keep the old one.
@@ -217,6 +216,6 @@ func appendContext(dst []byte, items map[string]string) []byte {
 // appendQuote escapes every control character, so that no name can end a line and begin a forged one.
 // Invalid UTF-8 becomes U+FFFD: a hostile name must not keep its own refusal out of the log.
 func appendQuote(dst []byte, value string) []byte {
-	dst, _ = jsontext.AppendQuote(dst, value)
+	dst, _ = text.AppendJSON(dst, value)
 	return dst
 }

@@ -30,14 +30,9 @@ type entry struct {
 	state atomic.Uint32
 	// written carries the index to the caller; it has room, so the writer never blocks on it.
 	written chan uint64
-	timer   *time.Timer
 }
 
-func newEntry() *entry {
-	e := &entry{written: make(chan uint64, 1), timer: time.NewTimer(time.Hour)}
-	e.timer.Stop()
-	return e
-}
+func newEntry() *entry { return &entry{written: make(chan uint64, 1)} }
 
 func (e *entry) reset(r *Record) {
 	e.tail = appendTail(e.tail[:0], r)

@@ -28,6 +28,9 @@ type memo struct {
 	err    error
 }
 
+// preparer is a record that has something to work out once for all who will read it.
+type preparer interface{ Prepare() }
+
 func newItem(key string, kv *mvccpb.KeyValue) *item {
 	if kv == nil {
 		return &item{key: key}
@@ -53,6 +56,9 @@ func open[T any](s *Store, env access.EnvironmentID, it *item) (*T, error) {
 	}
 	record := new(T)
 	err := s.authenticate(env, it.key, it.value, record)
+	if p, ok := any(record).(preparer); ok && err == nil {
+		p.Prepare()
+	}
 	it.memo.Store(&memo{record: record, err: err})
 	if err != nil {
 		return nil, err

@@ -223,6 +223,7 @@ func (s *Store) Delete(ctx context.Context, h vault.Header, revision int64, ev e
 // writeVersion adds the header and the ciphertext of its current version.
 func (s *Store) writeVersion(c *change, w vault.Write) error {
 	h := w.Header
+	h.Prepare()
 	object, version := keyObject(h.Environment, h.ID), keyVersion(h.Environment, h.ID, h.Current().Sequence)
 	value, err := s.authentic(h.Environment, object, &h)
 	if err != nil {
