@@ -167,6 +167,24 @@ func TestSlowKMSIsGivenUp(t *testing.T) {
 	}
 }
 
+// Whoever answers for the KMS cannot have a share sent on to somebody else.
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	fake, _, key := start(t)
+	elsewhere := keystest.NewAWS(t)
+	fake.Fail("Encrypt", keystest.Fault{Redirect: elsewhere.Endpoint()})
+	b, share := keystest.TestBinding(), keystest.NewShare()
+	if _, err := key.Wrap(t.Context(), share, b); !isOutage(err) {
+		t.Errorf("redirected: %v, want an outage", err)
+	}
+	if n := elsewhere.Calls(""); n != 0 {
+		t.Errorf("%d requests went where the redirect leads", n)
+	}
+	fake.Fail("Encrypt", keystest.Fault{})
+	if _, err := key.Wrap(t.Context(), share, b); err != nil {
+		t.Errorf("not redirected: %v", err)
+	}
+}
+
 func TestKMSThatIsNotThere(t *testing.T) {
 	keystest.SetAWSCredentials(t)
 	arn := "arn:aws:kms:eu-central-1:111122223333:key/x"

@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
-	"net/url"
-	"regexp"
 	"strings"
 	"time"
 
@@ -82,11 +79,15 @@ func Open(ctx context.Context, c Config) (*Key, error) {
 func newClient(ctx context.Context, region, endpoint string) (*kms.Client, error) {
 	cfg, err := config.LoadDefaultConfig(ctx,
 		config.WithRegion(region), config.WithLogger(logging.Nop{}),
-		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(attemptTimeout)),
+		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(attemptTimeout)), // for credentials
 	)
 	if err != nil {
 		// It may quote the shared files, which hold secrets.
 		return nil, fmt.Errorf("awskms: the configuration of the AWS SDK cannot be read (%T)", err)
+	}
+	sdk, ok := cfg.HTTPClient.(*awshttp.BuildableClient)
+	if !ok {
+		return nil, fmt.Errorf("awskms: the AWS SDK brings an HTTP client of another kind (%T)", cfg.HTTPClient)
 	}
 	if cfg.Credentials == nil {
 		return nil, noCredentials(errors.New("none configured"))
@@ -100,7 +101,7 @@ func newClient(ctx context.Context, region, endpoint string) (*kms.Client, error
 		}
 		o.RetryMaxAttempts = attempts
 		o.Retryer = newRetryer()
-		o.HTTPClient = boundedClient{o.HTTPClient}
+		o.HTTPClient = newBoundedClient(sdk)
 	})
 	// The SDK takes an endpoint from the environment, too.
 	if err := CheckEndpoint(aws.ToString(client.Options().BaseEndpoint)); err != nil {
@@ -117,11 +118,21 @@ func noCredentials(err error) error {
 	}
 }
 
-// boundedClient cuts answers off, so that an endpoint cannot fill the memory.
-type boundedClient struct{ kms.HTTPClient }
+// boundedClient is for an endpoint that nobody has to trust: it follows no redirect, with which a share
+// would be sent on to wherever that leads, and cuts answers off before they fill the memory.
+type boundedClient struct{ client http.Client }
 
-func (c boundedClient) Do(r *http.Request) (*http.Response, error) {
-	resp, err := c.HTTPClient.Do(r)
+// newBoundedClient takes the certificates and proxies that the SDK has found in its configuration.
+func newBoundedClient(sdk *awshttp.BuildableClient) *boundedClient {
+	return &boundedClient{http.Client{
+		Transport: sdk.GetTransport(), Timeout: attemptTimeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// Do implements [kms.HTTPClient].
+func (c *boundedClient) Do(r *http.Request) (*http.Response, error) {
+	resp, err := c.client.Do(r)
 	if resp != nil && resp.Body != nil {
 		resp.Body = struct {
 			io.Reader
@@ -139,7 +150,7 @@ func resolve(asked string, name arn.ARN, meta *types.KeyMetadata) (string, error
 	found := aws.ToString(meta.Arn)
 	key, err := arn.Parse(found)
 	switch {
-	case err != nil, !keyResource.MatchString(key.Resource), key.Service != name.Service,
+	case err != nil, !isKey(key.Resource), key.Service != name.Service,
 		key.Partition != name.Partition, key.Region != name.Region, key.AccountID != name.AccountID,
 		strings.HasPrefix(name.Resource, "key/") && found != asked:
 		return "", wrongAnswer("describe")
@@ -147,42 +158,4 @@ func resolve(asked string, name arn.ARN, meta *types.KeyMetadata) (string, error
 		return "", fmt.Errorf("awskms: %s is no symmetric key to encrypt and decrypt with", asked)
 	}
 	return found, nil
-}
-
-var (
-	account       = regexp.MustCompile(`^[0-9]{12}$`)
-	region        = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
-	keyResource   = regexp.MustCompile(`^key/[A-Za-z0-9-]{1,64}$`)
-	aliasResource = regexp.MustCompile(`^alias/[A-Za-z0-9/_-]{1,250}$`)
-)
-
-// CheckARN tells whether text is the full ARN of a key or of an alias. A bare id or alias is none: it
-// means another key in every account and region.
-func CheckARN(text string) error {
-	name, err := arn.Parse(text)
-	if err != nil || name.Service != "kms" || !strings.HasPrefix(name.Partition, "aws") ||
-		!region.MatchString(name.Partition) || !region.MatchString(name.Region) || !account.MatchString(name.AccountID) ||
-		!keyResource.MatchString(name.Resource) && !aliasResource.MatchString(name.Resource) {
-		return fmt.Errorf("%q is not the full ARN of a KMS key", text)
-	}
-	return nil
-}
-
-// CheckEndpoint tells whether shares may be sent there: https, or http on loopback, which is for tests.
-// The empty one is the region's.
-func CheckEndpoint(text string) error {
-	if text == "" {
-		return nil
-	}
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
-		u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())) {
-		return errors.New("the endpoint of a KMS is https://host[:port], or http on a loopback address")
-	}
-	return nil
-}
-
-func isLoopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
 }

@@ -46,6 +46,8 @@ type Fault struct {
 	Status int
 	// Drop closes the connection without an answer.
 	Drop bool
+	// Redirect sends the client elsewhere, to be asked the same there.
+	Redirect string
 	// Latency is waited for first; alone it is no error.
 	Latency time.Duration
 	// Edit changes the members of the answer: a KMS that lies.
@@ -136,6 +138,10 @@ func (a *AWS) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	if fault.Drop {
 		panic(http.ErrAbortHandler) // net/http closes the connection and says nothing
+	}
+	if fault.Redirect != "" {
+		http.Redirect(w, r, fault.Redirect, http.StatusTemporaryRedirect)
+		return
 	}
 	if fault.Code != "" || fault.Status != 0 {
 		err = &awsError{fault.Code, fault.Status}
