@@ -1,11 +1,9 @@
 package connectors
 
 import (
-	"net"
-	"net/url"
-	"strings"
 	"time"
 
+	"culvert/internal/origin"
 	"culvert/internal/secret"
 )
 
@@ -90,7 +88,7 @@ type Connector struct {
 }
 
 // TokenOrigin is the origin that refresh tokens and client secrets go to: what grants are bound to.
-func (c *Connector) TokenOrigin() string { return Origin(c.RefreshEndpoint()) }
+func (c *Connector) TokenOrigin() string { return origin.Of(c.RefreshEndpoint()) }
 
 // RefreshEndpoint is where refreshes go.
 func (c *Connector) RefreshEndpoint() string {
@@ -98,28 +96,6 @@ func (c *Connector) RefreshEndpoint() string {
 		return c.RefreshURL
 	}
 	return c.TokenURL
-}
-
-// Origin is scheme, host and port of a URL (RFC 6454 section 4: lower case, without the scheme's own
-// port), or "" if it has none. Two spellings of one origin are equal, so that a harmless edit of a URL
-// does not look like a changed endpoint.
-func Origin(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil || u.Scheme == "" || u.Hostname() == "" {
-		return ""
-	}
-	host := strings.ToLower(u.Hostname())
-	port := u.Port()
-	if u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {
-		port = ""
-	}
-	switch {
-	case port != "":
-		host = net.JoinHostPort(host, port)
-	case strings.Contains(host, ":"):
-		host = "[" + host + "]"
-	}
-	return u.Scheme + "://" + host
 }
 
 // Credentials are a client's at a provider.

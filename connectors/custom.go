@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 
+	"culvert/internal/origin"
 	"culvert/internal/text"
 )
 
@@ -177,7 +178,7 @@ func parseEndpoint(raw string) (*url.URL, string) {
 		return nil, "must not have a user name or password"
 	case strings.Contains(raw, "#"):
 		return nil, "must not have a fragment"
-	case u.Scheme == "http" && !loopbackName(u.Hostname()), u.Scheme != "http" && u.Scheme != "https":
+	case u.Scheme == "http" && !origin.IsLoopback(u.Hostname()), u.Scheme != "http" && u.Scheme != "https":
 		return nil, "must be https, or http on loopback"
 	}
 	if _, err := url.ParseQuery(u.RawQuery); err != nil {

@@ -138,27 +138,6 @@ func TestCustomRefusals(t *testing.T) {
 	}
 }
 
-func TestOrigin(t *testing.T) {
-	for raw, want := range map[string]string{
-		"https://idp.example/token?x=1":  "https://idp.example",
-		"HTTPS://IDP.Example:443/token":  "https://idp.example",
-		"https://idp.example:8443/token": "https://idp.example:8443",
-		"http://127.0.0.1:8500/token":    "http://127.0.0.1:8500",
-		"http://127.0.0.1:80/token":      "http://127.0.0.1",
-		"https://[2001:DB8::1]/token":    "https://[2001:db8::1]",
-		"https://[2001:db8::1]:444/":     "https://[2001:db8::1]:444",
-		"http://idp.example:443/":        "http://idp.example:443",
-		"/token":                         "",
-		"https://":                       "",
-		"https://a b/":                   "",
-		"":                               "",
-	} {
-		if got := connectors.Origin(raw); got != want {
-			t.Errorf("origin of %q is %q, want %q", raw, got, want)
-		}
-	}
-}
-
 func TestCatalogOverrides(t *testing.T) {
 	list := func() []connectors.Connector {
 		return []connectors.Connector{

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"culvert/internal/origin"
 )
 
 // ErrBlocked means that our own rules forbid an address. What wraps it says which rule, not which
@@ -137,10 +139,10 @@ func (e *Egress) check(raw string, called bool) (*url.URL, error) {
 	if err == nil {
 		return u, e.judge(host, port, ip)
 	}
-	if loopbackName(host) && !e.mayBeLocal(host, port) {
+	if origin.IsLoopback(host) && !e.mayBeLocal(host, port) {
 		return nil, &blockedError{"loopback"}
 	}
-	if port != httpsPort && !loopbackName(host) && !e.names[target(host, port)] && len(e.prefixes) == 0 {
+	if port != httpsPort && !origin.IsLoopback(host) && !e.names[target(host, port)] && len(e.prefixes) == 0 {
 		return nil, &blockedError{"a port other than 443"}
 	}
 	return u, nil
@@ -148,7 +150,7 @@ func (e *Egress) check(raw string, called bool) (*url.URL, error) {
 
 // mayBeLocal tells whether a name of this machine may be connected to at all.
 func (e *Egress) mayBeLocal(host string, port uint16) bool {
-	if !loopbackName(host) {
+	if !origin.IsLoopback(host) {
 		return false
 	}
 	if e.loopback || e.names[target(host, port)] {
@@ -174,11 +176,11 @@ func (e *Egress) listed(ip netip.Addr, port uint16) bool {
 // judge decides on one address that host (a name, or the address itself) stands for.
 func (e *Egress) judge(host string, port uint16, ip netip.Addr) error {
 	ip = plain(ip)
-	if loopbackName(host) && !ip.IsLoopback() {
+	if origin.IsLoopback(host) && !ip.IsLoopback() {
 		// http is allowed to such names, so whatever they lead to must not be on the wire.
 		return &blockedError{"a name of this machine that leads elsewhere"}
 	}
-	if e.listed(ip, port) || e.loopback && loopbackName(host) {
+	if e.listed(ip, port) || e.loopback && origin.IsLoopback(host) {
 		return nil
 	}
 	r := special(e.ranges, ip)
@@ -218,14 +220,6 @@ func (e *Egress) DialContext(ctx context.Context, network, address string) (net.
 		},
 	}
 	return d.DialContext(ctx, network, address)
-}
-
-// loopbackName tells the hosts that stand for this machine by their form alone.
-func loopbackName(host string) bool {
-	if ip, err := netip.ParseAddr(host); err == nil {
-		return plain(ip).IsLoopback()
-	}
-	return strings.EqualFold(strings.TrimSuffix(host, "."), "localhost")
 }
 
 // target is the key of an allowed name. A dot at the end is the root's and says nothing.

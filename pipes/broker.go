@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,6 +13,7 @@ import (
 	"culvert/internal/access"
 	"culvert/internal/audit"
 	"culvert/internal/id"
+	"culvert/internal/origin"
 	"culvert/internal/trail"
 	"culvert/keys"
 )
@@ -155,12 +156,11 @@ func (b *Broker) now() time.Time { return b.clock().UTC().Truncate(time.Millisec
 // newID makes an id with a prefix of the contract.
 func (b *Broker) newID(prefix string) string { return prefix + id.ULID(b.clock()) }
 
-// parsePublicURL accepts an origin: what comes behind it is ours.
+// parsePublicURL accepts an origin, with or without a slash: what comes behind it is ours.
 func parsePublicURL(raw string) (string, error) {
-	u, err := url.Parse(raw)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil ||
-		u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "" {
+	public := strings.TrimSuffix(raw, "/")
+	if !origin.IsWeb(public) {
 		return "", errors.New("pipes: PublicURL must be an origin, such as https://culvert.example.com")
 	}
-	return u.Scheme + "://" + u.Host, nil
+	return public, nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"culvert/connectors"
+	"culvert/internal/origin"
 	"culvert/internal/secret"
 	"culvert/keys"
 )
@@ -86,7 +87,7 @@ func (l *leg) confirmation(ctx context.Context, binding secret.Bytes) (Confirmat
 		Provider: conn.Name, Slug: i.Slug, Environment: f.Environment.OnWire(),
 		UserID: f.ActingUser, UserLabel: f.UserLabel, OrganizationID: f.Owner.Organization, ConnectionOwner: f.Owner.Kind,
 		Scopes:         slices.Clone(requestedScopes(i, conn)),
-		ReturnToOrigin: connectors.Origin(l.broker.returnTo.still(f.ReturnTo)), ProviderOrigin: connectors.Origin(conn.AuthorizationURL),
+		ReturnToOrigin: origin.Of(l.broker.returnTo.still(f.ReturnTo)), ProviderOrigin: origin.Of(conn.AuthorizationURL),
 		ExpiresAt: f.ExpiresAt, Binding: binding, Form: l.form(binding),
 	}, nil
 }

@@ -9,6 +9,7 @@ import (
 	"culvert/connectors"
 	"culvert/internal/access"
 	"culvert/internal/events"
+	"culvert/internal/origin"
 	"culvert/internal/secret"
 	"culvert/keys"
 )
@@ -171,7 +172,7 @@ func (b *Broker) checkCustom(slug string, p *CustomProvider) (*CustomProvider, e
 			return nil, invalid("custom_provider."+endpoint.field, "leads to an address that this server may not call")
 		}
 	}
-	if connectors.Origin(conn.TokenURL) != conn.TokenOrigin() {
+	if origin.Of(conn.TokenURL) != conn.TokenOrigin() {
 		return nil, invalid("custom_provider.refresh_token_url", "must be at the origin of token_url: what is sealed is bound to one")
 	}
 	// The browser goes there, not this server; what is checked is its form.

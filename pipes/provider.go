@@ -8,6 +8,7 @@ import (
 
 	"culvert/connectors"
 	"culvert/internal/access"
+	"culvert/internal/origin"
 	"culvert/internal/secret"
 	"culvert/keys"
 )
@@ -59,8 +60,8 @@ func (b *Broker) redirectURI(i *Integration) string {
 
 // endpointHeld reports whether everything that a client secret or grant bound to this origin would be
 // sent to is at that origin.
-func endpointHeld(conn *connectors.Connector, origin string) bool {
-	return conn.TokenOrigin() == origin && connectors.Origin(conn.TokenURL) == origin
+func endpointHeld(conn *connectors.Connector, bound string) bool {
+	return conn.TokenOrigin() == bound && origin.Of(conn.TokenURL) == bound
 }
 
 // clientCredentials opens an integration's. The permit is one for the empty key context. Errors:
@@ -87,20 +88,20 @@ func (b *Broker) clientCredentials(ctx context.Context, p access.Permit, i *Inte
 // sealClientSecret seals a client secret for the integration as it will be, bound to where it may be
 // sent. The operation's permit is one for the empty key context.
 func (o *operation) sealClientSecret(ctx context.Context, i *Integration, conn *connectors.Connector, s secret.Bytes) (keys.Conditions, error) {
-	b, origin, at := o.broker, conn.TokenOrigin(), o.broker.now()
+	b, bound, at := o.broker, conn.TokenOrigin(), o.broker.now()
 	sealed, conditions, err := b.keys.SealClientSecret(ctx, o.Permit, keys.ClientSecretBinding{
-		IntegrationID: string(i.ID), ClientID: i.Client.ID, Origin: origin, SealedAt: at,
+		IntegrationID: string(i.ID), ClientID: i.Client.ID, Origin: bound, SealedAt: at,
 	}, s, o.sealMeta())
 	if err != nil {
 		return keys.Conditions{}, err
 	}
-	i.Client.Secret = newSealedSecret(sealed, origin, at)
+	i.Client.Secret = newSealedSecret(sealed, bound, at)
 	i.Client.Last4 = s.Last4()
 	return conditions, nil
 }
 
-func newSealedSecret(s keys.Sealed, origin string, at time.Time) *SealedSecret {
-	return &SealedSecret{KeyID: s.KeyID, WrappedDEK: s.WrappedDEK, Ciphertext: s.Ciphertext, Origin: origin, SealedAt: at}
+func newSealedSecret(s keys.Sealed, bound string, at time.Time) *SealedSecret {
+	return &SealedSecret{KeyID: s.KeyID, WrappedDEK: s.WrappedDEK, Ciphertext: s.Ciphertext, Origin: bound, SealedAt: at}
 }
 
 func (s *SealedSecret) sealed() keys.Sealed {

@@ -6,7 +6,7 @@ import (
 	"net/url"
 	"strings"
 
-	"culvert/connectors"
+	"culvert/internal/origin"
 )
 
 // maxReturnTo bounds return_to in bytes.
@@ -26,7 +26,7 @@ func newOrigins(list []string, anyLoopback bool) (origins, error) {
 		if !ok || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.ForceQuery {
 			return origins{}, fmt.Errorf("pipes: ReturnTo %q is no origin, such as https://app.example.com", raw)
 		}
-		o.exact[connectors.Origin(raw)] = true
+		o.exact[origin.Of(raw)] = true
 	}
 	return o, nil
 }
@@ -38,7 +38,7 @@ func (o *origins) check(raw string) error {
 		return nil
 	}
 	u, ok := parseReturnTo(raw)
-	if ok && (o.exact[connectors.Origin(raw)] || o.anyLoopback && u.Scheme == "http" && isLoopback(u.Hostname())) {
+	if ok && (o.exact[origin.Of(raw)] || o.anyLoopback && u.Scheme == "http" && origin.IsLoopback(u.Hostname())) {
 		return nil
 	}
 	return ErrReturnTo
@@ -95,16 +95,6 @@ func isHost(host string) bool {
 		}
 	}
 	return true
-}
-
-// isLoopback accepts the name and the addresses that never leave the machine. Names below localhost are
-// left out: not every resolver keeps them local.
-func isLoopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
 }
 
 // Parameters that we append to return_to.

@@ -2,10 +2,10 @@ package server
 
 import (
 	"errors"
-	"net"
 	"net/http"
-	"net/url"
 	"strings"
+
+	"culvert/internal/origin"
 )
 
 // cors answers browsers. Without configured origins it does nothing, and browsers keep pages of other
@@ -20,9 +20,7 @@ type cors struct {
 func newCORS(origins []string, loopback bool) (cors, error) {
 	c := cors{origins: make(map[string]bool, len(origins)), loopback: loopback}
 	for _, o := range origins {
-		u, err := url.Parse(o)
-		// "*" and "null" are no origins: the second is what every sandboxed page sends.
-		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.Scheme+"://"+u.Host != o {
+		if !origin.IsWeb(o) {
 			return cors{}, errors.New("server: a CORS origin is scheme://host[:port] and nothing else")
 		}
 		c.origins[o] = true
@@ -39,11 +37,11 @@ func (c cors) answer(x *exchange) bool {
 	h := x.w.Header()
 	// Also where the answer is no: a cache must not give one origin's answer to another.
 	h.Add("Vary", "Origin")
-	origin := x.r.Header.Get("Origin")
-	if origin == "" || !c.allows(origin) {
+	from := x.r.Header.Get("Origin")
+	if from == "" || !c.allows(from) {
 		return false
 	}
-	h.Set("Access-Control-Allow-Origin", origin)
+	h.Set("Access-Control-Allow-Origin", from)
 	h.Set("Access-Control-Expose-Headers", "X-Request-ID, Retry-After")
 	// Browsers send a preflight request without a credential, so it is answered before authentication. It
 	// says nothing of the path.
@@ -58,15 +56,12 @@ func (c cors) answer(x *exchange) bool {
 	return true
 }
 
-// allows compares whole origins: a prefix or a suffix would let "https://app.example.com.evil.com" in.
-func (c cors) allows(origin string) bool {
-	if c.origins[origin] {
+// allows compares whole origins. For development it lets in pages of this machine of whatever scheme, and
+// of names below localhost, which browsers keep local.
+func (c cors) allows(from string) bool {
+	if c.origins[from] {
 		return true
 	}
-	u, err := url.Parse(origin)
-	if !c.loopback || err != nil || u.Scheme+"://"+u.Host != origin {
-		return false
-	}
-	ip := net.ParseIP(u.Hostname())
-	return u.Hostname() == "localhost" || strings.HasSuffix(u.Hostname(), ".localhost") || ip != nil && ip.IsLoopback()
+	u, ok := origin.Parse(from)
+	return ok && c.loopback && (origin.IsLoopback(u.Hostname()) || strings.HasSuffix(u.Hostname(), ".localhost"))
 }

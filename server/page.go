@@ -2,9 +2,9 @@ package server
 
 import (
 	"net/http"
-	"net/url"
 	"strings"
 
+	"culvert/internal/origin"
 	"culvert/server/pages"
 )
 
@@ -64,25 +64,18 @@ func (x *exchange) trouble(p *problem) {
 // of a POST, also to where the page is from (Fetch section 3.2); so "null" is let through here where
 // Sec-Fetch-Site, which is never hidden, does not speak against it.
 func sameOrigin(h http.Header, public string) bool {
-	site, origin := h["Sec-Fetch-Site"], h["Origin"]
-	if len(site) > 1 || len(origin) > 1 {
+	site, from := h["Sec-Fetch-Site"], h["Origin"]
+	if len(site) > 1 || len(from) > 1 {
 		return false
 	}
 	if len(site) == 1 && site[0] != "same-origin" {
 		return false
 	}
-	return len(origin) == 0 || origin[0] == "null" || strings.EqualFold(origin[0], public)
+	return len(from) == 0 || from[0] == "null" || strings.EqualFold(from[0], public)
 }
 
 // parsePublicURL accepts an origin and writes it as browsers write theirs (RFC 6454 section 6.1): lower
 // case, without the scheme's own port.
 func parsePublicURL(raw string) (string, bool) {
-	u, err := url.Parse(strings.ToLower(raw))
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.Scheme+"://"+u.Host != strings.ToLower(raw) {
-		return "", false
-	}
-	if port := u.Port(); u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {
-		u.Host = strings.TrimSuffix(u.Host, ":"+port)
-	}
-	return u.Scheme + "://" + u.Host, true
+	return origin.Of(raw), origin.IsWeb(strings.ToLower(raw))
 }

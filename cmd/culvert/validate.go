@@ -2,11 +2,11 @@ package main
 
 import (
 	"net"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
+	"culvert/internal/origin"
 	"culvert/keys/awskms"
 )
 
@@ -43,8 +43,8 @@ func (c *Config) validateAddresses() error {
 	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
 		return usage("settings tls.cert_file and tls.key_file: give both or neither")
 	}
-	for _, origin := range c.CORSOrigins {
-		if err := checkOrigin("cors_origins", origin); err != nil {
+	for _, allowed := range c.CORSOrigins {
+		if err := checkOrigin("cors_origins", allowed); err != nil {
 			return err
 		}
 	}
@@ -131,7 +131,7 @@ func (c *Config) validateServer() error {
 		return hinted(usage("setting public_url: culvert server needs it"),
 			"write where clients and browsers reach the server, such as https://vault.example.com")
 	}
-	if u, err := url.Parse(c.PublicURL); err != nil || u.Scheme != "https" && !isLoopback(net.JoinHostPort(u.Hostname(), "80")) {
+	if u, ok := origin.Parse(c.PublicURL); !ok || u.Scheme != "https" && !origin.IsLoopback(u.Hostname()) {
 		return usage("setting public_url: %s is not https: browsers and providers would send secrets in clear", c.PublicURL)
 	}
 	return nil
@@ -190,11 +190,9 @@ func checkHostPort(setting, addr string) error {
 }
 
 // checkOrigin accepts scheme://host[:port] and nothing more, so that comparing texts is enough later.
-func checkOrigin(setting, origin string) error {
-	u, err := url.Parse(origin)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" ||
-		origin != u.Scheme+"://"+u.Host || origin != strings.ToLower(origin) {
-		return hinted(usage("setting %s: %q is not an origin", setting, origin),
+func checkOrigin(setting, text string) error {
+	if !origin.IsWeb(text) || text != strings.ToLower(text) {
+		return hinted(usage("setting %s: %q is not an origin", setting, text),
 			"write it in lower case as scheme://host or scheme://host:port, without a slash at the end")
 	}
 	return nil
@@ -214,12 +212,8 @@ func checkEndpoint(endpoint string) error {
 	return checkHostPort("etcd.endpoints", hostport)
 }
 
-// isLoopback reports whether nobody but this machine can reach host:port. A name other than localhost
-// is not looked up: what it resolves to is somebody else's decision.
+// isLoopback reports whether nobody but this machine can reach host:port.
 func isLoopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return false
-	}
-	return host == "localhost" || net.ParseIP(host).IsLoopback()
+	return err == nil && origin.IsLoopback(host)
 }

@@ -44,7 +44,7 @@ type Exception struct {
 func leaves() []string {
 	return []string{
 		"internal/access", "internal/audit", "internal/base62", "internal/events", "internal/id",
-		"internal/outage", "internal/record", "internal/secret", "internal/text",
+		"internal/origin", "internal/outage", "internal/record", "internal/secret", "internal/text",
 	}
 }
 
