@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"culvert/internal/access"
+	"culvert/internal/events"
 	"culvert/internal/trail"
 	"culvert/keys"
 )
@@ -43,7 +44,7 @@ func (o *operation) permitFor(slug string, c keys.Context) (access.Permit, error
 // sealMeta names the intent and the actor for the event of a KEK that a seal may create.
 func (o *operation) sealMeta() keys.SealMeta {
 	node, index := o.Intent()
-	return keys.SealMeta{Node: node, Index: index, Actor: o.Actor()}
+	return keys.SealMeta{Node: node, Index: index, Actor: events.ActorOf(o.Permit.Actor())}
 }
 
 // about notes whom a call is about, once the values are known to be well formed.

@@ -43,7 +43,7 @@ func (o *operation) seal(ctx context.Context, h Header, value secret.Bytes, t ev
 // sealMeta names the intent and the actor for the event of a KEK that the seal may create.
 func (o *operation) sealMeta() keys.SealMeta {
 	node, index := o.Intent()
-	return keys.SealMeta{Node: node, Index: index, Actor: o.Actor()}
+	return keys.SealMeta{Node: node, Index: index, Actor: events.ActorOf(o.Permit.Actor())}
 }
 
 // author is who the version being made belongs to.

@@ -65,7 +65,7 @@ type changed struct {
 // event is what the store commits together with a change; it names the intent. An empty key context is
 // "{}" on the wire, so the map of a created or updated event is never nil.
 func (o *operation) event(t events.Type, data changed, at time.Time) (events.Event, error) {
-	data.Actor = o.Actor()
+	data.Actor = events.ActorOf(o.Permit.Actor())
 	encoded, err := json.Marshal(data)
 	if err != nil {
 		return events.Event{}, fmt.Errorf("encode event: %w", err)

@@ -66,6 +66,7 @@ func Culvert() Rules {
 			{"keys", leaves()},
 			{"keys/*", above("keys")},
 			{"internal/etcd", above("vault", "pipes", "keys")},
+			{"internal/events", above("internal/trail")},
 			{"internal/trail", leaves()},
 			{"internal/arch", nil},
 			{"internal/e2e/...", nil},

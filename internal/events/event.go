@@ -8,6 +8,8 @@ package events
 import (
 	"encoding/json"
 	"time"
+
+	"culvert/internal/access"
 )
 
 // Type names what happened, in the spelling of contract section 3.
@@ -61,3 +63,6 @@ type Actor struct {
 	Source string `json:"actor_source"`
 	Name   string `json:"actor_name"`
 }
+
+// ActorOf names an actor.
+func ActorOf(a access.Actor) Actor { return Actor{ID: a.ID(), Source: a.Source(), Name: a.Name()} }

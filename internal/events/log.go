@@ -3,13 +3,13 @@ package events
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"culvert/internal/access"
 	"culvert/internal/audit"
 	"culvert/internal/id"
 	"culvert/internal/outage"
+	"culvert/internal/trail"
 )
 
 // Config is what a [Log] needs; all fields are required.
@@ -22,8 +22,7 @@ type Config struct {
 // Log is the use case of reading the event log. It is safe for concurrent use.
 type Log struct {
 	store Store
-	gate  *access.Gate
-	audit *audit.Log
+	guard trail.Guard
 }
 
 // New checks the config.
@@ -31,7 +30,10 @@ func New(c Config) (*Log, error) {
 	if c.Store == nil || c.Gate == nil || c.Audit == nil {
 		return nil, errors.New("events: log needs Store, Gate and Audit")
 	}
-	return &Log{store: c.Store, gate: c.Gate, audit: c.Audit}, nil
+	return &Log{
+		store: c.Store,
+		guard: trail.Guard{Gate: c.Gate, Audit: c.Audit, Fence: c.Store.Fence, Verdict: judge},
+	}, nil
 }
 
 // InvalidError is a refused query. Field is the wire's parameter; Code is machine-readable; Rule says
@@ -48,35 +50,21 @@ func (e *InvalidError) Error() string { return "events: " + e.Field + " " + e.Ru
 // access.ErrUnauthenticated, [ErrTampered] and outages. Whatever comes of it, the call has its
 // audit record before List returns; a record that cannot be written is the error.
 func (l *Log) List(ctx context.Context, call access.Call, q Query) (Page, error) {
-	permit, err := l.gate.Authorize(call.Actor, access.EventsList)
-	var page Page
-	if err == nil {
-		page, err = l.list(ctx, permit, q)
-	}
-	record := audit.For(call, access.EventsList)
-	record.Phase = audit.Access
-	record.Result, record.Status, record.Code = outcome(err)
-	if _, auditErr := l.audit.Append(ctx, record); auditErr != nil {
-		return Page{}, fmt.Errorf("record call: %w", auditErr)
-	}
+	o, err := l.guard.Begin(ctx, call, access.EventsList)
 	if err != nil {
 		return Page{}, err
 	}
-	return page, nil
+	page, err := l.list(ctx, o.Environment(), q)
+	return trail.Answer(ctx, o, page, err)
 }
 
-func (l *Log) list(ctx context.Context, permit access.Permit, q Query) (Page, error) {
+// list needs no completed permit: EventsList is of a whole environment.
+func (l *Log) list(ctx context.Context, env access.EnvironmentID, q Query) (Page, error) {
 	q, err := q.checked()
 	if err != nil {
 		return Page{}, err
 	}
-	if err := l.store.Fence(ctx); err != nil {
-		return Page{}, fmt.Errorf("fence: %w", err)
-	}
-	if err := l.gate.Recheck(ctx, permit); err != nil {
-		return Page{}, err
-	}
-	return l.store.Page(ctx, permit.Environment(), q)
+	return l.store.Page(ctx, env, q)
 }
 
 // checked fills in the defaults and refuses what contradicts itself.
@@ -113,32 +101,24 @@ func (q Query) checked() (Query, error) {
 	return q, nil
 }
 
-// outcome is what the audit record says of an error: the status and code of the answer, which
-// server/errors.go makes. No error's text enters the trail.
-func outcome(err error) (audit.Result, int, string) {
+// judge is what an audit record says of how a call ended; it follows server/errors.go.
+func judge(_ access.Action, err error) trail.Verdict {
+	if err == nil {
+		return trail.Allow(200)
+	}
+	if outage.Of(err) != nil { // first: an outage wraps its cause
+		return trail.Known(err)
+	}
 	var invalid *InvalidError
 	switch {
-	case err == nil:
-		return audit.Allowed, 200, ""
-	case outage.Of(err) != nil: // first, because it wraps its cause, often a deadline
-		return audit.Failed, 503, outage.Of(err).Code()
-	case errors.As(err, &invalid):
-		if invalid.Malformed {
-			return audit.Failed, 400, "invalid_query"
-		}
-		return audit.Failed, 422, invalid.Code
-	case errors.Is(err, access.ErrDenied):
-		return audit.Denied, 403, "forbidden"
-	case errors.Is(err, access.ErrUnauthenticated):
-		return audit.Denied, 401, "unauthorized"
+	case errors.As(err, &invalid) && invalid.Malformed:
+		return trail.Fail("invalid_query", 400)
+	case invalid != nil:
+		return trail.Fail(invalid.Code, 422)
 	case errors.Is(err, ErrUnknownCursor):
-		return audit.Failed, 400, "invalid_cursor"
+		return trail.Fail("invalid_cursor", 400)
 	case errors.Is(err, ErrTampered):
-		return audit.Failed, 500, "integrity_failure"
-	case errors.Is(err, context.Canceled):
-		return audit.Failed, 499, "client_closed_request"
-	case errors.Is(err, context.DeadlineExceeded):
-		return audit.Failed, 503, "timeout"
+		return trail.Fail("integrity_failure", 500)
 	}
-	return audit.Failed, 500, "internal_error"
+	return trail.Known(err)
 }

@@ -193,8 +193,8 @@ func TestListRefusesQueries(t *testing.T) {
 		if record.Result != audit.Failed || record.Status != c.status || record.Code != c.code {
 			t.Errorf("%s: record says %s %d %s", name, record.Result, record.Status, record.Code)
 		}
-		if h.between.calls != nil {
-			t.Errorf("%s: the store was asked: %v", name, h.between.calls)
+		if slices.Contains(h.between.calls, "page") {
+			t.Errorf("%s: the store was asked for a page", name)
 		}
 	}
 

@@ -1,4 +1,4 @@
-// Package trail is the first and the last statement of every use case of vault and pipes: the permit, the read fence, the
+// Package trail is the first and the last statement of every use case: the permit, the read fence, the
 // caller's API key again behind it, and the audit records that no answer leaves without.
 package trail
 
@@ -7,7 +7,6 @@ import (
 
 	"culvert/internal/access"
 	"culvert/internal/audit"
-	"culvert/internal/events"
 )
 
 // Guard is what a use case package begins its operations with. All fields are required.
@@ -59,12 +58,6 @@ func (o *Operation) Refresh(ctx context.Context) error {
 
 // Environment is the actor's, which no call crosses.
 func (o *Operation) Environment() access.EnvironmentID { return o.Permit.Environment() }
-
-// Actor is who events name.
-func (o *Operation) Actor() events.Actor {
-	a := o.Permit.Actor()
-	return events.Actor{ID: a.ID(), Source: a.Source(), Name: a.Name()}
-}
 
 // Complete completes the permit with a record whose MAC the store has checked, or with one about to be
 // made. The permit stays as it was if the answer is no.
