@@ -10,6 +10,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"culvert/internal/logtest"
 	"culvert/pipes/pipestest"
 	"culvert/server"
 	"culvert/vault"
@@ -26,7 +27,7 @@ func (s *sink) WriteHeader(int)             {}
 // BenchmarkRead compares a read by id with bare gin answering the same bytes, and with the use case
 // alone: the difference to the second is what the door costs. No network.
 func BenchmarkRead(b *testing.B) {
-	d := &door{stack: vaulttest.New(b), log: &logBuffer{}}
+	d := &door{stack: vaulttest.New(b), log: &logtest.Buffer{}}
 	config := d.config(b)
 	config.Logger = slog.New(slog.DiscardHandler)
 	s, err := server.New(config)
@@ -74,7 +75,7 @@ func BenchmarkRead(b *testing.B) {
 
 // BenchmarkVend is the same for a living token.
 func BenchmarkVend(b *testing.B) {
-	d := &door{pipes: pipestest.New(b), log: &logBuffer{}}
+	d := &door{pipes: pipestest.New(b), log: &logtest.Buffer{}}
 	d.stack = d.pipes.Stack
 	config := d.config(b)
 	config.Logger = slog.New(slog.DiscardHandler)

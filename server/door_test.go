@@ -13,11 +13,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"culvert/internal/events"
+	"culvert/internal/logtest"
 	"culvert/pipes"
 	"culvert/pipes/pipestest"
 	"culvert/server"
@@ -33,25 +33,7 @@ type door struct {
 	// addr is host:port, for tests that write HTTP by hand.
 	addr string
 	// log is everything the server wrote to its logger.
-	log *logBuffer
-}
-
-// logBuffer is a log that is read while it is written.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+	log *logtest.Buffer
 }
 
 func newDoor(t *testing.T) *door {
@@ -62,7 +44,7 @@ func newDoor(t *testing.T) *door {
 // newDoorWith builds a door over a special stack; change, if any, edits the server's configuration.
 func newDoorWith(t *testing.T, stack vaulttest.Config, change func(*server.Config)) *door {
 	t.Helper()
-	d := &door{stack: vaulttest.WithConfig(t, stack), log: &logBuffer{}}
+	d := &door{stack: vaulttest.WithConfig(t, stack), log: &logtest.Buffer{}}
 	d.open(t, change)
 	return d
 }
@@ -70,7 +52,7 @@ func newDoorWith(t *testing.T, stack vaulttest.Config, change func(*server.Confi
 // newPipesDoor builds a door over a stack with a provider.
 func newPipesDoor(t *testing.T, c pipestest.Config) *door {
 	t.Helper()
-	d := &door{pipes: pipestest.WithConfig(t, c), log: &logBuffer{}}
+	d := &door{pipes: pipestest.WithConfig(t, c), log: &logtest.Buffer{}}
 	d.stack = d.pipes.Stack
 	d.open(t, nil)
 	return d

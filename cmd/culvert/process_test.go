@@ -13,19 +13,20 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"culvert/internal/etcd/etcdtest"
+	"culvert/internal/logtest"
 )
 
 // Process is a culvert in a process of its own.
 type Process struct {
 	Base string
 	cmd  *exec.Cmd
-	logs *lockedBuffer
+	// logs is what the process printed.
+	logs *logtest.Buffer
 }
 
 // MustStartDev starts `culvert dev` and waits until it is ready. It is killed after the test, at the latest.
@@ -68,7 +69,7 @@ func mustFail(t *testing.T, code int, args ...string) string {
 // mustStart starts the program. It is killed after the test, at the latest.
 func mustStart(t *testing.T, args ...string) *Process {
 	t.Helper()
-	p := &Process{logs: &lockedBuffer{}}
+	p := &Process{logs: &logtest.Buffer{}}
 	p.cmd = exec.Command("culvert", args...)
 	p.cmd.Stdout, p.cmd.Stderr = p.logs, p.logs
 	if err := p.cmd.Start(); err != nil {
@@ -107,24 +108,6 @@ func (p *Process) MustStop(t *testing.T) {
 	if err := p.cmd.Wait(); err != nil {
 		t.Fatalf("after SIGTERM: %v\n%s", err, p.logs)
 	}
-}
-
-// lockedBuffer holds what a process printed; the process writes while the test reads.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 // API is a client with the root API key of a data directory.

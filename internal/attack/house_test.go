@@ -1,7 +1,6 @@
 package attack_test
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"net"
@@ -15,6 +14,7 @@ import (
 	"culvert/internal/etcd/etcdtest"
 	"culvert/internal/events"
 	"culvert/internal/id"
+	"culvert/internal/logtest"
 	"culvert/keys"
 	"culvert/pipes/pipestest"
 	"culvert/server"
@@ -32,7 +32,7 @@ type house struct {
 	client *http.Client
 	writer *etcdtest.Writer
 	admin  http.Handler
-	log    *logBuffer
+	log    *logtest.Buffer
 
 	// mu guards what follows.
 	mu sync.Mutex
@@ -42,28 +42,10 @@ type house struct {
 	reported []string
 }
 
-// logBuffer is a log that is read while it is written.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // newHouse builds a house on an etcd of its own. After the test it is held to its trail.
 func newHouse(t *testing.T) *house {
 	t.Helper()
-	h := &house{log: &logBuffer{}, client: &http.Client{
+	h := &house{log: &logtest.Buffer{}, client: &http.Client{
 		Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32},
 	}}
 	endpoint := etcdtest.Listening(t)

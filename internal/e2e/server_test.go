@@ -4,7 +4,6 @@ package e2e_test
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,10 +13,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"culvert/internal/logtest"
 )
 
 const (
@@ -163,22 +163,9 @@ func (s *server) stop(t *testing.T) {
 func (s *server) apiKeyFile() string { return filepath.Join(s.dataDir, "root-api-key") }
 
 // transcript is output that is written by one goroutine and read by another.
-type transcript struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
+type transcript struct{ logtest.Buffer }
 
-func (o *transcript) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *transcript) bytes() []byte {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return bytes.Clone(o.b.Bytes())
-}
+func (o *transcript) bytes() []byte { return []byte(o.String()) }
 
 func (o *transcript) tail(n int) []byte {
 	all := o.bytes()

@@ -4,10 +4,8 @@
 package pipestest
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,6 +13,7 @@ import (
 	"culvert/connectors"
 	"culvert/connectors/connectorstest"
 	"culvert/internal/events"
+	"culvert/internal/logtest"
 	"culvert/pipes"
 	"culvert/vault/vaulttest"
 )
@@ -57,7 +56,7 @@ type Stack struct {
 	Broker   *pipes.Broker
 	Clock    *Clock
 	// Log is what the broker and its client logged.
-	Log *Log
+	Log *logtest.Buffer
 
 	config Config
 }
@@ -71,26 +70,6 @@ func (c *Clock) Now() time.Time { return time.Now().Add(time.Duration(c.ahead.Lo
 // Advance sets the clock forward.
 func (c *Clock) Advance(d time.Duration) { c.ahead.Add(int64(d)) }
 
-// Log is a log that is read while it is written.
-type Log struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (l *Log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-// String is everything so far.
-func (l *Log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // New builds a stack on an etcd of its own, with a provider that rotates refresh tokens.
 func New(t testing.TB) *Stack {
 	t.Helper()
@@ -100,7 +79,7 @@ func New(t testing.TB) *Stack {
 // WithConfig is [New] for special cases.
 func WithConfig(t testing.TB, c Config) *Stack {
 	t.Helper()
-	s := &Stack{Clock: new(Clock), Log: new(Log), config: c}
+	s := &Stack{Clock: new(Clock), Log: new(logtest.Buffer), config: c}
 	c.Provider.Now = s.Clock.Now
 	s.Provider = connectorstest.Start(t, c.Provider)
 	s.Stack = vaulttest.WithConfig(t, vaulttest.Config{Now: s.Clock.Now})
