@@ -50,18 +50,15 @@ func decodeEvents(x *exchange, known map[events.Type]bool) (events.Query, error)
 	if q.Types, err = parameters.eventTypes(known); err != nil {
 		return q, err
 	}
-	if q.Limit, err = parameters.limit(); err != nil {
-		return q, err
-	}
 	// "normal" is what a consumer that follows the log wants: oldest first, and after means newer.
-	order, err := parameters.order("normal", "normal", "asc", "desc")
+	p, err := parameters.paging("normal", "normal", "asc", "desc")
 	if err != nil {
 		return q, err
 	}
-	q.Order = events.Order(order)
-	if q.Before, q.After, err = parameters.cursors(); err != nil {
-		return q, err
+	if p.before != "" && p.after != "" {
+		return q, malformedQuery("after", "cannot be used together with before")
 	}
+	q.Limit, q.Order, q.Before, q.After = p.limit, events.Order(p.order), p.before, p.after
 	if err := parameters.between(&q); err != nil {
 		return q, err
 	}

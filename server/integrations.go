@@ -204,24 +204,14 @@ func decodeListIntegrations(x *exchange) (pipes.IntegrationQuery, error) {
 	if err != nil {
 		return q, err
 	}
-	if q.Limit, err = parameters.limit(); err != nil {
-		return q, err
-	}
-	order, err := parameters.order("desc", "asc", "desc", "normal")
+	p, err := parameters.paging("desc", "asc", "desc", "normal")
 	if err != nil {
 		return q, err
 	}
-	q.Order = pipes.Order(order)
-	before, err := parameters.text("before")
-	if err != nil {
-		return q, err
-	}
-	after, err := parameters.text("after")
-	if err != nil {
-		return q, err
-	}
+	q.Limit, q.Order = p.limit, pipes.Order(p.order)
+	q.Before, q.After = pipes.IntegrationID(p.before), pipes.IntegrationID(p.after)
 	ownership, err := parameters.text("ownership")
-	q.Before, q.After, q.Ownership = pipes.IntegrationID(before), pipes.IntegrationID(after), pipes.Ownership(ownership)
+	q.Ownership = pipes.Ownership(ownership)
 	return q, err
 }
 

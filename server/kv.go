@@ -91,23 +91,11 @@ func decodeList(x *exchange) (vault.Query, error) {
 	if err != nil {
 		return q, err
 	}
-	if q.Limit, err = parameters.limit(); err != nil {
-		return q, err
-	}
-	order, err := parameters.order("desc", "asc", "desc")
+	p, err := parameters.paging("desc", "asc", "desc")
 	if err != nil {
 		return q, err
 	}
-	q.Descending = order == "desc"
-	before, err := parameters.text("before")
-	if err != nil {
-		return q, err
-	}
-	after, err := parameters.text("after")
-	if err != nil {
-		return q, err
-	}
-	q.Before, q.After = vault.ObjectID(before), vault.ObjectID(after)
+	q.Limit, q.Descending, q.Before, q.After = p.limit, p.order == "desc", vault.ObjectID(p.before), vault.ObjectID(p.after)
 	if q.Search, err = parameters.text("search"); err != nil {
 		return q, err
 	}

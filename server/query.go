@@ -74,6 +74,32 @@ func (q query) flag(name string) (bool, error) {
 	return false, malformedQuery(name, "must be true or false")
 }
 
+// paging is what every list in two directions is asked with. An empty cursor is none: some clients always
+// send both.
+type paging struct {
+	limit         int
+	order         string
+	before, after string
+}
+
+// paging reads the order as one of those allowed, fallback if it is absent. What both cursors together mean
+// is the route's to say.
+func (q query) paging(fallback string, allowed ...string) (paging, error) {
+	var p paging
+	var err error
+	if p.limit, err = q.limit(); err != nil {
+		return p, err
+	}
+	if p.order, err = q.order(fallback, allowed...); err != nil {
+		return p, err
+	}
+	if p.before, err = q.text("before"); err != nil {
+		return p, err
+	}
+	p.after, err = q.text("after")
+	return p, err
+}
+
 // limit is the size of a page. The use cases take what is above the maximum for the maximum.
 func (q query) limit() (int, error) {
 	if _, given := q.values["limit"]; !given {
@@ -120,21 +146,6 @@ func (q query) order(fallback string, allowed ...string) (string, error) {
 		}
 	}
 	return "", malformedQuery("order", "must be "+strings.Join(allowed, " or "))
-}
-
-// cursors reads before and after, of which one at most may be there. An empty one is no cursor: some
-// clients always send both.
-func (q query) cursors() (before, after string, err error) {
-	if before, err = q.text("before"); err != nil {
-		return "", "", err
-	}
-	if after, err = q.text("after"); err != nil {
-		return "", "", err
-	}
-	if before != "" && after != "" {
-		return "", "", malformedQuery("after", "cannot be used together with before")
-	}
-	return before, after, nil
 }
 
 // moment parses a time of RFC 3339; the zero time if the text is empty.
