@@ -8,15 +8,17 @@
 //	              KEK of one key context: a Tink keyset, XAES-256-GCM  (in the store)
 //	                 │ wraps                                  │ wraps
 //	                 ▼                                        ▼
-//	              DEK of one object version            client data key  (in the client's blob)
+//	              DEK of one object version, grant,    client data key  (in the client's blob)
+//	              client secret or verifier
 //	                 │ seals, AES-256-GCM
 //	                 ▼
-//	              the value
+//	              the value, tokens or secret
 //
-// Three calls cover it. [Keys.Seal] seals a value under the KEK of a key context and returns, beside
-// the sealed bytes, the [Conditions] that must hold in the transaction that stores them. [Keys.Open]
-// opens it again for whoever holds a permit for that context. [Keys.SealGrant], [Keys.SealClientSecret],
-// [Keys.SealVerifier] and their reverses are the same for what pipes keeps. [Environment] is what
+// [Keys.Seal] seals a value under the KEK of a key context and returns, beside the sealed bytes, the
+// [Conditions] that must hold in the transaction that stores them. [Keys.Open] opens it again for
+// whoever holds a permit for that context. [Keys.SealGrant], [Keys.SealClientSecret],
+// [Keys.SealVerifier] and their reverses are the same for what pipes keeps; [Keys.CreateDataKey],
+// [Keys.DecryptDataKey] and [Keys.Rekey] are for keys that clients seal with. [Environment] is what
 // records that are not sealed are authenticated and looked up with: handles for MAC, index and pepper,
 // never keys. Below stand the providers of root keys ([RootKey]); on the other side the store ([Store]),
 // which sees sealed bytes alone.
@@ -29,7 +31,8 @@
 //
 // # Threat model
 //
-// Assets: values, client data keys, and that a value is the one its author stored, where he stored it.
+// Assets: values, client data keys, users' tokens, client secrets, and that a value is the one its author
+// stored, where he stored it.
 // Beside these, that a shredded context and a revoked key stay so.
 //
 // Reader of etcd or of a backup. Sees names, key contexts, authors, sizes, times, and how often what

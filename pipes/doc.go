@@ -44,7 +44,7 @@
 //	     ├─ no readable reply ▶ the same refresh token again, at 0.2, 1 and 3 s
 //	     ├─ refresh token dead ▶ read again; a newer generation wins; else all its accounts need reauthorization
 //	     ├─ client refused ───▶ breaker of the integration, accounts untouched
-//	     └─ anything else ────▶ pause of the grant: 1 s to 5 min, accounts untouched
+//	     └─ anything else ────▶ pause of the grant: 1 s to 5 min (up to 1 h if the provider asks), accounts untouched
 //
 // A grant's generation is the fence. It grows with every refresh and reconnect, and a result is stored
 // only over the generation that its refresh token was of: edits of the record in between are merged, a
