@@ -84,17 +84,7 @@ func (l *leg) reread(ctx context.Context) error {
 // rounds runs a round of a change of the flow until it does not conflict, each but the first on the flow
 // as it is by then.
 func (l *leg) rounds(ctx context.Context, round func() error) error {
-	for attempt := range changeAttempts {
-		if attempt > 0 {
-			if err := l.reread(ctx); err != nil {
-				return err
-			}
-		}
-		if err := round(); !conflicted(err) {
-			return err
-		}
-	}
-	return ErrConflict
+	return rounds(ctx, l.reread, round)
 }
 
 // pending checks that the ticket can still begin something.

@@ -63,9 +63,14 @@ const changeAttempts = 16
 // retry runs a round of a change until it does not conflict. Before each but the first the reads are
 // made current again.
 func (o *operation) retry(ctx context.Context, round func() error) error {
+	return rounds(ctx, o.Refresh, round)
+}
+
+// rounds runs a round of a change until it does not conflict, and again before each but the first.
+func rounds(ctx context.Context, again func(context.Context) error, round func() error) error {
 	for attempt := range changeAttempts {
 		if attempt > 0 {
-			if err := o.Refresh(ctx); err != nil {
+			if err := again(ctx); err != nil {
 				return err
 			}
 		}

@@ -172,24 +172,34 @@ func (s *sweeper) expire(ctx context.Context, env access.EnvironmentID) error {
 	if !known {
 		from = to.Add(-FlowKeep)
 	}
-	for ; from.Before(to); from = from.Add(flowWindow) {
-		until := from.Add(flowWindow)
-		if until.After(to) {
-			until = to
+	return s.flows(ctx, env, s.expired, span{from, from.Add(flowWindow), to}, func(f At[Flow]) error {
+		if f.Record.Outcome != nil {
+			return nil
+		}
+		return s.settle(ctx, f)
+	})
+}
+
+// span is what one sweep goes through: from its begin to first at once, then in windows, up to its end.
+type span struct{ begin, first, end time.Time }
+
+// flows carries out what there is to do with each flow of a span. done keeps, for each environment, how
+// far it came.
+func (s *sweeper) flows(ctx context.Context, env access.EnvironmentID, done map[access.EnvironmentID]time.Time, within span, each func(At[Flow]) error) error {
+	for from, until := within.begin, within.first; from.Before(within.end); from, until = until, until.Add(flowWindow) {
+		if until.After(within.end) {
+			until = within.end
 		}
 		flows, err := s.store.Flows(ctx, env, from, until)
 		if err != nil {
 			return err
 		}
 		for _, f := range flows {
-			if f.Record.Outcome != nil {
-				continue
-			}
-			if err := s.settle(ctx, f); err != nil {
+			if err := each(f); err != nil {
 				return err
 			}
 		}
-		s.expired[env] = until
+		done[env] = until
 	}
 	return nil
 }
@@ -235,21 +245,11 @@ func (s *sweeper) remove(ctx context.Context, env access.EnvironmentID) error {
 	if !known {
 		from, until = time.Unix(0, 0), to.Add(-24*time.Hour)
 	}
-	for ; from.Before(to); from, until = until, until.Add(flowWindow) {
-		if until.After(to) {
-			until = to
+	return s.flows(ctx, env, s.removed, span{from, until, to}, func(f At[Flow]) error {
+		err := s.store.Apply(ctx, Change{Environment: env, Flow: &Put[Flow]{Record: *f.Record, Revision: f.Revision, Remove: true}})
+		if conflicted(err) {
+			return nil
 		}
-		flows, err := s.store.Flows(ctx, env, from, until)
-		if err != nil {
-			return err
-		}
-		for _, f := range flows {
-			err := s.store.Apply(ctx, Change{Environment: env, Flow: &Put[Flow]{Record: *f.Record, Revision: f.Revision, Remove: true}})
-			if err != nil && !conflicted(err) {
-				return err
-			}
-		}
-		s.removed[env] = until
-	}
-	return nil
+		return err
+	})
 }
