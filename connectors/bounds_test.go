@@ -1,12 +1,28 @@
 package connectors_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"culvert/connectors"
 )
+
+// A token without a lifetime has ended at once by a clock of milliseconds, and not only in the next one.
+func TestEndsAreInMilliseconds(t *testing.T) {
+	sent := start().Add(1999 * time.Microsecond)
+	body := `{"access_token":"at","expires_in":%d,"refresh_token":"rt","refresh_token_expires_in":60}`
+	for seconds, want := range map[int]time.Time{0: start().Add(time.Millisecond), 60: start().Add(time.Minute + time.Millisecond)} {
+		tokens, err := connectors.ReadReply(&connectors.Connector{}, 200, fmt.Appendf(nil, body, seconds), sent, time.Time{})
+		if err != nil || !tokens.ExpiresAt.Equal(want) {
+			t.Errorf("after %d s: the token ends at %v, want %v (%v)", seconds, tokens.ExpiresAt, want, err)
+		}
+		if want := start().Add(time.Minute + time.Millisecond); !tokens.RefreshExpiresAt.Equal(want) {
+			t.Errorf("the refresh token ends at %v, want %v", tokens.RefreshExpiresAt, want)
+		}
+	}
+}
 
 // A provider that says too much about scopes costs nobody a token; one whose token is no token does.
 func TestBoundsOfReplies(t *testing.T) {

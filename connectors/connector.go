@@ -109,7 +109,8 @@ type Credentials struct {
 // Tokens is what a provider gave us.
 type Tokens struct {
 	Access, Refresh secret.Bytes
-	// ExpiresAt is counted from the moment the request was sent; zero means that the token does not end.
+	// ExpiresAt is counted from the moment the request was sent, in whole milliseconds; zero means that the
+	// token does not end.
 	ExpiresAt time.Time
 	// RefreshExpiresAt is zero where the provider does not say.
 	RefreshExpiresAt time.Time

@@ -54,7 +54,9 @@ const (
 )
 
 // bounded refuses tokens that are too long, and drops scopes that are no scopes: a token must not be
-// lost for what its list of scopes says.
+// lost for what its list of scopes says. Times become whole milliseconds, rounded down: that is the grain
+// of the clock that they are compared with, to which a token of no lifetime would live on for the rest of
+// its millisecond.
 func (r Reply) bounded(t Tokens) (Tokens, error) {
 	tokens := []secret.Bytes{t.Access, t.Refresh}
 	for _, named := range []map[string]secret.Bytes{t.Named, t.NamedRefresh} {
@@ -67,6 +69,7 @@ func (r Reply) bounded(t Tokens) (Tokens, error) {
 			return Tokens{}, r.Unreadable("holds a token of more than 64 KiB")
 		}
 	}
+	t.ExpiresAt, t.RefreshExpiresAt = t.ExpiresAt.Truncate(time.Millisecond), t.RefreshExpiresAt.Truncate(time.Millisecond)
 	if t.Scopes == nil {
 		return t, nil
 	}

@@ -7,9 +7,10 @@ import (
 	"culvert/internal/access"
 )
 
-// Impatient shortens a broker's waits, before it is used.
+// Impatient shortens the waits that a broker does not need in tests, before it is used. What callers wait
+// for they get, so on a busy machine they wait for it as long as elsewhere.
 func Impatient(b *Broker) {
-	b.timing.wait, b.timing.doubt = 2*time.Second, 10*time.Millisecond
+	b.timing.wait, b.timing.doubt = defaultTiming().wait, 10*time.Millisecond
 	b.timing.resend = []time.Duration{time.Millisecond, time.Millisecond, time.Millisecond}
 	b.timing.poll = 5 * time.Millisecond
 }

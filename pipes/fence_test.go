@@ -266,6 +266,7 @@ func TestCloseDrains(t *testing.T) {
 		t.Errorf("Close did not wait: %v", err)
 	case <-time.After(50 * time.Millisecond):
 	}
+	pipes.Hasty(s.Broker)
 	if err := errOf(token(t, s)); err == nil {
 		t.Error("a refresh began during the shutdown")
 	}

@@ -61,14 +61,31 @@ type Stack struct {
 	config Config
 }
 
-// Clock is the time of everything in a stack: it runs with real time, and a test sets it forward.
-type Clock struct{ ahead atomic.Int64 }
+// Clock is the time of everything in a stack: it runs with real time until a test stops it, and a test
+// sets it forward.
+type Clock struct {
+	ahead   atomic.Int64
+	stopped atomic.Pointer[time.Time]
+}
 
 // Now is a [time.Now].
-func (c *Clock) Now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+func (c *Clock) Now() time.Time {
+	now := time.Now()
+	if at := c.stopped.Load(); at != nil {
+		now = *at
+	}
+	return now.Add(time.Duration(c.ahead.Load()))
+}
 
 // Advance sets the clock forward.
 func (c *Clock) Advance(d time.Duration) { c.ahead.Add(int64(d)) }
+
+// Stop lets no time pass from now on but what [Clock.Advance] adds, for tests of what happens within a
+// moment or a pause: a busy machine makes no moment shorter than the test.
+func (c *Clock) Stop() {
+	now := time.Now()
+	c.stopped.Store(&now)
+}
 
 // New builds a stack on an etcd of its own, with a provider that rotates refresh tokens.
 func New(t testing.TB) *Stack {
@@ -122,7 +139,7 @@ func (s *Stack) open(t testing.TB) {
 	egress, err := connectors.NewEgress(connectors.EgressConfig{AllowLoopback: true})
 	must(t, "egress", err)
 	client, err := connectors.NewClient(connectors.ClientConfig{
-		Egress: egress, Timeout: 5 * time.Second, Now: s.Clock.Now, Logger: logger,
+		Egress: egress, Now: s.Clock.Now, Logger: logger,
 	})
 	must(t, "client", err)
 	var store pipes.Store = s.Store
@@ -140,7 +157,7 @@ func (s *Stack) open(t testing.TB) {
 	})
 	must(t, "broker", err)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
 		if err := s.Broker.Close(ctx); err != nil {
 			t.Errorf("close the broker: %v", err)
