@@ -117,13 +117,7 @@ func TestCallbackTwice(t *testing.T) {
 		broker := []*pipes.Broker{s.Broker, replica.Broker}[i%2]
 		group.Go(func() { results[i], errs[i] = broker.Callback(t.Context(), callback) })
 	}
-	for s.Provider.Exchanges() == 0 {
-		select {
-		case <-t.Context().Done():
-			t.Fatal("nobody exchanges the code")
-		default:
-		}
-	}
+	eventually(t, "an exchange", func() bool { return s.Provider.Exchanges() > 0 })
 	s.Provider.Release()
 	group.Wait()
 	later, err := s.Broker.Callback(t.Context(), callback)

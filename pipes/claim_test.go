@@ -2,6 +2,7 @@ package pipes_test
 
 import (
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -87,8 +88,9 @@ func TestLateExchangeGivesWay(t *testing.T) {
 	browser := s.Browser()
 	ticket := s.MustAuthorize(t, "user_2")
 	first, second := browser.MustReturn(t, ticket), browser.MustReturn(t, ticket)
-	refused, slow := connectorstest.JSON(400, `{"error":"invalid_grant"}`), connectorstest.Fault{Granted: true, Delay: 900 * time.Millisecond}
-	refused.Delay = 300 * time.Millisecond
+	answerFirst, answerSecond := make(chan struct{}), make(chan struct{})
+	refused, slow := connectorstest.JSON(400, `{"error":"invalid_grant"}`), connectorstest.Fault{Granted: true, Until: answerSecond}
+	refused.Until = answerFirst
 	s.Provider.Next(refused, slow)
 	results := make([]pipes.Result, 2)
 	errs := make([]error, 2)
@@ -98,6 +100,9 @@ func TestLateExchangeGivesWay(t *testing.T) {
 		eventually(t, "the exchange", func() bool { return s.Provider.Exchanges() == 2+n })
 		s.Clock.Advance(2 * time.Minute * time.Duration(2-2*n)) // the first claim runs out, the second does not
 	}
+	close(answerFirst)
+	eventually(t, "the refusal", func() bool { return strings.Contains(s.Log.String(), "code exchange failed") })
+	close(answerSecond)
 	group.Wait()
 	must(t, errors.Join(errs...))
 	if results[0] != results[1] || results[0].Account == "" {

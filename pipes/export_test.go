@@ -18,6 +18,9 @@ func Impatient(b *Broker) {
 // Hasty makes callers of a broker wait for next to nothing, for tests of what they are told then.
 func Hasty(b *Broker) { b.timing.wait = 200 * time.Millisecond }
 
+// Doubtful makes a broker wait long before it believes that a refresh token is dead.
+func Doubtful(b *Broker) { b.timing.doubt = 5 * time.Second }
+
 // Sweep runs one round of a sweeper that has not swept before.
 func Sweep(ctx context.Context, b *Broker) {
 	s := &sweeper{Broker: b, expired: map[access.EnvironmentID]time.Time{}, removed: map[access.EnvironmentID]time.Time{}}

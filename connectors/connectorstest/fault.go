@@ -12,8 +12,9 @@ type Fault struct {
 	// Granted carries the request out first: codes are used up and tokens rotate, and only the answer is
 	// lost or spoilt. Otherwise nothing happened at the provider.
 	Granted bool
-	// Delay passes before anything else.
+	// Delay passes before anything else, or Until is closed, if it is set.
 	Delay time.Duration
+	Until <-chan struct{}
 	// Drop cuts the connection instead of answering.
 	Drop bool
 	// Truncate, if above 0, announces the whole body, sends that many bytes of it and cuts the connection.

@@ -39,7 +39,10 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 	form, bad := s.params(r)
 	fault := s.begin(r, form)
 	defer s.end()
-	if fault != nil && fault.Delay > 0 {
+	switch {
+	case fault != nil && fault.Until != nil:
+		wait(r.Context(), time.Minute, fault.Until)
+	case fault != nil && fault.Delay > 0:
 		wait(r.Context(), fault.Delay, nil)
 	}
 	var answer reply
