@@ -48,6 +48,8 @@ type estate struct {
 	byID, byKey map[string]object
 	requests    map[string]request
 	apiKeys     map[string]access.APIKey
+	// listed are the ids of the accounts, and their integrations, that are asked for by list.
+	listed map[string]bool
 	// made counts, for names and contexts that were never used before.
 	made atomic.Int64
 }
@@ -61,7 +63,7 @@ func newEstate(t *testing.T) *estate {
 	t.Helper()
 	e := &estate{
 		house: newHouse(t), byID: map[string]object{}, byKey: map[string]object{},
-		requests: map[string]request{}, apiKeys: map[string]access.APIKey{},
+		requests: map[string]request{}, apiKeys: map[string]access.APIKey{}, listed: map[string]bool{},
 	}
 	for _, env := range []*keys.Environment{e.stack.Environment, e.second} {
 		for _, kind := range append(layout(t), "sibling") {
@@ -236,6 +238,9 @@ func (e *estate) targets(t testing.TB, env access.EnvironmentID) map[string]*sub
 			o, known = e.byID[field[2]]
 		}
 		if known && o.name != "of-"+kind || kind == "apikey" && field[2] == e.keyOf(env).ID {
+			continue
+		}
+		if (kind == "account" || kind == "member") && e.listed[field[2]] != (kind == "member") {
 			continue
 		}
 		if s := e.subjectOf(t, key); s != nil && found[kind] == nil {

@@ -16,8 +16,12 @@ import (
 // Who needs a record of pipes asks the store here, behind its fence, as the use cases do: what a route makes
 // of the failure is the same for all records.
 
-// slug is the provider of the integration that the tests make.
-const slug = "provider"
+// The providers of the integrations that the tests make. The account of one is asked for by its id, that of
+// the other in its integration's list: so each of the two records can be attacked while the other is.
+const (
+	slug       = "provider"
+	listedSlug = "second"
+)
 
 var owner = pipes.Owner{Kind: pipes.OwnedByUser, User: "user_1"}
 
@@ -27,18 +31,13 @@ func (e *estate) fillPipes(t *testing.T, env *keys.Environment) {
 	t.Helper()
 	now := time.Now().UTC()
 	ulid := func() string { return id.ULID(now) }
-	integration := pipes.Integration{
-		ID: pipes.IntegrationID("data_integration_" + ulid()), Environment: env.ID(), Slug: slug, Ownership: pipes.OwnedByUser,
-		DIK: "dik_" + ulid(), AuthMethods: []pipes.AuthMethod{pipes.MethodOAuth}, CreatedAt: now, UpdatedAt: now,
-	}
+	integration, account := newAccount(env.ID(), slug, now)
 	grant := pipes.Grant{
 		ID: pipes.GrantID("grant_" + ulid()), Environment: env.ID(), Integration: integration.ID, Generation: 1,
 		Sealed: []byte("sealed"), ObtainedAt: now, TokenMAC: []byte("keyed hash of a refresh token"),
 	}
-	account := pipes.Account{
-		ID: pipes.AccountID("data_installation_" + ulid()), Environment: env.ID(), Integration: integration.ID, Slug: slug,
-		Owner: owner, Method: pipes.MethodOAuth, State: pipes.Connected, Grant: grant.ID, CreatedAt: now, UpdatedAt: now,
-	}
+	account.Grant = grant.ID
+	told := []events.Event{{Type: events.DataCreated, Data: []byte("{}"), At: now, Node: "test"}}
 	must(t, e.stack.Store.Apply(t.Context(), pipes.Change{
 		Environment: env.ID(),
 		Integration: &pipes.Put[pipes.Integration]{Record: integration},
@@ -49,8 +48,28 @@ func (e *estate) fillPipes(t *testing.T, env *keys.Environment) {
 			ID: pipes.FlowID(ulid()), Environment: env.ID(), Integration: integration.ID, Slug: slug, Owner: owner,
 			TicketHash: []byte("keyed hash of a ticket"), CreatedAt: now, ExpiresAt: now.Add(time.Hour),
 		}},
-		Events: []events.Event{{Type: events.DataCreated, Data: []byte("{}"), At: now, Node: "test"}},
+		Events: told,
 	}))
+	integration, account = newAccount(env.ID(), listedSlug, now)
+	e.listed[string(integration.ID)], e.listed[string(account.ID)] = true, true
+	must(t, e.stack.Store.Apply(t.Context(), pipes.Change{
+		Environment: env.ID(),
+		Integration: &pipes.Put[pipes.Integration]{Record: integration},
+		Account:     &pipes.Put[pipes.Account]{Record: account},
+		Events:      told,
+	}))
+}
+
+// newAccount is an account of the owner's, and the integration that it is of.
+func newAccount(env access.EnvironmentID, slug string, now time.Time) (pipes.Integration, pipes.Account) {
+	i := pipes.Integration{
+		ID: pipes.IntegrationID("data_integration_" + id.ULID(now)), Environment: env, Slug: slug, Ownership: pipes.OwnedByUser,
+		DIK: "dik_" + id.ULID(now), AuthMethods: []pipes.AuthMethod{pipes.MethodOAuth}, CreatedAt: now, UpdatedAt: now,
+	}
+	return i, pipes.Account{
+		ID: pipes.AccountID("data_installation_" + id.ULID(now)), Environment: env, Integration: i.ID, Slug: slug,
+		Owner: owner, Method: pipes.MethodOAuth, State: pipes.Connected, CreatedAt: now, UpdatedAt: now,
+	}
 }
 
 // subjectOfPipes is the part of subjectOf for records of pipes; nil for any other kind.

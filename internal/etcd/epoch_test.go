@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -82,29 +83,40 @@ func testEpochsAtOnce(t *testing.T, open opener) {
 	stores := []*etcd.Store{p.mustStore(t), p.mustStore(t), p.mustStore(t, slowWatch)}
 	first := mustEpoch(t, p, stores[0])
 	const each, writes = 20, 15
-	var wg sync.WaitGroup
+	began := time.Now()
+	written := make([]atomic.Int64, len(stores))
+	var writers sync.WaitGroup
 	for i, s := range stores {
-		wg.Go(func() {
-			for range each {
-				if err := s.AdvanceEpoch(t.Context(), p.env); err != nil {
-					t.Errorf("advance: %v", err)
-				}
-				// At once with the others, and then long enough for a transaction.
-				sleep(t.Context(), time.Until(time.Now().Truncate(25*time.Millisecond).Add(25*time.Millisecond)))
-			}
-		})
-		wg.Go(func() {
+		writers.Go(func() {
 			for n := range writes {
 				c := p.newKEK(map[string]string{"n": fmt.Sprintf("%d/%d", i, n)})
 				if err := s.CreateKEK(t.Context(), c); err != nil {
 					t.Errorf("write while epochs end: %v", err)
 				}
+				written[i].Add(1)
 			}
 		})
 	}
-	wg.Wait()
+	for range each {
+		var atOnce sync.WaitGroup
+		for _, s := range stores {
+			atOnce.Go(func() {
+				if err := s.AdvanceEpoch(t.Context(), p.env); err != nil {
+					t.Errorf("advance: %v", err)
+				}
+			})
+		}
+		atOnce.Wait()
+		// An epoch is long enough for a transaction, however long that takes here.
+		for i := range written {
+			before := written[i].Load()
+			eventually(t, "a write between the ends of epochs", func() bool { n := written[i].Load(); return n > before || n == writes })
+		}
+	}
+	writers.Wait()
 	last := mustEpoch(t, p, stores[0])
-	if ended := last - first; ended < each || ended > 3*each+10 {
+	byThemselves := uint64(time.Since(began)/time.Second) + 10
+	if ended := last - first; ended < each || ended > 3*each+byThemselves {
 		t.Errorf("%d epochs ended", ended)
 	}
 	if n := len(p.mustEvents(t, stores[2], events.KEKCreated)); n != len(stores)*writes {
