@@ -3,6 +3,7 @@ package audit_test
 import (
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"culvert/internal/audit"
 )
@@ -15,6 +16,8 @@ type disk struct {
 	write, truncate, sync, create error
 	// hang blocks writes while it is not nil, until it is closed.
 	hang chan struct{}
+	// hanging counts the writes that are blocked; it is not under mu.
+	hanging atomic.Int64
 }
 
 func (d *disk) set(change func(d *disk)) {
@@ -47,7 +50,9 @@ func (f *faultyFile) Write(b []byte) (int, error) {
 	err, hang := f.disk.write, f.disk.hang
 	f.disk.mu.Unlock()
 	if hang != nil {
+		f.disk.hanging.Add(1)
 		<-hang
+		f.disk.hanging.Add(-1)
 	}
 	if err == nil {
 		return f.File.Write(b)

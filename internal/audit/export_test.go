@@ -15,6 +15,13 @@ func OSOpen() OpenFile { return osOpen }
 // OpenWith is Open with a disk that can be made to fail.
 func OpenWith(c Config, open OpenFile) (*Log, error) { return openLog(c, open) }
 
+// Queued is how many records wait for the writer, and whether more are taken.
+func (l *Log) Queued() (n int, closed bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.queue), l.closed
+}
+
 // Line returns a whole line as the writer composes it from head and tail.
 func Line(dst []byte, index uint64, at, node string, r *Record) []byte {
 	return appendTail(appendHead(dst, index, []byte(at), []byte(node)), r)

@@ -25,8 +25,10 @@ func contextOf(t *testing.T) (context.Context, context.CancelFunc) {
 
 const (
 	// wait is short so that tests of outages are, and long beside an fsync on a busy machine.
-	wait = 500 * time.Millisecond
+	wait = time.Second
 	tick = 10 * time.Millisecond
+	// patience is the wait of callers who are to get what they wait for, and of tests.
+	patience = 20 * time.Second
 )
 
 func MustOpenOn(t *testing.T, d *disk, c audit.Config) *audit.Log {
@@ -49,17 +51,43 @@ func mustFail(t *testing.T, l *audit.Log, request string) string {
 	if o := outage.Of(err); o == nil || o.Dependency != outage.Audit {
 		t.Fatalf("append of %s: got %v, want an outage of the audit log", request, err)
 	}
-	if took := time.Since(began); took > 5*wait {
+	if took := time.Since(began); took > wait+patience {
 		t.Errorf("append of %s took %v, the wait is %v", request, took, wait)
 	}
 	return err.Error()
 }
 
+// mustFailAtOnce wants the outage without the wait. The quickest of some calls counts: others may have met
+// a busy machine, but whoever waits does so every time.
+func mustFailAtOnce(t *testing.T, l *audit.Log, request string) (text string) {
+	t.Helper()
+	quickest := time.Hour
+	for tries := 0; tries < 10 && quickest > wait/2; tries++ {
+		began := time.Now()
+		text = mustFail(t, l, request)
+		quickest = min(quickest, time.Since(began))
+	}
+	if quickest > wait/2 {
+		t.Errorf("a caller of a log known to fail waited %v", quickest)
+	}
+	return text
+}
+
 func mustBecomeHealthy(t *testing.T, l *audit.Log) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); l.Health() != nil; time.Sleep(tick) {
+	for deadline := time.Now().Add(patience); l.Health() != nil; time.Sleep(tick) {
 		if time.Now().After(deadline) {
 			t.Fatalf("did not recover: %v", l.Health())
+		}
+	}
+}
+
+// eventually waits for what other goroutines bring about.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(tick) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited too long for %s", what)
 		}
 	}
 }
@@ -87,11 +115,7 @@ func TestFullDisk(t *testing.T) {
 
 			// Case 2: once it has been failing for longer than the wait, callers are refused at once.
 			time.Sleep(wait)
-			began := time.Now()
-			mustFail(t, l, "refused")
-			if took := time.Since(began); took > wait/2 {
-				t.Errorf("a caller of a log known to fail waited %v", took)
-			}
+			mustFailAtOnce(t, l, "refused")
 
 			// Case 3: it recovers with nobody calling, and what was refused does not stand in it.
 			d.set(func(d *disk) { d.write, d.truncate = nil, nil })
@@ -111,10 +135,12 @@ func TestFullDisk(t *testing.T) {
 
 func TestCallersWaitForADiskThatRecovers(t *testing.T) {
 	d, dir := &disk{}, t.TempDir()
-	l := MustOpenOn(t, d, audit.Config{Dir: dir})
+	l := MustOpenOn(t, d, audit.Config{Dir: dir, Wait: patience})
 	d.set(func(d *disk) { d.write = syscall.ENOSPC })
 	go func() {
-		time.Sleep(wait / 3)
+		for l.Health() == nil {
+			time.Sleep(tick)
+		}
 		d.set(func(d *disk) { d.write = nil })
 	}()
 	var group sync.WaitGroup
@@ -158,12 +184,8 @@ func TestHangingDisk(t *testing.T) {
 	release := make(chan struct{})
 	d.set(func(d *disk) { d.hang = release })
 	mustFail(t, l, "in flight")
-	began := time.Now()
-	if text := mustFail(t, l, "refused"); !strings.Contains(text, "hangs") || !strings.Contains(text, dir) {
+	if text := mustFailAtOnce(t, l, "refused"); !strings.Contains(text, "hangs") || !strings.Contains(text, dir) {
 		t.Errorf("error: got %q", text)
-	}
-	if took := time.Since(began); took > wait/2 {
-		t.Errorf("a caller of a log known to hang waited %v", took)
 	}
 	if l.Health() == nil {
 		t.Error("a log that hangs calls itself healthy")
@@ -181,20 +203,24 @@ func TestHangingDisk(t *testing.T) {
 
 func TestCloseWritesWhatIsQueued(t *testing.T) {
 	d, dir := &disk{}, t.TempDir()
-	l := MustOpenOn(t, d, audit.Config{Dir: dir})
+	l := MustOpenOn(t, d, audit.Config{Dir: dir, Wait: patience})
 	release := make(chan struct{})
 	d.set(func(d *disk) { d.hang = release })
 	var group sync.WaitGroup
-	for range 8 {
-		group.Go(func() {
-			if _, err := l.Append(t.Context(), named("queued")); err != nil {
-				t.Errorf("append: %v", err)
-			}
-		})
+	add := func() {
+		if _, err := l.Append(t.Context(), named("queued")); err != nil {
+			t.Errorf("append: %v", err)
+		}
 	}
-	time.Sleep(wait / 5) // one is in flight, the others wait behind it
+	// One is in flight, the others wait behind it.
+	group.Go(add)
+	eventually(t, "a write that hangs", func() bool { return d.hanging.Load() == 1 })
+	for range 7 {
+		group.Go(add)
+	}
+	eventually(t, "a queue", func() bool { n, _ := l.Queued(); return n == 7 })
 	group.Go(func() { MustClose(t, l) })
-	time.Sleep(wait / 5)
+	eventually(t, "the close", func() bool { _, closed := l.Queued(); return closed })
 	close(release)
 	group.Wait()
 	if got := len(MustRead(t, dir, 1)); got != 8 {
@@ -213,7 +239,7 @@ func TestCloseDoesNotWaitForADiskThatHangs(t *testing.T) {
 	if err := l.Close(); outage.Of(err) == nil {
 		t.Errorf("close: got %v, want an outage", err)
 	}
-	if took := time.Since(began); took > 5*wait {
+	if took := time.Since(began); took > wait+patience {
 		t.Errorf("close took %v", took)
 	}
 }
@@ -281,10 +307,10 @@ func TestFileTakenAway(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "audit")
-			l := MustOpenOn(t, &disk{}, audit.Config{Dir: dir, Wait: 10 * time.Second})
+			l := MustOpenOn(t, &disk{}, audit.Config{Dir: dir, Wait: patience})
 			MustAppend(t, l, named("before"))
 			test.take(t, onlySegment(t, dir))
-			for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(tick) {
+			for deadline := time.Now().Add(patience); ; time.Sleep(tick) {
 				index := MustAppend(t, l, named("after"))
 				got := requests(from(t, dir, index))
 				if !slices.Equal(got, []string{"after"}) && test.code != "segment_moved" {

@@ -133,7 +133,7 @@ func childLimit(dir string) error {
 	if err := setFileSize(limit, math.MaxUint64); err != nil {
 		return err
 	}
-	for deadline := time.Now().Add(5 * time.Second); l.Health() != nil && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(patience); l.Health() != nil && time.Now().Before(deadline); {
 		time.Sleep(tick)
 	}
 	if _, err := l.Append(context.Background(), named("after")); err != nil {
