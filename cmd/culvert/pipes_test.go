@@ -156,7 +156,7 @@ func TestPipesOfTheProgram(t *testing.T) {
 // process ends. Its refresh token is used up at the provider: otherwise the account would be lost.
 func TestStopWaitsForRefresh(t *testing.T) {
 	t.Parallel()
-	const lifetime = 2 * time.Second
+	const lifetime = 5 * time.Second
 	provider := connectorstest.Start(t, connectorstest.Config{Rotate: true, Lifetime: lifetime})
 	dir := filepath.Join(t.TempDir(), "data")
 	p, api := MustStartPipes(t, dir, provider)

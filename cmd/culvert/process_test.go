@@ -84,7 +84,7 @@ func mustStart(t *testing.T, args ...string) *Process {
 
 func (p *Process) mustBeReady(t *testing.T, config *tls.Config) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	transport := &http.Transport{TLSClientConfig: config}
 	defer transport.CloseIdleConnections()

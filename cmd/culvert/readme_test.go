@@ -34,7 +34,7 @@ func TestReadme(t *testing.T) {
 	p := MustStartDev(t, main.Defaults().DataDir, addrs[0])
 	// It is printed before the server is ready, but comes through a pipe.
 	got, as := "", strings.NewReplacer(addrs[0], documented, dir, cwd)
-	for began := time.Now(); !strings.Contains(got, printed) && time.Since(began) < 5*time.Second; time.Sleep(10 * time.Millisecond) {
+	for began := time.Now(); !strings.Contains(got, printed) && time.Since(began) < 30*time.Second; time.Sleep(10 * time.Millisecond) {
 		got = as.Replace(p.logs.String())
 	}
 	if !strings.Contains(got, printed) {

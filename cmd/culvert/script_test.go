@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -62,7 +63,7 @@ func TestScripts(t *testing.T) {
 
 // scriptReady waits until a server answers: `ready host:port`.
 func scriptReady(ts *testscript.TestScript, _ bool, args []string) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	ts.Check(awaitReady(ctx, "http://"+args[0]))
 }
@@ -150,17 +151,16 @@ func scriptKMS(t *testing.T) func(*testscript.TestScript, bool, []string) {
 	}
 }
 
-// freeAddrs are loopback addresses nobody listens on at this moment.
-func freeAddrs(n int) ([]string, error) {
-	var addrs []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+// freeAddrs are different loopback addresses nobody listens on at this moment.
+func freeAddrs(n int) (addrs []string, err error) {
+	for len(addrs) < n {
+		addr, err := etcdtest.FreeAddr()
 		if err != nil {
 			return nil, err
 		}
-		// Open until all are found, so that none comes twice.
-		defer func() { _ = l.Close() }()
-		addrs = append(addrs, l.Addr().String())
+		if !slices.Contains(addrs, addr) {
+			addrs = append(addrs, addr)
+		}
 	}
 	return addrs, nil
 }
@@ -171,7 +171,7 @@ func awaitReady(ctx context.Context, base string) error {
 }
 
 func awaitReadyOver(ctx context.Context, transport http.RoundTripper, base string) error {
-	client := &http.Client{Timeout: 2 * time.Second, Transport: transport}
+	client := &http.Client{Timeout: 10 * time.Second, Transport: transport}
 	defer client.CloseIdleConnections()
 	for {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/readyz", nil)

@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"os"
@@ -231,13 +233,24 @@ func (m *Member) signal(s syscall.Signal) {
 	}
 }
 
-// freeAddr is a loopback address nobody listens on at this moment.
+// FreeAddr is a loopback address nobody listens on at this moment. Its port is below those that systems
+// give to outgoing connections (Linux: from 32768), of which other tests have many: none of these takes it
+// before the test's server does, or while that is restarted.
+func FreeAddr() (string, error) {
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000)))
+		if err == nil {
+			return l.Addr().String(), l.Close()
+		}
+	}
+	return "", errors.New("etcdtest: no port is free")
+}
+
 func freeAddr(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return addr
 }
