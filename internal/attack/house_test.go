@@ -46,7 +46,7 @@ type house struct {
 func newHouse(t *testing.T) *house {
 	t.Helper()
 	h := &house{log: &logtest.Buffer{}, client: &http.Client{
-		Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32},
+		Timeout: 20 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32},
 	}}
 	endpoint := etcdtest.Listening(t)
 	metrics := server.NewMetrics()

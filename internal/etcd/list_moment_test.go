@@ -98,7 +98,7 @@ func TestIndexAfterCompaction(t *testing.T) {
 	}
 	t.Cleanup(s.Close)
 	eventually(t, "ready", s.Ready)
-	for range 100 {
+	for range 300 {
 		if s.Indexed(p.env) {
 			return
 		}
@@ -106,5 +106,5 @@ func TestIndexAfterCompaction(t *testing.T) {
 	}
 	begin := time.Now()
 	_, err = s.List(t.Context(), p.env, vault.Query{Limit: 100, Search: "nothing-like-it"})
-	t.Fatalf("no index after 10 s; a search takes %v: %v", time.Since(begin), err)
+	t.Fatalf("no index after 30 s; a search takes %v: %v", time.Since(begin), err)
 }

@@ -15,8 +15,9 @@ import (
 	"culvert/vault"
 )
 
-// slowest is how long a call may take whatever happens to etcd: its deadline, and a bit for a busy machine.
-const slowest = 6 * time.Second
+// slowest is how long a call may take whatever happens to etcd: its deadline of five seconds, and as
+// much again for a busy machine.
+const slowest = 10 * time.Second
 
 // callers use a store all the time and note what must hold: no call takes too long, errors are outages of
 // etcd, and what was acknowledged is there in the end.
@@ -172,7 +173,7 @@ func testUnreachable(t *testing.T, p *place, witness *etcd.Store, c keys.Conditi
 	u := startCallers(t, &behind, s, c, 4)
 	time.Sleep(200 * time.Millisecond)
 	fault(proxy)
-	time.Sleep(300 * time.Millisecond) // what was answered before has been noted
+	time.Sleep(time.Second) // what was answered before has been noted
 	u.mu.Lock()
 	before := len(u.acknowledged)
 	u.mu.Unlock()
@@ -185,11 +186,15 @@ func testUnreachable(t *testing.T, p *place, witness *etcd.Store, c keys.Conditi
 		}
 		return err
 	})
+	eventually(t, "calls to fail, and writes of unknown outcome", func() bool {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		return u.failed > 0 && len(u.unknown) > 0
+	})
 	time.Sleep(500 * time.Millisecond)
 	u.mu.Lock()
-	if len(u.acknowledged) != before || u.failed == 0 || len(u.unknown) == 0 {
-		t.Errorf("without etcd: %d writes acknowledged, %d calls failed, %d outcomes unknown",
-			len(u.acknowledged)-before, u.failed, len(u.unknown))
+	if n := len(u.acknowledged) - before; n != 0 {
+		t.Errorf("without etcd: %d writes acknowledged", n)
 	}
 	u.mu.Unlock()
 	proxy.Restore()
