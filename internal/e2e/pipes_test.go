@@ -11,7 +11,7 @@ import (
 // providers. Each suite has a server and providers of its own.
 func TestPipes(t *testing.T) {
 	bin := binary(t)
-	run(t, "pipes", os.Environ(), "npm", "ci")
+	install(t, "pipes")
 	suites := map[string]func(t *testing.T, env []string){
 		"node": func(t *testing.T, env []string) {
 			run(t, "pipes", env, "node", "--test", "--test-concurrency=1", "--test-reporter=spec",

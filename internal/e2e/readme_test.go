@@ -22,7 +22,7 @@ import (
 // compares what they print. The steps that a person takes in a browser are pipes/walk.mjs.
 func TestReadmeConnect(t *testing.T) {
 	bin := binary(t)
-	run(t, "pipes", os.Environ(), "npm", "ci")
+	install(t, "pipes")
 	b := readmeBlocks(t, "Connect an account")
 	if got, want := b.languages, "sh sh sh json sh json sh"; strings.Join(got, " ") != want {
 		t.Fatalf("the section has the blocks %s, want %s", got, want)

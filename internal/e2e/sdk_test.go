@@ -29,7 +29,7 @@ func TestOfficialSDKs(t *testing.T) {
 	)
 
 	t.Run("node", func(t *testing.T) {
-		run(t, "node", env, "npm", "ci")
+		install(t, "node")
 		run(t, "node", env, "node", "--test", "--test-reporter=spec")
 	})
 	t.Run("go", func(t *testing.T) {
@@ -44,8 +44,26 @@ func TestOfficialSDKs(t *testing.T) {
 	})
 }
 
+// install puts the packages in place that a directory's lock file names. Networks have hiccups, so npm is
+// given a second chance.
+func install(t *testing.T, dir string) {
+	t.Helper()
+	args := []string{"ci", "--no-audit", "--no-fund", "--fetch-retries=5"}
+	if out, err := command(t, dir, os.Environ(), "npm", args...); err != nil {
+		t.Logf("npm %v in %s: %v, once more\n%s", args, dir, err, out)
+		run(t, dir, os.Environ(), "npm", args...)
+	}
+}
+
 // run requires that a command succeeds, and shows all it said if it does not.
 func run(t *testing.T, dir string, env []string, name string, args ...string) {
+	t.Helper()
+	if out, err := command(t, dir, env, name, args...); err != nil {
+		t.Fatalf("%s %v in %s: %v\n%s", name, args, dir, err, out)
+	}
+}
+
+func command(t *testing.T, dir string, env []string, name string, args ...string) ([]byte, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), suiteTimeout)
 	defer cancel()
@@ -53,9 +71,7 @@ func run(t *testing.T, dir string, env []string, name string, args ...string) {
 	cmd.Dir, cmd.Env = dir, env
 	// A child that keeps the pipe open must not keep the test waiting.
 	cmd.WaitDelay = 10 * time.Second
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%s %v in %s: %v\n%s", name, args, dir, err, out)
-	}
+	return cmd.CombinedOutput()
 }
 
 // Marks that the suites put at the beginning of names and values.

@@ -21,9 +21,9 @@ import (
 )
 
 const (
-	startTimeout = 30 * time.Second
+	startTimeout = time.Minute
 	// stopTimeout is above what the server gives requests in progress.
-	stopTimeout = 15 * time.Second
+	stopTimeout = 45 * time.Second
 )
 
 // binary is the program under test: the one that CULVERT_BIN names, else one built from this tree.
