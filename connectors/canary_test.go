@@ -72,8 +72,7 @@ func TestCanaries(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
 			client := MustClient(t, connectors.ClientConfig{
-				Timeout: 2 * time.Second,
-				Logger:  slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+				Logger: slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 			})
 			conn := connectors.Connector{
 				Slug: "test", TokenURL: MustAnswer(t, answer) + "/token?key=" + canaryQuery,

@@ -141,7 +141,7 @@ func TestClientKeepsRefreshToken(t *testing.T) {
 func TestClientSendsOnce(t *testing.T) {
 	provider := connectorstest.Start(t, connectorstest.Config{Rotate: true})
 	conn, creds := provider.Connector("test"), provider.Credentials()
-	client := MustClient(t, connectors.ClientConfig{Timeout: 500 * time.Millisecond})
+	patient, hasty := MustClient(t, connectors.ClientConfig{}), MustClient(t, connectors.ClientConfig{Timeout: 2 * time.Second})
 	redirect := func(status int) connectorstest.Fault {
 		return connectorstest.Fault{Status: status, Header: http.Header{"Location": {provider.URL + connectorstest.TokenPath}}}
 	}
@@ -153,7 +153,7 @@ func TestClientSendsOnce(t *testing.T) {
 		{"the reply is lost", connectorstest.LostReply(), failure{Class: connectors.Ambiguous}},
 		{"the connection is cut", connectorstest.Fault{Drop: true}, failure{Class: connectors.Ambiguous}},
 		{"the reply is cut", connectorstest.Fault{Status: 200, Truncate: 20, Body: `{"access_token":"a","expires_in":1}`}, failure{connectors.Ambiguous, "", 200, 0}},
-		{"the reply is late", connectorstest.Fault{Granted: true, Delay: 2 * time.Second}, failure{Class: connectors.Ambiguous}},
+		{"the reply is late", connectorstest.Fault{Granted: true, Delay: time.Minute}, failure{Class: connectors.Ambiguous}},
 		{"the reply is HTML", connectorstest.HTML(200), failure{connectors.Ambiguous, "", 200, 0}},
 		{"a gateway", connectorstest.HTML(502), failure{connectors.Ambiguous, "", 502, 0}},
 		{"an outage", connectorstest.HTML(503), failure{connectors.Transient, "", 503, 0}},
@@ -177,6 +177,10 @@ func TestClientSendsOnce(t *testing.T) {
 		}, failure{connectors.Ambiguous, "", 200, 0}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			client := patient
+			if tc.fault.Delay > 0 {
+				client = hasty
+			}
 			before := len(provider.Requests())
 			provider.Next(tc.fault)
 			_, err := client.Refresh(t.Context(), &conn, creds, hidden("refresh-token-of-"+tc.name))
@@ -190,7 +194,7 @@ func TestClientSendsOnce(t *testing.T) {
 	}
 	// The twin: a reply of nearly 1 MiB is read.
 	provider.Next(connectorstest.JSON(200, `{"access_token":"a","x":"`+strings.Repeat("x", 1<<20-100)+`"}`))
-	if _, err := client.Refresh(t.Context(), &conn, creds, hidden("r")); err != nil {
+	if _, err := patient.Refresh(t.Context(), &conn, creds, hidden("r")); err != nil {
 		t.Errorf("a large reply: %v", err)
 	}
 }

@@ -80,7 +80,7 @@ func TestOneKEKForManyCreators(t *testing.T) {
 func TestConcurrentDraftsAreOne(t *testing.T) {
 	s := keystest.New(t)
 	wrapsBefore := s.Root.Wraps()
-	s.Root.Slow(50 * time.Millisecond)
+	s.Root.Slow(time.Second) // until all are there
 	c, b := keystest.MustContext(t, "a", "b"), goldenInput(t).Object
 	permit := s.MustPermit(t, c)
 	all := make([]keys.Conditions, 8)
@@ -103,6 +103,7 @@ func TestConcurrentDraftsAreOne(t *testing.T) {
 	if wraps := s.Root.Wraps() - wrapsBefore; wraps != 1 {
 		t.Errorf("%d calls of the root key for drafts made at once, want 1", wraps)
 	}
+	s.Root.Slow(0)
 	// Nobody committed: the next caller drafts another.
 	_, again, err := s.Keys.Seal(t.Context(), permit, c, b, value("v"), keys.SealMeta{})
 	if err != nil || again.KeyID == all[0].KeyID {

@@ -161,7 +161,7 @@ func TestOutage(t *testing.T) {
 
 // TestAuditDown: what cannot be recorded is not answered, not even a refusal.
 func TestAuditDown(t *testing.T) {
-	d := newDoorWith(t, vaulttest.Config{AuditWait: 50 * time.Millisecond}, nil)
+	d := newDoor(t)
 	id := d.mustCreate(t, "thing", "value")["id"].(string)
 	must(t, d.stack.Audit.Close())
 	for _, q := range []request{get(kv + "/" + id), create("{"), get(kv + "?limit=x")} {

@@ -44,7 +44,7 @@ func TestLockIsNotWaitedForWithoutEnd(t *testing.T) {
 	began := time.Now()
 	time.Sleep(50 * time.Millisecond) // let the holders come first
 	s.MustDelete(t, m.ID)
-	if waited := time.Since(began); waited > 4*time.Second {
+	if waited := time.Since(began); waited > 30*time.Second {
 		t.Errorf("a delete waited %v behind a stuck update", waited)
 	}
 	close(store.release)

@@ -61,7 +61,7 @@ func testFloor(t *testing.T, open opener) {
 	gone := p.mustCreate(t, a, "deleted meanwhile", c)
 
 	cfg, g := p.config(), &gate{}
-	const delay = 700 * time.Millisecond
+	const delay = 2 * time.Second
 	cfg.WatchDelay = delay
 	b, err := etcd.NewStoreWithLoad(t.Context(), cfg, g.pass)
 	if err != nil {

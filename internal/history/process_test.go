@@ -74,7 +74,7 @@ func mustStart(t *testing.T, binary, rootKey string, endpoints []string) *proces
 // mustBeReady waits until the process has said where it listens and answers there.
 func (p *process) mustBeReady(t *testing.T, exited <-chan struct{}) {
 	t.Helper()
-	timeout := time.After(30 * time.Second)
+	timeout := time.After(time.Minute)
 	for !p.ready(t) {
 		select {
 		case <-exited:
