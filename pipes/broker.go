@@ -18,13 +18,14 @@ import (
 	"culvert/keys"
 )
 
-// Broker is the use cases. It is immutable but for what it remembers of refreshes, and safe for
-// concurrent use.
+// Broker is the use cases. It is immutable but for what it remembers of refreshes and of the pace of flows,
+// and safe for concurrent use.
 //
 // Every method that takes a call returns access.ErrDenied if the actor may not, access.ErrUnauthenticated
 // if its key was revoked meanwhile, keys.ErrTampered for a record that is not what was stored, and an
 // outage.Error if a dependency (etcd, root key, audit) does not answer. The other errors stand at the
-// methods. A browser's legs take no call: the ticket or flow state that they bring is the credential.
+// methods. A browser's legs take no call: the ticket or flow state that they bring is the credential, and
+// a [*RateError] is the answer to one that comes too often.
 type Broker struct {
 	store        Store
 	keys         *keys.Keys
@@ -42,6 +43,7 @@ type Broker struct {
 
 	refreshes *refreshes
 	breakers  *breakers
+	paces     *paces
 
 	// sweepSoon wakes the sweeper; capacity 1.
 	sweepSoon chan struct{}
@@ -98,7 +100,7 @@ func New(c Config) (*Broker, error) {
 		client: c.Client, egress: c.Egress, publicURL: public, returnTo: allowed, clock: c.Now, log: c.Logger,
 		guard:     &trail.Guard{Gate: c.Gate, Audit: c.Audit, Fence: c.Store.Fence, Verdict: judge},
 		timing:    defaultTiming(),
-		refreshes: newRefreshes(), breakers: newBreakers(),
+		refreshes: newRefreshes(), breakers: newBreakers(), paces: newPaces(),
 		sweepSoon: make(chan struct{}, 1),
 	}
 	var life context.Context

@@ -66,6 +66,8 @@
 //	                                                    TestForgedTickets, TestForgedFlowStates
 //	uses one again, or late                             settled once; 30 and 10 minutes; five departures
 //	                                                    TestUsedUpTickets, TestExpiredFlowState, TestCallbackTwice
+//	fills the trail with a ticket that he was sent      a bucket for each flow, before anything is recorded
+//	                                                    TestPaceOfAFlow
 //	a provider hands out another one's state (mix-up)   redirect URI per integration; iss (RFC 9207)
 //	                                                    TestForeignCallback, TestIssuer, TestIssuerOfACustomProvider
 //	injects a code of his own                           PKCE S256, verifier sealed on the server

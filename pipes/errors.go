@@ -37,6 +37,8 @@ var (
 	ErrTicket = errors.New("pipes: ticket or flow state not usable")
 	// ErrOtherBrowser means that a callback came in a browser that did not start the flow.
 	ErrOtherBrowser = errors.New("pipes: not the browser that started the flow")
+	// ErrFlowRate means that the browsers of one flow come too often (429): a page, and no record.
+	ErrFlowRate = errors.New("pipes: flow used too often")
 	// ErrReturnTo means that return_to is on no allowed origin (422).
 	ErrReturnTo = errors.New("pipes: return_to not allowed")
 	// ErrNotConfigured means that the integration has no client credentials to act with (422
@@ -85,3 +87,13 @@ type ProviderError struct {
 func (e *ProviderError) Error() string { return e.Err.Error() + ": " + e.Slug }
 
 func (e *ProviderError) Unwrap() error { return e.Err }
+
+// RateError is a leg of a flow that came too soon. It wraps [ErrFlowRate].
+type RateError struct {
+	// RetryAfter is when the next one may come.
+	RetryAfter time.Duration
+}
+
+func (e *RateError) Error() string { return ErrFlowRate.Error() }
+
+func (e *RateError) Unwrap() error { return ErrFlowRate }

@@ -77,3 +77,13 @@ func (b Breaker) Allow(now time.Time) (time.Duration, bool) { return b.b.allow(c
 func (b Breaker) Rejected(now time.Time)                    { b.b.rejected(clientKey{}, now) }
 func (b Breaker) Accepted()                                 { b.b.accepted(clientKey{}) }
 func (b Breaker) Undecided()                                { b.b.undecided(clientKey{}) }
+
+// Paces are those of a broker.
+type Paces struct{ p *paces }
+
+// NewPaces remembers no flow.
+func NewPaces() Paces { return Paces{newPaces()} }
+
+// Take is paces.take; Len is how many flows are remembered.
+func (p Paces) Take(id FlowID, now time.Time) time.Duration { return p.p.take(flowKey{flow: id}, now) }
+func (p Paces) Len() int                                    { return len(p.p.recent) + len(p.p.before) }

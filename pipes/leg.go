@@ -20,7 +20,8 @@ type leg struct {
 }
 
 // open finds the flow of a credential and compares the secret. Whatever is wrong is [ErrTicket]; nothing
-// is recorded, because whoever can send URLs could fill the trail. After it the leg has begun.
+// is recorded, because whoever can send URLs could fill the trail; nor is one leg too many, which is a
+// [*RateError]. After it the leg has begun.
 func (b *Broker) open(ctx context.Context, requestID, route string, c credential, action access.Action, kind keys.FlowSecret) (*leg, error) {
 	e, err := b.environments.Environment(c.env)
 	if err != nil {
@@ -45,6 +46,9 @@ func (b *Broker) open(ctx context.Context, requestID, route string, c credential
 	}
 	if found.Record.ID != c.flow || found.Record.Environment != c.env || !matches(e, kind, c.flow, c.secret, hash) {
 		return nil, ErrTicket
+	}
+	if wait := b.paces.take(flowKey{c.env, c.flow}, b.now()); wait > 0 {
+		return nil, &RateError{RetryAfter: wait}
 	}
 	o, err := b.begin(ctx, access.Call{Actor: access.FlowActor(c.env, string(c.flow)), RequestID: requestID, Route: route}, action)
 	if err != nil {

@@ -64,6 +64,7 @@ func judgeKnown(err error) (trail.Verdict, bool) {
 		{ErrProvider, "provider_unavailable", 503},
 		{ErrTicket, "ticket_not_usable", 410},
 		{ErrOtherBrowser, "other_browser", 403},
+		{ErrFlowRate, "rate_limit_exceeded", 429},
 		{ErrConflict, "concurrent_request", 503},
 		{keys.ErrConflict, "concurrent_request", 503},
 		{keys.ErrTampered, "integrity_failure", 500},

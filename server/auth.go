@@ -15,6 +15,8 @@ const (
 	reasonRejected  = "rejected"
 	// reasonTicket is a browser whose ticket or flow state cannot be used.
 	reasonTicket = "ticket"
+	// reasonFlowRate is one whose flow is used too often.
+	reasonFlowRate = "flow_rate"
 )
 
 // authenticate finds out who is calling, before anything of the body or the query is looked at. Which

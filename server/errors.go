@@ -68,6 +68,10 @@ func (s *Server) problem(err error) *problem {
 			if errors.As(err, &provider) {
 				copied.retry = max(provider.RetryAfter, time.Second)
 			}
+			var rate *pipes.RateError
+			if errors.As(err, &rate) {
+				copied.retry = rate.RetryAfter
+			}
 			// Below 500 the client is at fault, and a line per mistake would drown the others.
 			if copied.status >= http.StatusInternalServerError {
 				copied.cause = err
@@ -113,7 +117,7 @@ func sentinels() []sentinel {
 		// The caller's choice of a context is in conflict with an operator's; it ends by itself.
 		{keys.ErrShredding, problem{status: 409, code: "shred_in_progress",
 			text: "A key context with one of these items is being shredded; try again later."}},
-		{keys.ErrCreateRate, problem{status: 429, code: "rate_limit_exceeded", retry: time.Second,
+		{keys.ErrCreateRate, problem{status: 429, code: codeRate, retry: time.Second,
 			text: "Too many new key contexts; known ones go on working."}},
 		{keys.ErrNotOurs, *notOurs()},
 		// One answer for every way in which a record can be wrong: a writer of etcd learns nothing by trying.
@@ -158,6 +162,8 @@ func pipesSentinels() []sentinel {
 		// The same for unknown, forged, used and expired: the difference would help who guesses.
 		{pipes.ErrTicket, problem{status: 410, code: codeTicket, text: "This link does not work any more."}},
 		{pipes.ErrOtherBrowser, problem{status: 403, code: "other_browser", text: "This is not the browser that began."}},
+		{pipes.ErrFlowRate, problem{status: 429, code: codeRate, retry: time.Second,
+			text: "This link was used too often in a short time."}},
 		{pipes.ErrConflict, *busy()},
 	}
 }
@@ -181,6 +187,7 @@ func invalidPipes(e *pipes.InvalidError) *problem {
 const (
 	codeIntegrity = "integrity_failure"
 	codeTicket    = "ticket_not_usable"
+	codeRate      = "rate_limit_exceeded"
 )
 
 func unauthorized() *problem {

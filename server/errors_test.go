@@ -62,6 +62,7 @@ func TestProblems(t *testing.T) {
 		pipes.ErrClientRejected:    {503, "client_rejected"},
 		pipes.ErrTicket:            {410, "ticket_not_usable"},
 		pipes.ErrOtherBrowser:      {403, "other_browser"},
+		pipes.ErrFlowRate:          {429, "rate_limit_exceeded"},
 		pipes.ErrConflict:          {503, "concurrent_request"},
 	}
 	for _, err := range server.Sentinels() {
@@ -82,6 +83,7 @@ func TestProblems(t *testing.T) {
 		&pipes.InvalidError{Field: "state", Code: pipes.CodeTokenCombination}:        {422, "invalid_token_combination"},
 		&pipes.ProviderError{Slug: "github", Err: pipes.ErrProvider}:                 {503, "provider_unavailable"},
 		&pipes.ProviderError{RetryAfter: time.Minute, Err: pipes.ErrClientRejected}:  {503, "client_rejected"},
+		&pipes.RateError{RetryAfter: time.Minute}:                                    {429, "rate_limit_exceeded"},
 		&outage.Error{Dependency: outage.Etcd}:                                       {503, "storage_unavailable"},
 		&outage.Error{Dependency: outage.Etcd, Kind: outage.Full}:                    {503, "storage_full"},
 		&outage.Error{Dependency: outage.Etcd, Kind: outage.Unknown}:                 {503, "outcome_unknown"},

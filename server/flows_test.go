@@ -358,6 +358,26 @@ func TestButtons(t *testing.T) {
 	b.send(t, "POST", target, own, h()).mustPage(t, 410)
 }
 
+// TestTooOften: one flow cannot fill the trail; who comes too often waits, is counted, and goes on later.
+func TestTooOften(t *testing.T) {
+	d := newPipesDoor(t, pipestest.Config{})
+	d.mustIntegration(t, pipestest.Slug, "")
+	b, url := d.browser(t), d.mustAuthorize(t, returnTo)
+	page := b.open(t, url)
+	for n := 0; page.status == 200 && n < 1000; n++ {
+		page = b.open(t, url)
+	}
+	if page.mustPage(t, 429); page.header.Get("Retry-After") == "" || !strings.Contains(page.body, "reload this page") {
+		t.Errorf("%v\n%s", page.header, page.body)
+	}
+	if strings.Contains(metrics(d.server), `culvert_unauthenticated_total{reason="flow_rate"} 0`) {
+		t.Error("legs that came too soon are not counted")
+	}
+	d.mustConnect(t)
+	d.pipes.Clock.Advance(time.Minute)
+	b.open(t, url).mustPage(t, 200)
+}
+
 // TestPagesWhenDown: a dependency that is down is a page to reload, not the end of the flow.
 func TestPagesWhenDown(t *testing.T) {
 	d := newPipesDoor(t, pipestest.Config{})

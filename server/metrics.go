@@ -44,7 +44,7 @@ func NewMetrics() *Metrics {
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	// At zero from the start: a rate needs a first value.
-	for _, reason := range []string{reasonMissing, reasonDuplicate, reasonMalformed, reasonRejected, reasonTicket} {
+	for _, reason := range []string{reasonMissing, reasonDuplicate, reasonMalformed, reasonRejected, reasonTicket, reasonFlowRate} {
 		m.unauthenticated.WithLabelValues(reason)
 	}
 	return m

@@ -44,8 +44,11 @@ func (x *exchange) message(status int, m pages.Message) error {
 
 // trouble is writeProblem for people.
 func (x *exchange) trouble(p *problem) {
-	if p.code == codeTicket {
+	switch p.code {
+	case codeTicket:
 		x.server.metrics.unauthenticated.WithLabelValues(reasonTicket).Inc()
+	case codeRate:
+		x.server.metrics.unauthenticated.WithLabelValues(reasonFlowRate).Inc()
 	}
 	x.retryAfter(p)
 	m := pages.Trouble(p.code, p.status)

@@ -128,7 +128,7 @@ func TestWords(t *testing.T) {
 		t.Errorf("success is called %q", done.Title)
 	}
 	for code, status := range map[string]int{
-		"ticket_not_usable": 410, "other_browser": 403, "cross_site_request": 403, "invalid_callback": 400,
+		"ticket_not_usable": 410, "other_browser": 403, "rate_limit_exceeded": 429, "cross_site_request": 403, "invalid_callback": 400,
 		"invalid_path": 400, "storage_unavailable": 503, "internal_error": 500, "a code of tomorrow": 418,
 	} {
 		check(code, pages.Trouble(code, status))

@@ -54,6 +54,11 @@ func Trouble(code string, status int) Message {
 			"For your safety a connection is completed only where it was started. Nothing was connected.",
 			"Go back to the application in this browser and start again, with cookies allowed. If you did not start anything, close this page.",
 		}}
+	case "rate_limit_exceeded":
+		return Message{Title: "Too often in a short time", Paragraphs: []string{
+			"This link was opened, or its button pressed, more often than anybody needs. Nothing was lost.",
+			"Wait a minute, then reload this page.",
+		}}
 	case "cross_site_request":
 		return Message{Title: "This request came from another site", Paragraphs: []string{
 			"Another web site tried to press the button for you, so nothing was done.",
