@@ -43,6 +43,7 @@ type Broker struct {
 
 	refreshes *refreshes
 	breakers  *breakers
+	turns     *turns
 	paces     *paces
 
 	// sweepSoon wakes the sweeper; capacity 1.
@@ -101,6 +102,7 @@ func New(c Config) (*Broker, error) {
 		guard:     &trail.Guard{Gate: c.Gate, Audit: c.Audit, Fence: c.Store.Fence, Verdict: judge},
 		timing:    defaultTiming(),
 		refreshes: newRefreshes(), breakers: newBreakers(), paces: newPaces(),
+		turns:     newTurns(maxTurnsIntegration, maxTurns),
 		sweepSoon: make(chan struct{}, 1),
 	}
 	var life context.Context

@@ -93,6 +93,8 @@
 //	                                                    TestCanaryIsNowhere, TestCanaryIsNotRendered
 //	a provider is down, or lies                         classes of failures; no account is flipped by an outage
 //	                                                    TestProviderDown, TestOddReplies, TestClientRejected, TestExchangeFailures
+//	a provider hangs, or thousands of grants are due    bounds of refreshes at once, of one integration and in all
+//	                                                    TestRefreshesAtOnce, TestNoTurnInTime
 //	a refresh races another, or a crash                 single flight, generation, stored before vended
 //	                                                    TestHundredCallersOneRefresh, TestTwoReplicasRefresh, TestRefreshEqualsModel,
 //	                                                    TestPersistedBeforeItIsVended, TestReconnectDuringARefresh, TestRevival

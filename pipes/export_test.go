@@ -87,3 +87,14 @@ func NewPaces() Paces { return Paces{newPaces()} }
 // Take is paces.take; Len is how many flows are remembered.
 func (p Paces) Take(id FlowID, now time.Time) time.Duration { return p.p.take(flowKey{flow: id}, now) }
 func (p Paces) Len() int                                    { return len(p.p.recent) + len(p.p.before) }
+
+// Narrow gives a broker that nobody has used other bounds of refreshes at once: of one integration, and
+// in all.
+func Narrow(b *Broker, each, all int) { b.turns = newTurns(each, all) }
+
+// Queues is for how many integrations somebody refreshes or waits.
+func Queues(b *Broker) int {
+	b.turns.mu.Lock()
+	defer b.turns.mu.Unlock()
+	return len(b.turns.queues)
+}

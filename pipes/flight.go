@@ -29,9 +29,9 @@ type refreshes struct {
 	closed  bool
 	work    sync.WaitGroup
 
-	// life ends when the refreshes under way are given up.
-	life context.Context
-	end  context.CancelFunc
+	// open ends when no refresh begins any more, life when those under way are given up.
+	open, life context.Context
+	shut, end  context.CancelFunc
 }
 
 // flight is one refresh; err may be read once done is closed.
@@ -51,6 +51,7 @@ type pause struct {
 
 func newRefreshes() *refreshes {
 	r := &refreshes{running: map[grantKey]*flight{}, pauses: map[grantKey]*pause{}}
+	r.open, r.shut = context.WithCancel(context.Background())
 	r.life, r.end = context.WithCancel(context.Background())
 	return r
 }
@@ -92,6 +93,7 @@ func (r *refreshes) close(ctx context.Context) (lost int) {
 	r.mu.Lock()
 	r.closed = true
 	r.mu.Unlock()
+	r.shut() // who waits for a turn has sent nothing yet
 	done := make(chan struct{})
 	go func() {
 		r.work.Wait()

@@ -16,6 +16,8 @@ type refreshing struct {
 	*operation
 	account *Account
 	key     grantKey
+	// behind is a refresh that nobody waits for.
+	behind bool
 	// grant is the record whose refresh token is sent.
 	grant       *Grant
 	integration *Integration
@@ -23,8 +25,8 @@ type refreshing struct {
 }
 
 // refresh is what a flight runs. The account is one that points to the grant: the one that was asked for.
-func (o *operation) refresh(a *Account, g *Grant) func(context.Context) error {
-	r := &refreshing{operation: o.fork(), account: a, key: keyOf(g)}
+func (o *operation) refresh(a *Account, g *Grant, behind bool) func(context.Context) error {
+	r := &refreshing{operation: o.fork(), account: a, key: keyOf(g), behind: behind}
 	return r.run
 }
 
@@ -37,11 +39,22 @@ func (r *refreshing) run(ctx context.Context) error {
 	}
 	b := r.broker
 	if r.grant.Refreshable {
-		if r.conn.TokenOrigin() != r.grant.Origin {
-			return ErrEndpointChanged
+		if err := r.held(); err != nil {
+			return err
 		}
-		if wait := b.refreshes.paused(r.key, b.now()); wait > 0 {
-			return &ProviderError{Slug: r.account.Slug, RetryAfter: wait, Err: ErrProvider}
+		done, waited, err := r.turn(ctx)
+		if err != nil {
+			return err
+		}
+		defer done()
+		if waited {
+			// Another replica may have been faster, or an administrator.
+			if needed, err := r.look(ctx); err != nil || !needed {
+				return err
+			}
+			if err := r.held(); err != nil {
+				return err
+			}
 		}
 		wait, ok := b.breakers.allow(r.integration.clientKey(), b.now())
 		if !ok {
@@ -53,6 +66,18 @@ func (r *refreshing) run(ctx context.Context) error {
 		return err
 	}
 	return r.End(ctx, r.renewed(ctx))
+}
+
+// held tells why the refresh token is not sent now, whatever the provider would say.
+func (r *refreshing) held() error {
+	if r.grant.Refreshable && r.conn.TokenOrigin() != r.grant.Origin {
+		return ErrEndpointChanged
+	}
+	b := r.broker
+	if wait := b.refreshes.paused(r.key, b.now()); wait > 0 {
+		return &ProviderError{Slug: r.account.Slug, RetryAfter: wait, Err: ErrProvider}
+	}
+	return nil
 }
 
 // look reads what is there now, behind a fence: whoever asked for the refresh may have read before the

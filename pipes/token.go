@@ -205,13 +205,13 @@ func (o *operation) refreshBehind(ctx context.Context, a *Account, g *Grant) {
 	if o.broker.refreshes.paused(keyOf(g), o.broker.now()) > 0 {
 		return
 	}
-	o.broker.refreshes.start(ctx, keyOf(g), o.refresh(a, g))
+	o.broker.refreshes.start(ctx, keyOf(g), o.refresh(a, g, true))
 }
 
 // refreshNow begins a refresh, or joins the one under way, and waits for its end.
 func (o *operation) refreshNow(ctx context.Context, a *Account, g *Grant) error {
 	b := o.broker
-	f := b.refreshes.start(ctx, keyOf(g), o.refresh(a, g))
+	f := b.refreshes.start(ctx, keyOf(g), o.refresh(a, g, false))
 	if f == nil { // shutting down
 		return &ProviderError{Slug: a.Slug, RetryAfter: time.Second, Err: ErrProvider}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"culvert/internal/access"
@@ -67,6 +68,7 @@ func (s *Server) problem(err error) *problem {
 			var provider *pipes.ProviderError
 			if errors.As(err, &provider) {
 				copied.retry = max(provider.RetryAfter, time.Second)
+				copied.text = theProvider + " " + provider.Slug + strings.TrimPrefix(copied.text, theProvider)
 			}
 			var rate *pipes.RateError
 			if errors.As(err, &rate) {
@@ -156,9 +158,9 @@ func pipesSentinels() []sentinel {
 			text: "The data integration has no client credentials."}},
 		// The account is as it was, and the next request may succeed.
 		{pipes.ErrProvider, problem{status: 503, code: "provider_unavailable", retry: time.Second,
-			text: "The provider does not give a token just now; the connected account is as it was."}},
+			text: theProvider + " does not give a token just now; the connected account is as it was."}},
 		{pipes.ErrClientRejected, problem{status: 503, code: "client_rejected", retry: time.Second,
-			text: "The provider rejects the client credentials of the data integration; no connected account is to blame."}},
+			text: theProvider + " rejects the client credentials of the data integration; no connected account is to blame."}},
 		// The same for unknown, forged, used and expired: the difference would help who guesses.
 		{pipes.ErrTicket, problem{status: 410, code: codeTicket, text: "This link does not work any more."}},
 		{pipes.ErrOtherBrowser, problem{status: 403, code: "other_browser", text: "This is not the browser that began."}},
@@ -167,6 +169,10 @@ func pipesSentinels() []sentinel {
 		{pipes.ErrConflict, *busy()},
 	}
 }
+
+// theProvider begins what is said of one; where it is known which, its slug follows, which is that of an
+// integration that exists.
+const theProvider = "The provider"
 
 // invalidPipes is a refused value of the broker. A combination of tokens is no single field's fault, and
 // has a code of the contract's own.

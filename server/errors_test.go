@@ -110,6 +110,20 @@ func TestProblems(t *testing.T) {
 	}
 }
 
+// TestProvidersAreNamed: who has several providers is told which one is down.
+func TestProvidersAreNamed(t *testing.T) {
+	d := newDoor(t)
+	for err, want := range map[error]string{
+		&pipes.ProviderError{Slug: "github", Err: pipes.ErrProvider}:       "The provider github does not give a token just now",
+		&pipes.ProviderError{Slug: "github", Err: pipes.ErrClientRejected}: "The provider github rejects the client credentials",
+		pipes.ErrProvider: "The provider does not give a token just now",
+	} {
+		if _, _, text, _ := d.server.Problem(err); !strings.HasPrefix(text, want) {
+			t.Errorf("%v: %q", err, text)
+		}
+	}
+}
+
 // downStore is a real store in front of which calls fail while it is told so.
 type downStore struct {
 	vault.Store
