@@ -31,12 +31,17 @@ func TestBoundsOfReplies(t *testing.T) {
 	for i := range distinct {
 		distinct[i] = "s" + strings.Repeat("y", i)
 	}
+	long := make([]string, 200)
+	for i := range long {
+		long[i] = strings.Repeat("z", 300+i)
+	}
 	for name, tc := range map[string]struct {
 		body string
 		want int // scopes; -1: refused
 	}{
 		"one scope, many times":  {`{"access_token":"at","scope":"` + many + `"}`, 2},
 		"more scopes than exist": {`{"access_token":"at","scope":"` + strings.Join(distinct, " ") + `"}`, 200},
+		"long scopes":            {`{"access_token":"at","scope":"` + strings.Join(long, " ") + `"}`, 94},
 		"scopes of an array":     {`{"access_token":"at","scope":["a\u0000b","\u202e","ok"]}`, 1},
 		"a token of 64 KiB":      {`{"access_token":"` + strings.Repeat("t", 64<<10) + `","scope":"a"}`, 1},
 		"a longer token":         {`{"access_token":"` + strings.Repeat("t", 64<<10+1) + `","scope":"a"}`, -1},

@@ -48,9 +48,10 @@ func (r Reply) Tokens() (Tokens, error) {
 // Bounds of what a reply may make us keep. A reply may be a mebibyte, a record may not: tokens are
 // thirty times longer than any that has been seen, and scopes more than any provider has.
 const (
-	maxTokenBytes = 64 << 10
-	maxScopes     = 200
-	maxScopeBytes = 500
+	maxTokenBytes  = 64 << 10
+	maxScopes      = 200
+	maxScopeBytes  = 500
+	maxScopesBytes = 32 << 10
 )
 
 // bounded refuses tokens that are too long, and drops scopes that are no scopes: a token must not be
@@ -73,10 +74,11 @@ func (r Reply) bounded(t Tokens) (Tokens, error) {
 	if t.Scopes == nil {
 		return t, nil
 	}
-	kept, seen := []string{}, map[string]bool{}
+	kept, seen, size := []string{}, map[string]bool{}, 0
 	for _, scope := range t.Scopes {
-		if len(kept) < maxScopes && len(scope) <= maxScopeBytes && visible(scope) && !seen[scope] {
+		if len(kept) < maxScopes && len(scope) <= maxScopeBytes && size+len(scope) <= maxScopesBytes && visible(scope) && !seen[scope] {
 			kept, seen[scope] = append(kept, scope), true
+			size += len(scope)
 		}
 	}
 	t.Scopes = kept

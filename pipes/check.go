@@ -16,9 +16,12 @@ const (
 	MaxID = 255
 	// MaxLabel bounds user_label, names and descriptions.
 	MaxLabel = 500
-	// MaxScopes and MaxScope bound a list of scopes and each of them.
-	MaxScopes = 200
-	MaxScope  = 500
+	// MaxScopes, MaxScope and MaxScopesBytes bound a list of scopes, each of them, and all together:
+	// what happens to a grant writes the scopes of each of its accounts twice, with the event, in one
+	// transaction.
+	MaxScopes      = 200
+	MaxScope       = 500
+	MaxScopesBytes = 32 << 10
 	// MaxToken bounds an imported token, an authorization code and a client secret.
 	MaxToken = 64 << 10
 )
@@ -100,10 +103,15 @@ func checkScopes(field string, scopes []string) error {
 	if len(scopes) > MaxScopes {
 		return invalid(field, fmt.Sprintf("must be at most %d scopes", MaxScopes))
 	}
+	size := 0
 	for _, scope := range scopes {
 		if scope == "" || len(scope) > MaxScope || !visible(scope) {
 			return invalid(field, "must be scopes without spaces and control characters")
 		}
+		size += len(scope)
+	}
+	if size > MaxScopesBytes {
+		return invalid(field, "must be at most 32 KiB together")
 	}
 	return nil
 }

@@ -50,6 +50,9 @@ var (
 	// ErrAccountSelection means that the owner has several accounts and none was named (409
 	// account_selection_required).
 	ErrAccountSelection = errors.New("pipes: account selection required")
+	// ErrTooLarge means that what is to be stored is larger than the store takes (422 record_too_large):
+	// mostly long lists of scopes of accounts that share a grant.
+	ErrTooLarge = errors.New("pipes: record too large")
 	// ErrUnknownCursor means that a cursor is none that the list gave out (400).
 	ErrUnknownCursor = errors.New("pipes: unknown cursor")
 )

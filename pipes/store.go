@@ -23,6 +23,7 @@ type Store interface {
 	// of it happened, except for an outage of kind Unknown. [ErrConflict] means that a record was not
 	// at its revision, or that a change without events may or may not have been applied and can not be
 	// applied any more: read again. keys.ErrConflict means that a KEK changed: seal again.
+	// [ErrTooLarge] means that nothing was sent, and never will be.
 	Apply(ctx context.Context, c Change) error
 }
 

@@ -58,6 +58,7 @@ func judgeKnown(err error) (trail.Verdict, bool) {
 		{ErrDisabled, "integration_disabled", 400},
 		{ErrUnknownCursor, "invalid_cursor", 400},
 		{ErrAuthMethod, "auth_method_mismatch", 422},
+		{ErrTooLarge, "record_too_large", 422},
 		{ErrReturnTo, "return_to_not_allowed", 422},
 		{ErrNotConfigured, "client_credentials_not_configured", 422},
 		{ErrClientRejected, "client_rejected", 503},

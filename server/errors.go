@@ -154,6 +154,8 @@ func pipesSentinels() []sentinel {
 			text: "This is not connected by OAuth. Use the POST /data-integrations/:slug/credentials endpoint instead."}},
 		{pipes.ErrReturnTo, problem{status: 422, code: "return_to_not_allowed",
 			text: "return_to must be an http or https URL at one of the origins in the setting pipes.return_to."}},
+		{pipes.ErrTooLarge, problem{status: 422, code: "record_too_large",
+			text: "What is to be stored is too large; nothing was changed."}},
 		{pipes.ErrNotConfigured, problem{status: 422, code: "client_credentials_not_configured",
 			text: "The data integration has no client credentials."}},
 		// The account is as it was, and the next request may succeed.

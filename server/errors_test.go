@@ -56,6 +56,7 @@ func TestProblems(t *testing.T) {
 		pipes.ErrDisabled:          {400, "integration_disabled"},
 		pipes.ErrUnknownCursor:     {400, "invalid_cursor"},
 		pipes.ErrAuthMethod:        {422, "auth_method_mismatch"},
+		pipes.ErrTooLarge:          {422, "record_too_large"},
 		pipes.ErrReturnTo:          {422, "return_to_not_allowed"},
 		pipes.ErrNotConfigured:     {422, "client_credentials_not_configured"},
 		pipes.ErrProvider:          {503, "provider_unavailable"},

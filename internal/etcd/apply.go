@@ -86,6 +86,25 @@ func (b *changeBuilder) index(key string, record any, remove bool) {
 	b.change.then = append(b.change.then, op)
 }
 
+// maxChangeBytes bounds keys and values of one change. etcd takes requests of 1.5 MiB unless it is told
+// otherwise; the rest is for compares, probes and the envelopes of events. What etcd refuses for its size
+// would look like an outage, and be tried again without end.
+const maxChangeBytes = 1400 << 10
+
+func (b *changeBuilder) fits() error {
+	size := 0
+	for _, op := range b.change.then {
+		size += len(op.KeyBytes()) + len(op.ValueBytes())
+	}
+	for _, e := range b.change.events {
+		size += len(e.Data)
+	}
+	if size > maxChangeBytes {
+		return pipes.ErrTooLarge
+	}
+	return nil
+}
+
 func (b *changeBuilder) commit(ctx context.Context, conditions []keys.Conditions) error {
 	seen := map[keys.ID]bool{}
 	for _, c := range conditions {
@@ -93,6 +112,9 @@ func (b *changeBuilder) commit(ctx context.Context, conditions []keys.Conditions
 			seen[c.KeyID] = true
 			b.err = b.store.expectKEK(&b.change, c)
 		}
+	}
+	if b.err == nil {
+		b.err = b.fits()
 	}
 	if b.err != nil {
 		return b.err
