@@ -52,7 +52,7 @@ func (b *browser) open(t testing.TB, url string) answer {
 // policy is no-referrer.
 func (b *browser) press(t testing.TB, page answer, to string) answer {
 	t.Helper()
-	return b.send(t, "POST", to, "form="+url.QueryEscape(formOf(page)), map[string]string{
+	return b.send(t, "POST", to, "confirmed=yes&form="+url.QueryEscape(formOf(page)), map[string]string{
 		"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "same-origin", "Origin": "null",
 	})
 }
@@ -111,6 +111,7 @@ func (a answer) mustKeepQuiet(t testing.TB) {
 	t.Helper()
 	for name, want := range map[string]string{
 		"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff",
+		"Cross-Origin-Opener-Policy": "same-origin",
 	} {
 		if got := a.header.Values(name); len(got) != 1 || got[0] != want {
 			t.Errorf("%s: %q, want %q", name, got, want)

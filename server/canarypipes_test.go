@@ -27,7 +27,7 @@ func (d *door) mustLeg(t testing.TB, more string) leg {
 // press is the form of the leg's page, sent to the leg's path or to the one beside it.
 func (l leg) press(to string) request {
 	path := strings.TrimSuffix(l.path, "authorize-redirect") + to
-	return post(path, "form="+url.QueryEscape(l.form)).with("Content-Type", "application/x-www-form-urlencoded").with("Cookie", l.cookie)
+	return post(path, "confirmed=yes&form="+url.QueryEscape(l.form)).with("Content-Type", "application/x-www-form-urlencoded").with("Cookie", l.cookie)
 }
 
 // instead is a request with another value of a header that it has.

@@ -85,7 +85,12 @@ func (d *door) config(t testing.TB) server.Config {
 	t.Helper()
 	log, err := events.New(events.Config{Store: d.stack.Store, Gate: d.stack.Gate, Audit: d.stack.Audit})
 	must(t, err)
+	now := time.Now
+	if d.pipes != nil {
+		now = d.pipes.Clock.Now
+	}
 	return server.Config{
+		Now:   now,
 		Vault: d.stack.Vault, Pipes: d.broker(t), PublicURL: pipestest.PublicURL, Events: log, Gate: d.stack.Gate, Audit: d.stack.Audit,
 		Health: func(context.Context) []server.Check {
 			return []server.Check{{Name: "etcd", State: server.Ready}}

@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"culvert/internal/secret"
 	"culvert/pipes"
@@ -59,6 +61,16 @@ const (
 	resultCookieAge = 600
 )
 
+// How old the secret in the flow cookie may be. A browser that goes through flows all day gets another one
+// with the first page after an hour, so that one that was seen once is soon worth nothing; a flow that
+// began with the old one may still come back.
+const (
+	flowCookieLife = time.Hour
+	flowCookieMost = 2 * time.Hour
+	// clockSkew is how far ahead the clock of the replica may be that made it.
+	clockSkew = time.Minute
+)
+
 // Limits of what a browser brings, in bytes. Codes of providers are up to about two kilobytes.
 const (
 	maxForm       = 4 << 10
@@ -77,6 +89,8 @@ func (s *Server) confirm() handler {
 		if err != nil {
 			return err
 		}
+		var at time.Time
+		q.Binding, at = x.flowBinding(flowCookieLife)
 		c, err := s.pipes.Confirmation(x.r.Context(), q)
 		if err != nil {
 			return err
@@ -93,7 +107,10 @@ func (s *Server) confirm() handler {
 		if err != nil {
 			return err
 		}
-		x.setCookie(flowCookie, c.Binding, flowCookieAge)
+		if !c.Binding.Equal(q.Binding) {
+			at = x.server.now()
+		}
+		x.setFlowCookie(at, c.Binding)
 		x.page(http.StatusOK, s.pages.Policy(formTargets(c.ProviderOrigin, c.ReturnToOrigin)...), body)
 		return nil
 	}
@@ -116,9 +133,12 @@ func formTargets(origins ...string) []string {
 // depart is POST /data-integrations/{ticket}/authorize-redirect: on to the provider.
 func (s *Server) depart() handler {
 	return func(x *exchange) error {
-		q, err := x.pressedButton()
+		q, confirmed, err := x.pressedButton()
 		if err != nil {
 			return err
+		}
+		if !confirmed {
+			return malformed("not_confirmed", "The box of the confirmation page is not ticked.")
 		}
 		departed, err := s.pipes.Depart(x.r.Context(), q)
 		if err != nil {
@@ -135,7 +155,7 @@ func (s *Server) depart() handler {
 // cancel is POST /data-integrations/{ticket}/cancel.
 func (s *Server) cancel() handler {
 	return func(x *exchange) error {
-		q, err := x.pressedButton()
+		q, _, err := x.pressedButton()
 		if err != nil {
 			return err
 		}
@@ -159,37 +179,49 @@ func (x *exchange) ended(result pipes.Result) error {
 // browserRequest is what the legs before the provider have in common.
 func (x *exchange) browserRequest() (pipes.BrowserRequest, error) {
 	ticket, err := x.segment("ticket")
-	return pipes.BrowserRequest{
-		RequestID: x.id, Route: x.route.name, Ticket: ticket, Binding: secret.New([]byte(x.cookie(flowCookie))),
-	}, err
+	binding, _ := x.flowBinding(flowCookieMost)
+	return pipes.BrowserRequest{RequestID: x.id, Route: x.route.name, Ticket: ticket, Binding: binding}, err
 }
 
-// pressedButton is browserRequest for the form of the confirmation page.
-func (x *exchange) pressedButton() (pipes.BrowserRequest, error) {
-	q, err := x.browserRequest()
+// flowBinding is the secret in the flow cookie, and when it was made; empty if it is older than most. The
+// time is not authenticated: a browser that lies about it keeps its own secret for longer.
+func (x *exchange) flowBinding(most time.Duration) (secret.Bytes, time.Time) {
+	made, binding, found := strings.Cut(x.cookie(flowCookie), ".")
+	seconds, err := strconv.ParseInt(made, 10, 64)
+	at := time.Unix(seconds, 0)
+	if age := x.server.now().Sub(at); !found || err != nil || age > most || age < -clockSkew {
+		return secret.Bytes{}, time.Time{}
+	}
+	return secret.New([]byte(binding)), at
+}
+
+// pressedButton is browserRequest for the form of the confirmation page; confirmed tells that its box was
+// ticked. Browsers do not send the form without, except to cancel.
+func (x *exchange) pressedButton() (q pipes.BrowserRequest, confirmed bool, err error) {
+	q, err = x.browserRequest()
 	if err != nil {
-		return q, err
+		return q, false, err
 	}
 	if !sameOrigin(x.r.Header, x.server.publicURL) {
-		return q, crossSite()
+		return q, false, crossSite()
 	}
 	if types := x.r.Header["Content-Type"]; len(types) != 1 || !isForm(types[0]) {
-		return q, wrongMediaType("The form must be of type application/x-www-form-urlencoded.")
+		return q, false, wrongMediaType("The form must be of type application/x-www-form-urlencoded.")
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, maxForm))
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
-		return q, bodyTooLarge(maxForm)
+		return q, false, bodyTooLarge(maxForm)
 	}
 	if err != nil {
-		return q, malformed("incomplete_body", "The body ended before it was complete.")
+		return q, false, malformed("incomplete_body", "The body ended before it was complete.")
 	}
 	fields, err := url.ParseQuery(string(body))
 	if err != nil || len(fields["form"]) != 1 {
-		return q, malformed("invalid_form", "This is not the form of the confirmation page.")
+		return q, false, malformed("invalid_form", "This is not the form of the confirmation page.")
 	}
 	q.Form = fields["form"][0]
-	return q, nil
+	return q, slices.Equal(fields["confirmed"], []string{"yes"}), nil
 }
 
 func isForm(contentType string) bool {
@@ -225,9 +257,8 @@ func (s *Server) callback() handler {
 }
 
 func (x *exchange) callbackRequest() (pipes.CallbackRequest, error) {
-	q := pipes.CallbackRequest{
-		RequestID: x.id, Route: x.route.name, Binding: secret.New([]byte(x.cookie(flowCookie))),
-	}
+	q := pipes.CallbackRequest{RequestID: x.id, Route: x.route.name}
+	q.Binding, _ = x.flowBinding(flowCookieMost)
 	var err error
 	if q.Slug, err = x.segment("slug"); err != nil {
 		return q, err

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +25,8 @@ func TestFlow(t *testing.T) {
 	for _, part := range []string{
 		"<title>Connect Test provider?</title>", "alice@example.com &lt;b&gt;", "user_1", d.stack.Environment.ID().OnWire(),
 		pipestest.ReturnTo, d.pipes.Provider.URL, "<code>read</code>", "If you did not start this, close this page.",
-		`<button type="submit">Continue to Test provider</button>`, `formaction="cancel">Cancel</button>`,
+		`<button type="submit">Continue to Test provider</button>`, `formaction="cancel" formnovalidate>Cancel</button>`,
+		`<input type="checkbox" name="confirmed" value="yes" required>`,
 	} {
 		if !strings.Contains(page.body, part) {
 			t.Errorf("the confirmation page lacks %q:\n%s", part, page.body)
@@ -38,6 +40,7 @@ func TestFlow(t *testing.T) {
 	if again := b.open(t, url).mustPage(t, 200); again.header.Values("Set-Cookie")[0] != cookie[0] {
 		t.Error("the second look at the page set another cookie")
 	}
+	b.send(t, "POST", url, "form="+formOf(page), map[string]string{"Content-Type": "application/x-www-form-urlencoded"}).mustPage(t, 400)
 
 	callback := d.pipes.Provider.Visit(t, b.press(t, page, url).mustRedirect(t)).String()
 	back := b.open(t, callback).mustRedirect(t)
@@ -308,7 +311,8 @@ func TestButtons(t *testing.T) {
 	target := d.mustAuthorize(t, returnTo)
 	page, foreign := b.open(t, target), other.open(t, target)
 	const form = "application/x-www-form-urlencoded"
-	own, theirs := "form="+url.QueryEscape(formOf(page)), "form="+url.QueryEscape(formOf(foreign))
+	const ticked = "&confirmed=yes"
+	own, theirs := "form="+url.QueryEscape(formOf(page))+ticked, "form="+url.QueryEscape(formOf(foreign))+ticked
 	h := func(pairs ...string) map[string]string {
 		header := map[string]string{"Content-Type": form}
 		for i := 0; i < len(pairs); i += 2 {
@@ -326,7 +330,7 @@ func TestButtons(t *testing.T) {
 		{"no cookie", d.browser(t), own, h(), 403},
 		{"another browser's form", b, theirs, h(), 403},
 		{"own form in another browser", other, own, h(), 403},
-		{"garbage", b, "form=" + marker, h(), 403},
+		{"garbage", b, "form=" + marker + ticked, h(), 403},
 		{"no form", b, "", h(), 400},
 		{"form twice", b, own + "&" + own, h(), 400},
 		{"bad escape", b, "form=%z" + marker, h(), 400},
@@ -356,6 +360,59 @@ func TestButtons(t *testing.T) {
 	}
 	// Five departures are all that a ticket has.
 	b.send(t, "POST", target, own, h()).mustPage(t, 410)
+}
+
+// TestTheBox: nobody goes on who has not said that it is for him; who cancels need not.
+func TestTheBox(t *testing.T) {
+	d := newPipesDoor(t, pipestest.Config{})
+	d.mustIntegration(t, pipestest.Slug, "")
+	b, target := d.browser(t), d.mustAuthorize(t, returnTo)
+	form := "form=" + url.QueryEscape(formOf(b.open(t, target)))
+	header := map[string]string{"Content-Type": "application/x-www-form-urlencoded"}
+	for _, without := range []string{"", "&confirmed=", "&confirmed=no", "&confirmed=yes&confirmed=yes"} {
+		page := b.send(t, "POST", target, form+without, header).mustPage(t, 400)
+		if !strings.Contains(page.body, "tick it") {
+			t.Errorf("page\n%s", page.body)
+		}
+	}
+	b.send(t, "POST", target, form+"&confirmed=yes", header).mustRedirect(t)
+	b.send(t, "POST", strings.TrimSuffix(target, "authorize-redirect")+"cancel", form, header).mustRedirect(t)
+}
+
+// TestAgeOfTheCookie: a browser's secret is replaced after an hour, and a flow that began with it comes
+// back until then; one that is older than two hours, or of a time to come, is none.
+func TestAgeOfTheCookie(t *testing.T) {
+	d := newPipesDoor(t, pipestest.Config{})
+	d.mustIntegration(t, pipestest.Slug, "")
+	value := func(page answer) string {
+		cookie, _, _ := strings.Cut(page.header.Get("Set-Cookie"), ";")
+		_, secret, _ := strings.Cut(cookie, ".")
+		return secret
+	}
+	b := d.browser(t)
+	first := value(b.open(t, d.mustAuthorize(t, "")))
+	d.pipes.Clock.Advance(50 * time.Minute)
+	callback := b.arrive(t, d.mustAuthorize(t, returnTo)) // opens the page, too
+	d.pipes.Clock.Advance(5 * time.Minute)
+	b.open(t, callback).mustRedirect(t)
+	if got := value(b.open(t, d.mustAuthorize(t, ""))); got != first {
+		t.Error("the secret was replaced within its hour")
+	}
+	d.pipes.Clock.Advance(10 * time.Minute)
+	if got := value(b.open(t, d.mustAuthorize(t, ""))); got == first || got == "" {
+		t.Error("the secret was not replaced after its hour")
+	}
+	target := d.mustAuthorize(t, returnTo)
+	page := d.browser(t).open(t, target)
+	made := d.pipes.Clock.Now().Unix()
+	for age, status := range map[int64]int{0: 303, 7000: 303, 7300: 403, -300: 403} {
+		a := d.do(t, request{method: "POST", path: strings.TrimPrefix(target, pipestest.PublicURL), body: "confirmed=yes&form=" + url.QueryEscape(formOf(page))}.
+			with("Content-Type", "application/x-www-form-urlencoded").
+			with("Cookie", "__Host-culvert-flow="+strconv.FormatInt(made-age, 10)+"."+value(page)))
+		if a.status != status {
+			t.Errorf("a secret %d seconds old: status %d, want %d", age, a.status, status)
+		}
+	}
 }
 
 // TestTooOften: one flow cannot fill the trail; who comes too often waits, is counted, and goes on later.

@@ -15,6 +15,8 @@ func (x *exchange) pageHeaders() {
 	h["Cache-Control"] = []string{"no-store"}
 	h["Referrer-Policy"] = []string{"no-referrer"}
 	h["X-Content-Type-Options"] = []string{"nosniff"}
+	// A page that opened ours keeps no handle on it, with which it could lead it elsewhere.
+	h["Cross-Origin-Opener-Policy"] = []string{"same-origin"}
 }
 
 // page answers with HTML.

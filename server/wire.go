@@ -17,9 +17,9 @@ import (
 // This file is the only one of the server in which plaintext becomes bytes of an answer: the import
 // rules allow Reveal here and nowhere else in the package.
 
-// setCookie hands a secret to the browser that it is for.
-func (x *exchange) setCookie(name string, value secret.Bytes, age int) {
-	x.addCookie(name, string(value.Reveal()), age)
+// setFlowCookie hands the browser the secret that is its own, behind the time at which it was made.
+func (x *exchange) setFlowCookie(at time.Time, binding secret.Bytes) {
+	x.addCookie(flowCookie, strconv.FormatInt(at.Unix(), 10)+"."+string(binding.Reveal()), flowCookieAge)
 }
 
 // Times on the wire: vault has microseconds, everything else milliseconds, always all digits, because

@@ -86,7 +86,7 @@ func MustConnect(t *testing.T, api *API, provider *connectorstest.Server, return
 	if form == nil {
 		t.Fatalf("status %d without a form:\n%s", page.StatusCode, text)
 	}
-	departed, _ := step("POST", started.URL, "form="+url.QueryEscape(form[1]))
+	departed, _ := step("POST", started.URL, "confirmed=yes&form="+url.QueryEscape(form[1]))
 	callback := provider.Visit(t, departed.Header.Get("Location"))
 	if origin := callback.Scheme + "://" + callback.Host; origin != api.base {
 		t.Fatalf("the provider sent the browser to %s, not to %s", origin, api.base)

@@ -3,6 +3,7 @@ package pages_test
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"html"
 	"regexp"
 	"strings"
 	"testing"
@@ -20,7 +21,7 @@ var (
 	values    = regexp.MustCompile(`="[^"]*"`)
 	dangerous = regexp.MustCompile(` (on[a-z]+|style|src|href|action)\b`)
 	// harmless are the elements that our templates use: none of them fetches or runs anything.
-	harmless = regexp.MustCompile(`^(html|head|meta|title|style|body|main|h1|p|dl|div|dt|dd|ul|li|strong|bdi|br|code|span|form|input|button)$`)
+	harmless = regexp.MustCompile(`^(html|head|meta|title|style|body|main|h1|p|dl|div|dt|dd|ul|li|strong|bdi|br|code|span|form|label|input|button)$`)
 )
 
 func mustNew(t *testing.T) *pages.Pages {
@@ -87,6 +88,14 @@ func TestConfirmation(t *testing.T) {
 			if got := strings.Contains(text, "a page that says how it went"); got != (c.ReturnToOrigin == "") {
 				t.Errorf("where the flow ends: %v", got)
 			}
+			label := c.UserLabel
+			if label == "" {
+				label = c.UserID
+			}
+			if !strings.Contains(text, `<input type="checkbox" name="confirmed" value="yes" required>`) ||
+				!strings.Contains(text, "and <strong><bdi>"+html.EscapeString(label)+"</bdi></strong> is me") && name != "hostile" {
+				t.Errorf("nobody has to say who he is:\n%s", text)
+			}
 			if strings.Count(text, "<form ") != 1 || strings.Count(text, "<button ") != 2 || strings.Count(text, "<h1>") != 1 {
 				t.Errorf("page\n%s", text)
 			}
@@ -128,7 +137,7 @@ func TestWords(t *testing.T) {
 		t.Errorf("success is called %q", done.Title)
 	}
 	for code, status := range map[string]int{
-		"ticket_not_usable": 410, "other_browser": 403, "rate_limit_exceeded": 429, "cross_site_request": 403, "invalid_callback": 400,
+		"ticket_not_usable": 410, "other_browser": 403, "rate_limit_exceeded": 429, "cross_site_request": 403, "invalid_callback": 400, "not_confirmed": 400,
 		"invalid_path": 400, "storage_unavailable": 503, "internal_error": 500, "a code of tomorrow": 418,
 	} {
 		check(code, pages.Trouble(code, status))

@@ -54,6 +54,11 @@ func Trouble(code string, status int) Message {
 			"For your safety a connection is completed only where it was started. Nothing was connected.",
 			"Go back to the application in this browser and start again, with cookies allowed. If you did not start anything, close this page.",
 		}}
+	case "not_confirmed":
+		return Message{Title: "The box was not ticked", Paragraphs: []string{
+			"It says that you have asked for this yourself. Nothing was connected.",
+			"Go back to the page before this one and tick it, or close this page if you did not ask for this.",
+		}}
 	case "rate_limit_exceeded":
 		return Message{Title: "Too often in a short time", Paragraphs: []string{
 			"This link was opened, or its button pressed, more often than anybody needs. Nothing was lost.",

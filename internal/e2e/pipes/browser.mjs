@@ -23,8 +23,8 @@ export class Browser {
     return this.#navigate({ url, method: "GET", site: "none" });
   }
 
-  // Submits a form of a page: the only one, or the one that pick chooses. Fields are typed in; a button
-  // with this formaction is pressed instead of the first.
+  // Submits a form of a page: the only one, or the one that pick chooses. Fields are typed in, and boxes
+  // ticked that have to be; a button with this formaction is pressed instead of the first.
   submit(page, { pick = () => true, fields = {}, formaction } = {}) {
     const forms = page.forms.filter(pick);
     assert.equal(forms.length, 1, `wanted one form, ${page.url} has ${forms.length} of ${page.forms.length}:\n${page.html.slice(0, 2000)}`);
@@ -136,7 +136,7 @@ function parseForms(html) {
     const fields = {};
     for (const [, input] of inner.matchAll(/<input\b([^>]*)>/gi)) {
       const { type = "text", name, value = "" } = parseAttributes(input);
-      if (name && type !== "submit" && (type !== "checkbox" || /\bchecked\b/.test(input))) {
+      if (name && type !== "submit" && (type !== "checkbox" || /\b(checked|required)\b/.test(input))) {
         fields[name] = value;
       }
     }

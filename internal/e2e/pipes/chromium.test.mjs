@@ -48,6 +48,12 @@ for (const [device, options] of Object.entries({ phone, desk })) {
       assert.deepEqual([...hosts], [new URL(base).host], "the page loads nothing from elsewhere");
       assert.deepEqual(complaints, []);
 
+      // Without the tick the browser itself holds the form back.
+      await page.getByRole("button", { name: "Continue to Acme ID" }).click();
+      assert.equal(new URL(page.url()).host, new URL(base).host);
+      // By the keyboard: the box is what comes first.
+      await page.keyboard.press("Space");
+      assert.ok(await page.getByRole("checkbox").isChecked());
       await page.getByRole("button", { name: "Continue to Acme ID" }).click();
       await signIn(page);
       await page.waitForURL(`${home}?*`);
@@ -60,6 +66,7 @@ for (const [device, options] of Object.entries({ phone, desk })) {
     test("without return_to it ends on a page of ours, which the back button and a reload leave as it is", async () => {
       const { page, complaints } = await openTab(browser.context);
       await page.goto(await authorize(provider, slug, newUser(), { returnTo: undefined }));
+      await page.getByRole("checkbox").check();
       await page.getByRole("button", { name: "Continue to Acme ID" }).click();
       await signIn(page);
       await page.waitForURL(integration.redirectUri);
