@@ -288,6 +288,8 @@ func unavailable(o *outage.Error) *problem {
 		p.text = "The audit log cannot be written, so nothing is answered."
 	case o.Dependency == outage.Clock:
 		p.text = "This replica's clock differs from the others', so it takes no creates and updates; nothing was changed."
+	case o.Dependency == outage.Node:
+		p.text = "Another process runs under this replica's node id, so it takes no writes; nothing was changed."
 	default:
 		p.text = "etcd is unavailable; nothing was changed."
 	}

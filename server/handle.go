@@ -84,6 +84,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// that somebody on the way saw as body, so the connection ends here (RFC 9112 section 6.1).
 		w.Header().Set("Connection", "close")
 	}
+	if s.draining.Load() {
+		w.Header()["Connection"] = []string{"close"}
+	}
 	if len(r.URL.EscapedPath()) > s.limits.PathBytes {
 		x.finish(pathTooLong(s.limits.PathBytes))
 		return

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -22,7 +23,7 @@ const (
 
 // Check is the state of one dependency.
 type Check struct {
-	// Name is the dependency as outage names it: "etcd", "root_key", "audit".
+	// Name is the dependency as outage names it: "etcd", "root_key", "audit"; "server" for the process itself.
 	Name  string
 	State State
 	// Reason is a sentence for people where State is not Ready. The page asks for no credential: it
@@ -63,6 +64,10 @@ func (h *health) current() []Check {
 	return h.checks
 }
 
+// Drain makes readiness red from now on and lets every answer end its connection, so that whoever spreads
+// requests sends them elsewhere before [http.Server.Shutdown] takes no more. Requests are answered as before.
+func (s *Server) Drain() { s.draining.Store(true) }
+
 // alive is GET /healthz: the process answers. It asks no dependency, or an outage of etcd would make an
 // orchestrator restart every replica.
 func (s *Server) alive() handler {
@@ -77,6 +82,9 @@ func (s *Server) alive() handler {
 func (s *Server) ready() handler {
 	return func(x *exchange) error {
 		checks := s.health.current()
+		if s.draining.Load() {
+			checks = append(slices.Clone(checks), Check{Name: "server", State: Unready, Reason: "the server is stopping"})
+		}
 		overall, status := Ready, http.StatusOK
 		for _, c := range checks {
 			// Anything but the two good states is unready: a state nobody foresaw must not pass for health.

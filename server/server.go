@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -71,6 +72,8 @@ type Server struct {
 	unmatched *route
 	// sentinels is what errors of other packages become.
 	sentinels []sentinel
+	// draining is set by Drain, for good.
+	draining atomic.Bool
 	// buffers are for answers; they are wiped before they go back.
 	buffers sync.Pool
 }

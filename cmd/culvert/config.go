@@ -26,6 +26,10 @@ type Config struct {
 	// etcd.endpoints also the database. One process at a time may use it, and nothing in it can be
 	// recreated. Default ./.culvert.
 	DataDir string `koanf:"data_dir"`
+	// DrainDelay is how long after the signal to stop new requests are still taken, while /readyz says
+	// 503 already: the time that a load balancer needs to notice, two of its probes. What is under way
+	// then is finished in any case. 0 to 5m, default 0.
+	DrainDelay time.Duration `koanf:"drain_delay"`
 
 	TLS     TLSConfig     `koanf:"tls"`
 	RootKey RootKeyConfig `koanf:"root_key"`

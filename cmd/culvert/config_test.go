@@ -44,6 +44,8 @@ func TestConfigFileAndSet(t *testing.T) {
 addr: 127.0.0.1:1
 public_url: https://vault.example.com
 data_dir: /var/lib/culvert
+drain_delay: 5s
+tls: {cert_file: /tls/cert.pem, key_file: /tls/key.pem}
 root_key: {provider: local, path: /keys/root}
 etcd:
   endpoints: [http://a:2379, http://b:2379]
@@ -70,6 +72,7 @@ cors_origins: [https://app.example.com]
 	}
 	want := main.Config{
 		Addr: "127.0.0.1:1", AdminAddr: "127.0.0.1:9", PublicURL: "https://vault.example.com", DataDir: "/var/lib/culvert",
+		DrainDelay: 5 * time.Second, TLS: main.TLSConfig{CertFile: "/tls/cert.pem", KeyFile: "/tls/key.pem"},
 		RootKey: main.RootKeyConfig{Provider: "local", Path: "/keys/root"},
 		Etcd:    main.EtcdConfig{Endpoints: []string{"https://c:2379", "https://d:2379"}, Prefix: "/a=b"},
 		Vault:   main.VaultConfig{MaxValueBytes: 65536, VersionsKept: 8},
@@ -162,6 +165,9 @@ func TestConfigRefused(t *testing.T) {
 		{set: "public_url=ftp://x", want: "setting public_url: \"ftp://x\" is not an origin"},
 		{set: "public_url=https://u@x", want: "is not an origin"},
 		{set: "cors_origins=https://x,*", want: "setting cors_origins: \"*\" is not an origin"},
+		{set: "drain_delay=6m", want: "setting drain_delay: must be from 0 to 5m"},
+		{set: "tls.key_file=/x", want: "settings tls.cert_file and tls.key_file: give both or neither"},
+		{set: "etcd.endpoints=http://x:1,https://y:1", want: "setting etcd.endpoints: http://x:1 is plain http, and another one is https"},
 		{set: "data_dir=", want: "setting data_dir: must not be empty"},
 		{set: "root_key.provider=aws", want: "setting root_key.provider: unknown provider \"aws\"\nhint: the providers are: local"},
 		{set: "root_key.key=" + keyARN, want: "provider local has no use for them\nhint: set root_key.provider=awskms"},

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -106,15 +105,6 @@ func (d *dataDir) missing(names ...string) ([]string, error) {
 		}
 	}
 	return missing, nil
-}
-
-// warnLost tells of what stood beside the database and was begun anew: whoever took it away, and with it
-// what it recorded, must not find that nobody noticed.
-func (d *dataDir) warnLost(log *slog.Logger, lost []string) {
-	for _, name := range lost {
-		log.Warn("the store has data, but this was missing from the data directory and was begun anew; "+
-			"put it back from a copy if it was not removed on purpose", slog.String("missing", d.file(name)))
-	}
 }
 
 // write puts a new file (0600) into the directory. After a crash or a loss of power the file is there

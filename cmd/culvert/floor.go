@@ -57,17 +57,21 @@ func (g *graph) buildFloor(ctx context.Context, cfg Config, dir *dataDir) (*floo
 		f.reportEnvironment(ctx, err)
 		return nil, err
 	}
-	if g.mode == development && len(cfg.Etcd.Endpoints) == 0 && !o.made {
-		dir.warnLost(g.log, lost)
-	}
 	f.rootKey = o.rootKey
 	f.store, err = etcd.NewStore(ctx, etcd.StoreConfig{
 		Client: client, Environments: f.environments, Codec: f.codec, IDs: f.ids, Node: node, Logger: g.log,
 	})
+	if errors.Is(err, etcd.ErrNodeTaken) {
+		return nil, hinted(fmt.Errorf("node %s: %w", node, err),
+			"each process needs a data directory of its own, made by its first start; a copy of another's is none")
+	}
 	if err != nil {
 		return nil, err
 	}
 	g.opened("store", func() error { f.store.Close(); return nil })
+	if err := g.enroll(ctx, f, enrolment{node: node, dir: dir, lost: lost, env: o.first, embedded: len(cfg.Etcd.Endpoints) == 0}); err != nil {
+		return nil, err
+	}
 	return f, g.admit(ctx, dir, f, o)
 }
 

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/net/netutil"
 	"golang.org/x/sys/unix"
@@ -19,9 +20,11 @@ import (
 // graph is the running program: every part made once, in the order of what stands on what, and closed
 // in reverse. It is the only place where packages meet that do not know each other.
 type graph struct {
-	mode     mode
-	log      *slog.Logger
-	listener net.Listener
+	mode mode
+	log  *slog.Logger
+	// drainDelay is the setting drain_delay.
+	drainDelay time.Duration
+	listener   net.Listener
 	// admin is nil without admin_addr.
 	admin  net.Listener
 	server *server.Server
@@ -61,7 +64,7 @@ func (g *graph) Close() error {
 
 // build opens everything that cfg names. On an error nothing stays open.
 func build(ctx context.Context, cfg Config, m mode, log *slog.Logger) (_ *graph, err error) {
-	g := &graph{mode: m, log: log}
+	g := &graph{mode: m, log: log, drainDelay: cfg.DrainDelay}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, g.Close())

@@ -15,7 +15,7 @@ import (
 const drainTimeout = 10 * time.Second
 
 // Run serves until ctx ends or serving fails, lets the requests in progress finish, and closes
-// everything. Requests that are still going after [drainTimeout] are cut off.
+// everything. Readiness turns red first, and for the drain delay nothing else changes. Requests that are still going after [drainTimeout] are cut off.
 func (g *graph) Run(ctx context.Context) error {
 	api := door{g.server.HTTPServer(), g.server.Listener(g.listener)}
 	if g.certificate != nil {
@@ -39,7 +39,13 @@ func (g *graph) Run(ctx context.Context) error {
 	left := len(doors)
 	select {
 	case <-ctx.Done():
-		g.log.Info("stopping", slog.Duration("at_most", drainTimeout))
+		g.log.Info("stopping", slog.Duration("refuses_connections_in", g.drainDelay), slog.Duration("then_at_most", drainTimeout))
+		g.server.Drain()
+		select {
+		case <-time.After(g.drainDelay):
+		case err = <-failed:
+			left--
+		}
 	case err = <-failed:
 		left--
 	}

@@ -40,6 +40,9 @@ func (c *Config) validateAddresses() error {
 			return err
 		}
 	}
+	if d := c.DrainDelay; d < 0 || d > 5*time.Minute {
+		return usage("setting drain_delay: must be from 0 to 5m")
+	}
 	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
 		return usage("settings tls.cert_file and tls.key_file: give both or neither")
 	}

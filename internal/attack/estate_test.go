@@ -1,6 +1,7 @@
 package attack_test
 
 import (
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -11,10 +12,12 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
 	"culvert/internal/access"
+	"culvert/internal/etcd"
 	"culvert/keys"
 )
 
@@ -64,6 +67,10 @@ func newEstate(t *testing.T) *estate {
 	e := &estate{
 		house: newHouse(t), byID: map[string]object{}, byKey: map[string]object{},
 		requests: map[string]request{}, apiKeys: map[string]access.APIKey{}, listed: map[string]bool{},
+	}
+	for _, node := range []string{"node-1", "node-2"} {
+		_, err := e.stack.Store.Register(t.Context(), etcd.Registration{Node: node, At: time.Now().UTC()})
+		must(t, err)
 	}
 	for _, env := range []*keys.Environment{e.stack.Environment, e.second} {
 		for _, kind := range append(layout(t), "sibling") {
@@ -150,6 +157,8 @@ func (e *estate) subjectOf(t testing.TB, key string) *subject {
 		return e.exempt(key, e.stack.Environment.ID(), "of-node")
 	case "epoch":
 		return e.exempt(key, env, "of-epoch")
+	case "registered":
+		return &subject{key: key, ask: func(t testing.TB) string { return e.registrations(t, env) }, intact: ok, broken: []string{integrity}}
 	case "shred":
 		s := e.newContext(key, env, shredded)
 		s.intact = "shred_in_progress"
@@ -195,6 +204,20 @@ func (e *estate) subjectOfObject(t testing.TB, key string, field []string) *subj
 	}
 	t.Fatalf("the kind %q has no case here: say who needs it, and what he is told if it is broken", field[0])
 	return nil
+}
+
+// registrations asks for the state directories there are, as who checks the trail does.
+func (e *estate) registrations(t testing.TB, env access.EnvironmentID) string {
+	t.Helper()
+	switch _, err := e.stack.Store.Registrations(t.Context(), env); {
+	case err == nil:
+		return ok
+	case errors.Is(err, keys.ErrTampered):
+		return integrity
+	default:
+		t.Errorf("registrations: %v", err)
+		return "error"
+	}
 }
 
 // exempt is a record without MAC, which every write in an environment depends on. What is written into

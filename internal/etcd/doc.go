@@ -13,7 +13,7 @@
 //	authentic.go   the MAC on every record
 //	objects.go keks.go apikeys.go environments.go events.go requests.go list.go pipes.go   one noun each
 //	room.go        limits below etcd's quota; compact.go forgetting history
-//	nodes.go       heartbeats and clocks
+//	nodes.go       clocks; pulse.go heartbeats; registrations.go the state directories there are
 //
 // # Guarantees
 //

@@ -25,6 +25,7 @@ import (
 //	shred/{env}/{H(item)}                marker: a shred of this context item is under way
 //	epoch/{env}                          number of the epoch that events go to; exempt from MACs
 //	node/{node}                          heartbeat of a replica; exempt from MACs
+//	registered/{env}/{node}              state directory of a replica, for ever
 //	kek/{env}/{kek}                      KEK record or tombstone
 //	kekof/{env}/{H(context)}             pointer from a key context to its KEK
 //	object/{env}/{id}                    object header
@@ -46,20 +47,21 @@ import (
 // Every value but those marked exempt or sealed under an AAD that holds its key begins with a MAC over the
 // key (relative to the root, so that a backup can be restored under another prefix) and the bytes.
 const (
-	kindFormat  = "format"
-	kindEnv     = "env"
-	kindAPIKey  = "apikey"
-	kindCMKMap  = "cmkmap"
-	kindShred   = "shred"
-	kindEpoch   = "epoch"
-	kindNode    = "node"
-	kindKEK     = "kek"
-	kindKEKOf   = "kekof"
-	kindObject  = "object"
-	kindVersion = "version"
-	kindName    = "name"
-	kindEvent   = "event"
-	kindRequest = "req"
+	kindFormat     = "format"
+	kindEnv        = "env"
+	kindAPIKey     = "apikey"
+	kindCMKMap     = "cmkmap"
+	kindShred      = "shred"
+	kindEpoch      = "epoch"
+	kindNode       = "node"
+	kindRegistered = "registered"
+	kindKEK        = "kek"
+	kindKEKOf      = "kekof"
+	kindObject     = "object"
+	kindVersion    = "version"
+	kindName       = "name"
+	kindEvent      = "event"
+	kindRequest    = "req"
 
 	kindIntegration = "integration"
 	kindAccount     = "account"
@@ -87,6 +89,9 @@ func keyShred(env access.EnvironmentID, item string) string {
 }
 func keyEpoch(env access.EnvironmentID) string { return kindEpoch + "/" + string(env) }
 func keyNode(node string) string               { return kindNode + "/" + node }
+func keyRegistered(env access.EnvironmentID, node string) string {
+	return kindRegistered + "/" + string(env) + "/" + node
+}
 func keyKEK(env access.EnvironmentID, id keys.ID) string {
 	return kindKEK + "/" + string(env) + "/" + string(id)
 }

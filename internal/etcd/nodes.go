@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
-
-	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"culvert/internal/outage"
 )
@@ -24,10 +21,12 @@ const (
 )
 
 // nodes keeps this replica's heartbeat and compares its clock with the others'. A heartbeat is the
-// node's own time in Unix milliseconds; it has no MAC, since what it could do wrong is refuse writes.
+// node's own time in Unix milliseconds and the process that beats; it has no MAC, since what it could do
+// wrong is refuse writes.
 type nodes struct {
 	store *Store
 	self  string
+	pulse *pulse
 
 	mu sync.Mutex
 	// heard are the heartbeats of each node that are not too old, oldest first. Guarded by mu.
@@ -41,7 +40,7 @@ type beat struct {
 }
 
 func newNodes(s *Store, self string) *nodes {
-	return &nodes{store: s, self: self, heard: map[string][]beat{}}
+	return &nodes{store: s, self: self, pulse: newPulse(s.client, keyNode(self), s.log), heard: map[string][]beat{}}
 }
 
 // run beats until the context ends. A single embedded replica has nobody to compare with.
@@ -52,16 +51,11 @@ func (n *nodes) run(ctx context.Context) {
 	tick := time.NewTicker(beatInterval)
 	defer tick.Stop()
 	for {
-		callCtx, cancel := bounded(ctx, readTimeout)
-		now := strconv.FormatInt(time.Now().UnixMilli(), 10)
-		_, err := n.store.client.kv.Do(callCtx, clientv3.OpPut(n.store.client.abs(keyNode(n.self)), now))
-		cancel()
-		if err != nil && ctx.Err() == nil {
-			n.store.log.Debug("heartbeat", "error", err)
-		}
+		n.pulse.beat(ctx)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
+			n.pulse.end(ctx)
 			return
 		}
 	}
@@ -69,11 +63,9 @@ func (n *nodes) run(ctx context.Context) {
 
 // hear takes a heartbeat from the watch, at the moment it arrives.
 func (n *nodes) hear(it *item) {
-	ms, err := strconv.ParseInt(string(it.value), 10, 64)
-	if err != nil {
-		return
+	if ms, _, ok := parseBeat(it.value); ok {
+		n.note(lastOf(it.key), time.UnixMilli(ms), time.Now())
 	}
-	n.note(lastOf(it.key), time.UnixMilli(ms), time.Now())
 }
 
 func (n *nodes) note(node string, sent, arrived time.Time) {
@@ -116,10 +108,21 @@ func (n *nodes) skew() (time.Duration, int) {
 
 var errSkew = errors.New("this replica's clock is more than 2 s off the others'")
 
-// forWrite refuses writes of a replica whose clock is wrong.
+// forWrite refuses writes of a replica whose clock is wrong, and of one that is there twice.
 func (n *nodes) forWrite() error {
+	if err := n.health(); err != nil {
+		return err
+	}
 	if off, live := n.skew(); live >= quorum && off.Abs() > maxSkew {
 		return &outage.Error{Dependency: outage.Clock, Kind: outage.Unavailable, Cause: errSkew}
+	}
+	return nil
+}
+
+// health says that this process should not be running.
+func (n *nodes) health() error {
+	if n.pulse.taken.Load() {
+		return &outage.Error{Dependency: outage.Node, Kind: outage.Unavailable, Cause: ErrNodeTaken}
 	}
 	return nil
 }

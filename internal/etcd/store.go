@@ -77,10 +77,15 @@ var (
 	_ events.Store    = (*Store)(nil)
 )
 
-// NewStore starts following the keyspace. Its environments must be those of the keyspace.
+// NewStore starts following the keyspace. Its environments must be those of the keyspace. The error is
+// [ErrNodeTaken] if another process runs under the node id, or an outage.
 func NewStore(ctx context.Context, cfg StoreConfig) (*Store, error) {
 	s, err := newStore(cfg)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.nodes.pulse.claim(ctx); err != nil {
+		s.stop()
 		return nil, err
 	}
 	s.start()
@@ -146,6 +151,9 @@ func (s *Store) Fence(ctx context.Context) error { return s.fence.wait(ctx) }
 // Health says why storage cannot be used, for readiness: it asks etcd itself.
 func (s *Store) Health(ctx context.Context) error {
 	if err := s.feed.health(); err != nil {
+		return err
+	}
+	if err := s.nodes.health(); err != nil {
 		return err
 	}
 	if err := s.Fence(ctx); err != nil {

@@ -34,6 +34,7 @@ func scenarios() []scenario {
 		{"request records", testRequestRecords},
 		{"request days", testRequestDays},
 		{"API keys", testAPIKeys},
+		{"registrations", testRegistrations},
 		{"event order", testEventOrder},
 		{"event pages", testEventPages},
 		{"event times", testEventTimes},

@@ -13,6 +13,7 @@ const (
 	RootKey = "root_key"
 	Audit   = "audit"
 	Clock   = "clock"
+	Node    = "node"
 )
 
 // Kind tells what a caller may conclude.
