@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"os"
@@ -96,34 +95,6 @@ func (c *certificate) server() *tls.Config {
 		MinVersion:     tls.VersionTLS12,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.pair.Load(), nil },
 	}
-}
-
-// etcdTLS is how connections to the cluster are protected; nil without any certificate and without https
-// endpoints.
-func (g *graph) etcdTLS(e EtcdConfig) (*tls.Config, error) {
-	if !e.secure() {
-		return nil, nil
-	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	if e.CAFile != "" {
-		pem, err := readPublic(e.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("etcd.ca_file: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("etcd.ca_file: %s holds no certificate (PEM)", e.CAFile)
-		}
-	}
-	if e.CertFile != "" {
-		shown, err := openCertificate("etcd", e.CertFile, e.KeyFile, g.log)
-		if err != nil {
-			return nil, err
-		}
-		g.certificates = append(g.certificates, shown)
-		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return shown.pair.Load(), nil }
-	}
-	return c, nil
 }
 
 // watchCertificates reads them again at intervals and on SIGHUP, until the graph is closed. In production

@@ -46,7 +46,7 @@ func openDataDir(path string) (*dataDir, error) {
 		_ = lock.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, hinted(fmt.Errorf("another culvert process is using the data directory %s", path),
-				"stop it, or give this one a directory of its own with --data-dir")
+				"stop it, or give this one a directory of its own with the setting data_dir")
 		}
 		return nil, fmt.Errorf("lock the data directory %s: %w", path, err)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"os"
@@ -32,6 +33,8 @@ type opener struct {
 	// endpoints are what the operator was told etcd is; none if it is embedded.
 	endpoints []string
 	prefix    string
+	// tls is what the client has; nil if it is none.
+	tls *tls.Config
 
 	rootKey keys.RootKey
 	// refused is why the root key could not be opened, or used to make the first environment. It is told as
@@ -43,8 +46,9 @@ type opener struct {
 	made bool
 }
 
-func newOpener(cfg Config, dir *dataDir, client *etcd.Client, codec *record.Codec, now time.Time) *opener {
+func (g *graph) newOpener(cfg Config, dir *dataDir, client *etcd.Client, codec *record.Codec, now time.Time) *opener {
 	return &opener{
+		tls:    g.tls,
 		client: client, codec: codec, root: cfg.RootKey.in(dir), keyFile: dir.file(apiKeyFile),
 		now: now, endpoints: cfg.Etcd.Endpoints, prefix: cfg.Etcd.Prefix,
 	}
@@ -66,6 +70,16 @@ func (o *opener) open(ctx context.Context, m mode) (*keys.Environments, error) {
 	return o.load(ctx)
 }
 
+// startTimeout bounds what a start waits for etcd and for whoever holds the root key, in all: a supervisor
+// that starts the process again is told why, and an orchestrator's own limits are longer.
+const startTimeout = 30 * time.Second
+
+func (o *opener) bounded(ctx context.Context, m mode) (*keys.Environments, error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	return o.open(ctx, m)
+}
+
 func noStore(place string) error {
 	return hinted(fmt.Errorf("there is no store under %s", place),
 		"look at etcd.endpoints, etcd.prefix and data_dir; culvert init makes a store, once")
@@ -77,7 +91,7 @@ func (o *opener) load(ctx context.Context) (*keys.Environments, error) {
 	if errors.Is(err, etcd.ErrUninitialized) {
 		return nil, err
 	}
-	return all, o.explain(err)
+	return all, o.explain(ctx, err)
 }
 
 // make writes the first environment into an empty store, with the API key that admit makes for it, if any.
@@ -139,7 +153,7 @@ func (o *opener) environment(ctx context.Context) func(keys.EnvironmentRecord) (
 }
 
 // explain adds what an operator can do about the likeliest mistakes.
-func (o *opener) explain(err error) error {
+func (o *opener) explain(ctx context.Context, err error) error {
 	switch {
 	case o.refused != nil:
 		return o.refused
@@ -155,7 +169,12 @@ func (o *opener) explain(err error) error {
 		if len(o.endpoints) == 0 {
 			return hinted(err, "try again: the disk of the data directory may be slow")
 		}
+		if why := refusal(ctx, o.endpoints, o.tls); why != nil {
+			return hinted(fmt.Errorf("etcd cannot be used: %w", why), "look at etcd.ca_file, etcd.cert_file and etcd.key_file")
+		}
 		return hinted(err, "see that etcd runs and answers at "+strings.Join(o.endpoints, ", ")+" (etcd.endpoints)")
+	case outage.Of(err) != nil && outage.Of(err).Dependency == outage.RootKey:
+		return hinted(err, "see that whoever holds the root key answers (section root_key)")
 	}
 	return err
 }

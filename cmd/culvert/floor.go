@@ -49,9 +49,9 @@ func (g *graph) buildFloor(ctx context.Context, cfg Config, dir *dataDir) (*floo
 	if err != nil {
 		return nil, err
 	}
-	o := newOpener(cfg, dir, client, f.codec, f.ids.Now())
+	o := g.newOpener(cfg, dir, client, f.codec, f.ids.Now())
 	waiting := g.announceWaiting(cfg.Etcd.Endpoints)
-	f.environments, err = o.open(ctx, g.mode)
+	f.environments, err = o.bounded(ctx, g.mode)
 	waiting()
 	if err != nil {
 		f.reportEnvironment(ctx, err)
@@ -88,12 +88,12 @@ func (f *floor) reportEnvironment(ctx context.Context, err error) {
 }
 
 func (g *graph) openEtcd(ctx context.Context, cfg Config, dir *dataDir) (*etcd.Client, error) {
-	tlsConfig, err := g.etcdTLS(cfg.Etcd)
-	if err != nil {
+	var err error
+	if g.tls, err = g.clusterTLS(cfg.Etcd); err != nil {
 		return nil, err
 	}
 	client, err := etcd.Open(ctx, etcd.Config{
-		DataDir: dir.path, Endpoints: cfg.Etcd.Endpoints, Prefix: cfg.Etcd.Prefix, TLS: tlsConfig, Logger: g.log,
+		DataDir: dir.path, Endpoints: cfg.Etcd.Endpoints, Prefix: cfg.Etcd.Prefix, TLS: g.tls, Logger: g.log,
 	})
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -31,6 +32,8 @@ type graph struct {
 	// certificate is what clients are shown; nil without the section tls. certificates are all there are.
 	certificate  *certificate
 	certificates []*certificate
+	// tls is how connections to etcd are protected; nil if they are not.
+	tls *tls.Config
 	// keyFile is where the API key is, as an absolute path; firstStart tells that this start made it,
 	// and anotherKey that it did so in a store that was not new.
 	keyFile    string

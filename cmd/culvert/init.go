@@ -88,7 +88,7 @@ func (i *initializer) open(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	i.now = id.NewClock(time.Now).Now()
-	i.opener = newOpener(cfg, i.dir, i.client, codec, i.now)
+	i.opener = i.graph.newOpener(cfg, i.dir, i.client, codec, i.now)
 	return nil
 }
 
@@ -97,7 +97,7 @@ func (i *initializer) run(ctx context.Context) error {
 	occupied, err := i.client.Initialized(ctx)
 	waiting()
 	if err != nil {
-		return i.opener.explain(err)
+		return i.opener.explain(ctx, err)
 	}
 	if occupied {
 		return i.resume(ctx)
@@ -107,7 +107,7 @@ func (i *initializer) run(ctx context.Context) error {
 		return i.occupied()
 	}
 	if err != nil {
-		return i.opener.explain(err)
+		return i.opener.explain(ctx, err)
 	}
 	return i.dir.settle(apiKeyFile)
 }

@@ -147,9 +147,9 @@ func TestReplicasRefused(t *testing.T) {
 		{"a mistyped prefix", "server", []string{"data_dir=" + e.data("new"), "etcd.prefix=/culvret"}, "error: there is no store under /culvret at " + members + "\n"},
 		{"a directory in use", "server", []string{"data_dir=" + e.data("two")}, "error: another culvert process is using the data directory"},
 		{"a copy of one", "server", []string{"data_dir=" + e.data("copy")}, "another process runs under the same node id\nhint: each process needs a data directory of its own"},
-		{"no certificate", "server", []string{"data_dir=" + e.data("new"), "etcd.cert_file=", "etcd.key_file="}, "\nhint: see that etcd runs and answers at " + e.cluster.Endpoints()[0]},
-		{"another CA's", "server", []string{"data_dir=" + e.data("new"), "etcd.cert_file=" + foreign.CertFile, "etcd.key_file=" + foreign.KeyFile}, "\nhint: see that etcd runs"},
-		{"a cluster of another CA", "server", []string{"data_dir=" + e.data("new"), "etcd.ca_file=" + stranger.File}, "certificate signed by unknown authority\nhint: see that etcd runs"},
+		{"no certificate", "server", []string{"data_dir=" + e.data("new"), "etcd.cert_file=", "etcd.key_file="}, "error: etcd cannot be used: " + e.cluster.Endpoints()[0] + ": remote error: tls: certificate required\nhint: look at etcd.ca_file"},
+		{"another CA's", "server", []string{"data_dir=" + e.data("new"), "etcd.cert_file=" + foreign.CertFile, "etcd.key_file=" + foreign.KeyFile}, "remote error: tls: "},
+		{"a cluster of another CA", "server", []string{"data_dir=" + e.data("new"), "etcd.ca_file=" + stranger.File}, "certificate signed by unknown authority"},
 		{"no CA", "server", []string{"data_dir=" + e.data("new"), "etcd.ca_file=" + ca + ".key"}, "error: etcd.ca_file: "},
 	} {
 		began := time.Now()
