@@ -19,5 +19,8 @@ var Main = main
 // Validate checks the form of the settings.
 func (c *Config) Validate() error { return c.validate() }
 
+// ValidateServer checks what production asks for besides.
+func (c *Config) ValidateServer() error { return c.validateServer() }
+
 // DrainTimeout is how long requests in progress may go on after a signal.
 const DrainTimeout time.Duration = drainTimeout
