@@ -173,8 +173,6 @@ func (o *opener) explain(ctx context.Context, err error) error {
 			return hinted(fmt.Errorf("etcd cannot be used: %w", why), "look at etcd.ca_file, etcd.cert_file and etcd.key_file")
 		}
 		return hinted(err, "see that etcd runs and answers at "+strings.Join(o.endpoints, ", ")+" (etcd.endpoints)")
-	case outage.Of(err) != nil && outage.Of(err).Dependency == outage.RootKey:
-		return hinted(err, "see that whoever holds the root key answers (section root_key)")
 	}
 	return err
 }

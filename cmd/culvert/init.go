@@ -93,6 +93,8 @@ func (i *initializer) open(ctx context.Context, cfg Config) (err error) {
 }
 
 func (i *initializer) run(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
 	waiting := i.graph.announceWaiting(i.opener.endpoints)
 	occupied, err := i.client.Initialized(ctx)
 	waiting()
