@@ -40,7 +40,9 @@ func (g *graph) enroll(ctx context.Context, f *floor, e enrolment) error {
 	if err != nil {
 		g.log.ErrorContext(ctx, "the list of state directories is not what was stored", slog.Any("error", err))
 	}
-	g.log.InfoContext(ctx, "state directory registered", slog.String("node", e.node), slog.Bool("new", first), slog.Int("registered", len(all)))
+	if g.mode == production {
+		g.log.InfoContext(ctx, "state directory registered", slog.String("node", e.node), slog.Bool("new", first), slog.Int("registered", len(all)))
+	}
 	known := !first || e.embedded && len(all) > 1
 	for _, name := range e.lost {
 		if known {
