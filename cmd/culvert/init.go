@@ -106,7 +106,7 @@ func (i *initializer) run(ctx context.Context) error {
 	}
 	err = i.opener.make(ctx, i.firstKey)
 	if errors.Is(err, etcd.ErrInitialized) {
-		return i.occupied()
+		return i.resume(ctx) // somebody was faster
 	}
 	if err != nil {
 		return i.opener.explain(ctx, err)

@@ -58,7 +58,9 @@ func MustInit(t *testing.T, file string, flags ...string) {
 // mustFail runs a command that must end with the code, and returns what it printed.
 func mustFail(t *testing.T, code int, args ...string) string {
 	t.Helper()
-	out, err := exec.Command("culvert", args...).CombinedOutput()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "culvert", args...).CombinedOutput()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != code {
 		t.Errorf("culvert %s: %v, want code %d\n%s", strings.Join(args, " "), err, code, out)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -220,4 +221,49 @@ func TestMembersLost(t *testing.T) {
 	}
 	p.MustStop(t)
 	q.MustStop(t)
+}
+
+// TestInitAtOnce: of several that make a store at one place, one does, and its API key is the store's.
+func TestInitAtOnce(t *testing.T) {
+	t.Parallel()
+	dir, endpoint := t.TempDir(), etcdtest.Listening(t)
+	addrs, err := freeAddrs(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := MustWrite(t, fmt.Sprintf("addr: %s\npublic_url: http://%s\nroot_key: {path: %s}\netcd: {endpoints: [%s]}\n",
+		addrs[0], addrs[0], filepath.Join(dir, "root.key"), endpoint))
+	data := func(i int) string { return filepath.Join(dir, fmt.Sprint("data-", i)) }
+	var all sync.WaitGroup
+	var out [4]string
+	for i := range out {
+		all.Go(func() {
+			text, err := exec.Command("culvert", "init", "--config", file, "--set", "data_dir="+data(i)).CombinedOutput()
+			if err == nil {
+				text = nil
+			}
+			out[i] = string(text)
+		})
+	}
+	all.Wait()
+	winner := -1
+	for i, text := range out {
+		_, err := os.Stat(filepath.Join(data(i), "root-api-key"))
+		switch {
+		case text == "" && winner < 0 && err == nil:
+			winner = i
+		case !strings.HasPrefix(text, "error: there is a store under /culvert at "+endpoint+" already\n") || err == nil:
+			t.Errorf("init %d: %v, %s", i, err, text)
+		}
+	}
+	if winner < 0 {
+		t.Fatal("nobody made the store")
+	}
+	p := mustStart(t, "server", "--config", file, "--set", "data_dir="+data(winner))
+	p.Base = "http://" + addrs[0]
+	p.mustBeReady(t, nil)
+	if status, err := MustAPI(t, p.Base, data(winner)).Read("/vault/v1/kv", &struct{}{}); status != http.StatusOK {
+		t.Errorf("status %d, %v", status, err)
+	}
+	p.MustStop(t)
 }
