@@ -199,3 +199,45 @@ func await(t *testing.T, what string, done func() bool) {
 		}
 	}
 }
+
+// TestLoopbackTrust: what a developer's machine is trusted with, production is not: pages, ends of flows, and
+// providers on loopback addresses.
+func TestLoopbackTrust(t *testing.T) {
+	t.Parallel()
+	ca := etcdtest.NewCA(t)
+	p, dir := MustServe(t, ca, ca.Issue(t, "api"))
+	served := MustAPI(t, p.Base, dir)
+	served.http.Transport.(*http.Transport).TLSClientConfig = ca.Client(t)
+	q, _, devDir := startFor(t)
+	for _, tc := range []struct {
+		api     *API
+		trusted bool
+	}{{MustAPI(t, q.Base, devDir), true}, {served, false}} {
+		req, err := http.NewRequest(http.MethodGet, tc.api.base+"/vault/v1/kv", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Origin", "http://localhost:3000")
+		resp, err := tc.api.http.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if got := resp.Header.Get("Access-Control-Allow-Origin") != ""; got != tc.trusted {
+			t.Errorf("%s: a page on loopback may call: %v, want %v", tc.api.base, got, tc.trusted)
+		}
+		made, refused := http.StatusCreated, http.StatusUnprocessableEntity
+		local := integration()
+		local["provider"] = "local"
+		local["custom_provider"] = object{"name": "P", "authorization_url": "https://p.example/a", "token_url": "http://127.0.0.1:1/t"}
+		authorized := http.StatusOK
+		if !tc.trusted {
+			authorized = refused
+			tc.api.MustSay(t, refused, "POST", "/data-integrations", local, nil)
+		} else {
+			tc.api.MustSay(t, made, "POST", "/data-integrations", local, nil)
+		}
+		tc.api.MustSay(t, made, "POST", "/data-integrations", integration(), nil)
+		tc.api.MustSay(t, authorized, "POST", "/data-integrations/github/authorize", object{"user_id": "user_1", "return_to": "http://localhost:1/done"}, nil)
+	}
+}
