@@ -28,7 +28,7 @@ func (x *exchange) authenticate() error {
 		return x.unauthenticated(reason)
 	}
 	// Length, alphabet and checksum first: what is no key at all costs no HMAC and no look-up.
-	key, err := access.ParseAPIKey(token)
+	key, err := x.server.gate.Parse(token)
 	if err != nil {
 		return x.unauthenticated(reasonMalformed)
 	}

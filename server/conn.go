@@ -42,6 +42,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	c = &deadlines{Conn: c}
 	if l.tls != nil {
 		c = &tlsConn{tls.Server(c, l.tls), l.server}
 	}
@@ -69,8 +70,10 @@ func (c *conn) Write(b []byte) (int, error) {
 
 // CloseWrite lets net/http hang up in two steps, so that a client which is still sending gets to read
 // why.
-func (c *conn) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+func (c *conn) CloseWrite() error { return closeWrite(c.Conn) }
+
+func closeWrite(c net.Conn) error {
+	if half, ok := c.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
 	}
 	return nil

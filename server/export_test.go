@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"net"
 	"time"
 )
 
@@ -47,3 +48,6 @@ func (p *Probe) Decode(raw []byte) (nulls []string, refused bool, err error) {
 	}
 	return nulls, known != nil && isRefusal(known), err
 }
+
+// WithDeadlines wraps a connection as the listener does.
+func WithDeadlines(c net.Conn) net.Conn { return &deadlines{Conn: c} }

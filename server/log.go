@@ -22,12 +22,16 @@ func (x *exchange) logAccess() {
 	if x.route == x.server.unmatched {
 		log = log.With(slog.String("method", x.method()), slog.String("route", unmatched))
 	}
-	log.LogAttrs(ctx, slog.LevelInfo, "request",
+	// A record of our own, because the logger would look up which line of the source logged it.
+	ended := x.server.now()
+	line := slog.NewRecord(ended, slog.LevelInfo, "request", 0)
+	line.AddAttrs(
 		slog.Int("status", x.status),
-		slog.Duration("duration", x.server.now().Sub(x.started)),
+		slog.Duration("duration", ended.Sub(x.started)),
 		slog.String("request_id", x.id),
 		slog.String("actor_id", x.actor.ID()),
 	)
+	_ = log.Handler().Handle(ctx, line) // a log that cannot be written must not fail a request
 }
 
 // logProblem writes why an answer is a 5xx, under the request id that the caller was given. Errors hold

@@ -6,9 +6,9 @@ const MemoKeys = memoKeys
 // Remember fills the memo with that many keys that were let in.
 func (g *Gate) Remember(n int) {
 	for i := range n {
-		g.memo.keep(fingerprint{byte(i), byte(i >> 8), byte(i >> 16)}, []byte{1})
+		g.memo.keep(APIKey{fingerprint: fingerprint{byte(i), byte(i >> 8), byte(i >> 16)}}, []byte{1})
 	}
 }
 
 // Remembered counts them.
-func (g *Gate) Remembered() int { return len(*g.memo.hashes.Load()) }
+func (g *Gate) Remembered() int { return len(*g.memo.keys.Load()) }

@@ -54,6 +54,14 @@ func NewGate(c GateConfig) (*Gate, error) {
 	return g, nil
 }
 
+// Parse is [ParseAPIKey], which it need not repeat for a key that was let in before.
+func (g *Gate) Parse(text string) (APIKey, error) {
+	if known := g.memo.find(sha256.Sum256([]byte(text))); known.hash != nil {
+		return known.key, nil
+	}
+	return ParseAPIKey(text)
+}
+
 // Authenticate tells whose key it is. The error is [ErrUnauthenticated], or an outage.Error if it
 // cannot be known.
 //
@@ -79,7 +87,7 @@ func (g *Gate) Authenticate(ctx context.Context, key APIKey) (Actor, error) {
 		return Actor{}, ErrUnauthenticated
 	}
 	if err == nil {
-		g.memo.keep(key.fingerprint, hash)
+		g.memo.keep(key, hash)
 	}
 	return actor, err
 }
@@ -87,8 +95,8 @@ func (g *Gate) Authenticate(ctx context.Context, key APIKey) (Actor, error) {
 // hash is what the record of this very key holds. It is the same work for every key that was not let in
 // before, and it never fails.
 func (g *Gate) hash(key APIKey) []byte {
-	if known := g.memo.find(key.fingerprint); known != nil {
-		return known
+	if known := g.memo.find(key.fingerprint); known.hash != nil {
+		return known.hash
 	}
 	hash, err := g.peppers.Pepper(key.Environment, key.text)
 	if err != nil || len(hash) == 0 { // a hash of nothing would equal a record without one

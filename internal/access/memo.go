@@ -13,39 +13,46 @@ const memoKeys = 4096
 // fingerprint is SHA-256 of an API key's text: 256 random bits are in it, so it tells nothing of them.
 type fingerprint [sha256.Size]byte
 
-// memo remembers what keys that were let in hash to, because the hash is most of what it costs to let them
-// in. It decides nothing: the hash is compared with the record's each time, in constant time, and a key that
-// was never let in is not in here, so a guesser can neither fill it nor read anything from it.
+// memo remembers keys that were let in and what they hash to, because to read and to hash them is most of
+// what it costs to let them in. It decides nothing: the hash is compared with the record's each time, in
+// constant time, and a key that was never let in is not in here, so a guesser can neither fill it nor read
+// anything from it.
 //
 // A look-up takes no lock: the map is immutable and replaced as a whole, once for each key.
 type memo struct {
-	mu     sync.Mutex // serialises replacements
-	hashes atomic.Pointer[map[fingerprint][]byte]
+	mu   sync.Mutex // serialises replacements
+	keys atomic.Pointer[map[fingerprint]remembered]
+}
+
+// remembered is a key that was let in; hash is nil for one that was not.
+type remembered struct {
+	key  APIKey
+	hash []byte
 }
 
 func newMemo() *memo {
 	m := &memo{}
-	m.hashes.Store(&map[fingerprint][]byte{})
+	m.keys.Store(&map[fingerprint]remembered{})
 	return m
 }
 
-// find is nil for a key that was not let in.
-func (m *memo) find(f fingerprint) []byte { return (*m.hashes.Load())[f] }
+func (m *memo) find(f fingerprint) remembered { return (*m.keys.Load())[f] }
 
 // keep is called for a key whose hash was the record's.
-func (m *memo) keep(f fingerprint, hash []byte) {
-	if m.find(f) != nil {
+func (m *memo) keep(key APIKey, hash []byte) {
+	f := key.fingerprint
+	if m.find(f).hash != nil {
 		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	next := maps.Clone(*m.hashes.Load())
+	next := maps.Clone(*m.keys.Load())
 	for old := range next {
 		if len(next) < memoKeys {
 			break
 		}
 		delete(next, old) // whichever comes first: maps are walked from a random place
 	}
-	next[f] = hash
-	m.hashes.Store(&next)
+	next[f] = remembered{key, hash}
+	m.keys.Store(&next)
 }

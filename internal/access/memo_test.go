@@ -17,6 +17,15 @@ func TestMemo(t *testing.T) {
 		t.Fatalf("remembered keys: got %d, want 1", got)
 	}
 
+	// Case 0: its text is read as before, and one with another last character is none.
+	text := string(h.APIKey.Text().Reveal())
+	if key, err := h.gate.Parse(text); err != nil || key.ID != h.APIKey.ID || !key.Text().Equal(h.APIKey.Text()) {
+		t.Errorf("parse: got %s, %v", key.ID, err)
+	}
+	if _, err := h.gate.Parse(text[:len(text)-1] + "!"); !errors.Is(err, access.ErrMalformedKey) {
+		t.Errorf("parse another text: got %v", err)
+	}
+
 	// Case 1: the record has another hash now.
 	h.edit(func(r *access.KeyRecord) { r.Hash = append([]byte{r.Hash[0] ^ 1}, r.Hash[1:]...) })
 	if _, err := h.gate.Authenticate(t.Context(), h.APIKey); !errors.Is(err, access.ErrUnauthenticated) {
