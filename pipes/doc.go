@@ -60,7 +60,8 @@
 //	                                                    TestCallbackInAnotherBrowser
 //	… or begin it, by a form on his own page            keyed hash of flow and cookie in the form
 //	                                                    TestDepartNeedsThePage
-//	a victim is sent the attacker's link                the page names the user's label and id: the victim judges
+//	a victim is sent the attacker's link                the page names the user's label and id, and the victim has
+//	                                                    to tick that it is his (server)
 //	                                                    TestFlow
 //	guesses or edits a ticket or flow state             256 bits, kept as keyed hashes, one error for everything
 //	                                                    TestForgedTickets, TestForgedFlowStates
