@@ -89,6 +89,8 @@
 // throttling, lost answers and lying ones. IAM, key policies, CloudTrail, quotas, latency across regions
 // and the credentials of EC2, ECS and EKS were not tried. The policies in deploy/kms were not either.
 //
+// keys/pkcs11 was run on SoftHSM 2.6, which is an HSM in software, and on no HSM in hardware.
+//
 // # Fences
 //
 // Whoever calls has passed the read fence of the store, so a shred or a rotation that was acknowledged

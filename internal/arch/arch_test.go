@@ -108,6 +108,15 @@ func TestCheck(t *testing.T) {
 			pkg:  arch.Package{Path: "keys/awskms", Files: []arch.File{file("keys/awskms/a.go", "github.com/aws/aws-sdk-go-v2/aws")}},
 		},
 		{
+			name: "an HSM beside another provider",
+			pkg:  arch.Package{Path: "keys/awskms", Files: []arch.File{file("keys/awskms/a.go", "github.com/miekg/pkcs11")}},
+			want: []string{"keys/awskms/a.go imports github.com/miekg/pkcs11: only in keys/pkcs11"},
+		},
+		{
+			name: "an HSM where it belongs",
+			pkg:  arch.Package{Path: "keys/pkcs11", Files: []arch.File{file("keys/pkcs11/a.go", "github.com/ThalesGroup/crypto11")}},
+		},
+		{
 			name: "test code in the program",
 			pkg: arch.Package{Path: "vault", Files: []arch.File{
 				file("vault/a.go", "culvert/keys/keystest", "testing", "testing/synctest"),
