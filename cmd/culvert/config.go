@@ -59,17 +59,27 @@ type TLSConfig struct {
 
 // RootKeyConfig is the section root_key: what wraps every KEK. Without it nothing can be read again.
 type RootKeyConfig struct {
-	// Provider is "local", a key file, or "awskms", a key in the AWS KMS. Default local.
+	// Provider is "local", a key file, "awskms", a key in the AWS KMS, or "pkcs11", a key in an HSM.
+	// Default local.
 	Provider string `koanf:"provider"`
 	// Path is the key file of provider local. It is made with the store (`culvert init`, or the first
-	// start of `culvert dev`), with mode 0600, and never afterwards. Processes that share a store share a copy of it. Default <data_dir>/root.key.
+	// start of `culvert dev`), with mode 0600, and never afterwards. Processes that share a store share a copy
+	// of it. Default <data_dir>/root.key. With provider pkcs11 it is the absolute path of the HSM's PKCS#11
+	// module, a library.
 	Path string `koanf:"path"`
 	// Key is the full ARN of the key of provider awskms, or of an alias, which is resolved at the start;
 	// its region is that of the ARN. Credentials are found as AWS's own tools find them: in the
 	// environment, in shared files, as the role of the machine or the pod. deploy/kms has policies.
+	// With provider pkcs11 it is the label of the key, an AES-256 key that cannot be taken out of its
+	// token; deploy/pkcs11 says how to make one.
 	Key string `koanf:"key"`
 	// Endpoint is where provider awskms asks, https://host[:port]. Default: the address of the region.
 	Endpoint string `koanf:"endpoint"`
+	// Token is the label of the token that provider pkcs11 logs in to.
+	Token string `koanf:"token"`
+	// PINFile has the PIN of the token's user, on one line. Users other than the owner and the group must
+	// not be able to read it. It is read at the start; a PIN that the token refuses is not tried again.
+	PINFile string `koanf:"pin_file"`
 }
 
 // EtcdConfig is the section etcd: where records are kept.

@@ -170,10 +170,12 @@ func TestConfigRefused(t *testing.T) {
 		{set: "etcd.endpoints=http://x:1,https://y:1", want: "setting etcd.endpoints: http://x:1 is plain http, and another one is https"},
 		{set: "data_dir=", want: "setting data_dir: must not be empty"},
 		{set: "root_key.provider=aws", want: "setting root_key.provider: unknown provider \"aws\"\nhint: the providers are: local"},
-		{set: "root_key.key=" + keyARN, want: "provider local has no use for them\nhint: set root_key.provider=awskms"},
+		{set: "root_key.key=" + keyARN, want: "setting root_key.key: provider local has no use for it\nhint: set root_key.provider=awskms"},
+		{set: "root_key.pin_file=/x", want: "setting root_key.pin_file: provider local has no use for it\nhint: set root_key.provider=awskms"},
 		{set: "root_key.provider=awskms", want: "setting root_key.key: \"\" is not the full ARN of a KMS key\nhint: write it such as arn:"},
 		{file: "root_key: {provider: awskms, key: alias/culvert}", want: "setting root_key.key: \"alias/culvert\" is not the full ARN"},
 		{file: "root_key: {provider: awskms, path: /x, key: " + keyARN + "}", want: "setting root_key.path: provider awskms has no use for it"},
+		{file: "root_key: {provider: awskms, token: x, key: " + keyARN + "}", want: "setting root_key.token: provider awskms has no use for it"},
 		{file: "root_key: {provider: awskms, endpoint: http://kms.example.com, key: " + keyARN + "}",
 			want: "setting root_key.endpoint: the endpoint of a KMS is https://host[:port]"},
 		{set: "etcd.prefix=culvert", want: "setting etcd.prefix: must be a slash and a name"},
@@ -199,14 +201,20 @@ func TestConfigRefused(t *testing.T) {
 			if err == nil {
 				err = cfg.Validate()
 			}
-			var out bytes.Buffer
-			if code := main.Report(&out, err); code == 0 {
-				t.Fatal("it was accepted")
-			}
-			if !strings.Contains(out.String(), tc.want) {
-				t.Errorf("got:\n%s\nwant in it:\n%s", &out, tc.want)
-			}
+			mustReport(t, err, tc.want)
 		})
+	}
+}
+
+// mustReport wants what the user is told of an error; nothing is no error.
+func mustReport(t *testing.T, err error, want string) {
+	t.Helper()
+	var out bytes.Buffer
+	if code := main.Report(&out, err); (code == 0) != (want == "") {
+		t.Errorf("exit code %d, and it says:\n%s", code, &out)
+	}
+	if !strings.Contains(out.String(), want) {
+		t.Errorf("got:\n%s\nwant in it:\n%s", &out, want)
 	}
 }
 

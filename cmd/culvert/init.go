@@ -60,7 +60,7 @@ func initialize(cmd *cobra.Command, cfg Config, file string) (err error) {
 	if err := i.run(cmd.Context()); err != nil {
 		return err
 	}
-	return i.conclude(cmd.OutOrStdout(), cfg, file)
+	return i.conclude(cmd.OutOrStdout(), file)
 }
 
 // initializer makes a store. What holds it together: the API key's file is written under a name of its
@@ -151,14 +151,14 @@ func (i *initializer) occupied() error {
 }
 
 // conclude says what there is now, and what must not be lost.
-func (i *initializer) conclude(w io.Writer, cfg Config, file string) error {
+func (i *initializer) conclude(w io.Writer, file string) error {
 	_, _ = fmt.Fprintf(w, "Made a store under %s\n", i.opener.place())
 	for _, kept := range []struct{ what, path, why string }{
 		{"API key", i.opener.keyFile, "it has every right; hand it over, then take it out of there"},
 		{"Root key", i.opener.root.path, "keep a copy elsewhere, nothing can be read without it"},
 	} {
-		if kept.path == "" { // the key is in a KMS
-			_, _ = fmt.Fprintf(w, "%s %s: nothing can be read without it\n", kept.what, cfg.RootKey.Key)
+		if kept.path == "" { // the key is in a KMS or an HSM
+			_, _ = fmt.Fprintf(w, "%s %s: nothing can be read without it\n", kept.what, i.opener.root.name())
 			continue
 		}
 		path, err := filepath.Abs(kept.path)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,9 +10,11 @@ import (
 	"path/filepath"
 
 	"culvert/internal/outage"
+	"culvert/internal/secret"
 	"culvert/keys"
 	"culvert/keys/awskms"
 	"culvert/keys/localkms"
+	"culvert/keys/pkcs11"
 )
 
 // rootKeyFile is the default of root_key.path, inside the data directory.
@@ -20,55 +23,106 @@ const rootKeyFile = "root.key"
 // rootKeyPlace is where the settings say that the root key is.
 type rootKeyPlace struct {
 	config RootKeyConfig
-	// path is the file of provider local, else empty.
+	// path is the key file of provider local, else empty.
 	path string
 }
 
 // in is where the root key is, seen from a data directory.
 func (c RootKeyConfig) in(dir *dataDir) rootKeyPlace {
-	if c.Provider == "local" && c.Path == "" {
+	switch {
+	case c.Provider != "local":
+		return rootKeyPlace{c, ""}
+	case c.Path == "":
 		return rootKeyPlace{c, dir.file(rootKeyFile)}
 	}
 	return rootKeyPlace{c, c.Path}
 }
 
 // String names the root key in an error.
-func (p rootKeyPlace) String() string {
-	if p.config.Provider == "awskms" {
-		return "the root key " + p.config.Key
+func (p rootKeyPlace) String() string { return "the root key " + p.name() }
+
+// name tells one root key from another, for an operator.
+func (p rootKeyPlace) name() string {
+	switch p.config.Provider {
+	case "awskms":
+		return p.config.Key
+	case "pkcs11":
+		return p.config.Key + " in token " + p.config.Token
 	}
-	return "the root key in " + p.path
+	return "in " + p.path
 }
 
-// open opens the root key. A key of a KMS is never made here; a file may be for an empty store.
-func (p rootKeyPlace) open(ctx context.Context, storeIsEmpty bool) (keys.RootKey, error) {
-	if p.config.Provider == "awskms" {
-		key, err := awskms.Open(ctx, awskms.Config{Key: p.config.Key, Endpoint: p.config.Endpoint})
-		if err != nil {
-			return nil, p.explain(fmt.Errorf("%s cannot be opened: %w", p, err))
+// open opens the root key. A key of a KMS or an HSM is never made here; a file may be for an empty store.
+func (p rootKeyPlace) open(ctx context.Context, storeIsEmpty bool) (key keys.RootKey, err error) {
+	switch p.config.Provider {
+	case "awskms":
+		key, err = awskms.Open(ctx, awskms.Config{Key: p.config.Key, Endpoint: p.config.Endpoint})
+	case "pkcs11":
+		key, err = p.openPKCS11(ctx)
+	default:
+		if key, err = openRootKeyFile(p.path, storeIsEmpty); err != nil {
+			return nil, err
 		}
-		return key, nil
 	}
-	key, err := openRootKeyFile(p.path, storeIsEmpty)
 	if err != nil {
-		return nil, err
+		return nil, p.explain(fmt.Errorf("%s cannot be opened: %w", p, err))
 	}
 	return key, nil
 }
 
+// openPKCS11 reads the PIN, which a token counts as an attempt: so what is none is not shown to it.
+func (p rootKeyPlace) openPKCS11(ctx context.Context) (keys.RootKey, error) {
+	text, err := readFile(p.config.PINFile, 0o007, 0o640)
+	if err != nil {
+		return nil, fmt.Errorf("PIN: %w", err)
+	}
+	pin := bytes.TrimRight(text, "\r\n")
+	if len(pin) == 0 || bytes.ContainsAny(pin, "\r\n\x00") {
+		return nil, fmt.Errorf("PIN: %s is not one line with a PIN", p.config.PINFile)
+	}
+	return pkcs11.Open(ctx, pkcs11.Config{
+		Module: p.config.Path, Token: p.config.Token, Key: p.config.Key, PIN: secret.New(pin),
+	})
+}
+
 // explain adds what an operator can do when the root key refuses or does not answer.
 func (p rootKeyPlace) explain(err error) error {
-	local := p.config.Provider == "local"
+	hint := ""
 	switch o := outage.Of(err); {
-	case o != nil && o.Dependency == outage.RootKey && !local:
-		return hinted(err, "see that this machine has credentials for AWS and reaches the KMS (root_key.endpoint, if it has one of its own)")
-	case errors.Is(err, keys.ErrRefused) && !local:
-		return hinted(err, "root_key.key has to be the key that the store was made with, enabled, and its policy and this "+
-			"machine's role have to allow its use")
-	case (errors.Is(err, keys.ErrRefused) || errors.Is(err, keys.ErrTampered)) && local:
-		return hinted(err, "name the key file that the store was made with in root_key.path")
+	case o != nil && o.Dependency == outage.RootKey:
+		hint = p.hints().down
+	case errors.Is(err, keys.ErrRefused):
+		hint = p.hints().refused
+	case errors.Is(err, keys.ErrTampered):
+		hint = p.hints().tampered
 	}
-	return err
+	if hint == "" {
+		return err
+	}
+	return hinted(err, hint)
+}
+
+// rootKeyHints are for the kinds of error that a root key has; empty where there is nothing to say.
+type rootKeyHints struct{ down, refused, tampered string }
+
+func (p rootKeyPlace) hints() rootKeyHints {
+	switch p.config.Provider {
+	case "awskms":
+		return rootKeyHints{
+			down: "see that this machine has credentials for AWS and reaches the KMS (root_key.endpoint, if it has one of its own)",
+			refused: "root_key.key has to be the key that the store was made with, enabled, and its policy and this " +
+				"machine's role have to allow its use",
+		}
+	case "pkcs11":
+		return rootKeyHints{
+			down: "see with pkcs11-tool -L that the module in root_key.path reaches the token, and that this user may use it",
+			refused: "root_key.token and root_key.key have to name the key that the store was made with, and root_key.pin_file " +
+				"the PIN of the token's user; tokens count wrong PINs and lock themselves",
+			tampered: "root_key.key has to name the key that the store was made with: the label may be another key's by now",
+		}
+	}
+	const file = "name the key file that the store was made with in root_key.path"
+	return rootKeyHints{refused: file, tampered: file}
 }
 
 // openRootKeyFile opens the root key file. Only for a store that is still empty may it be made: a store

@@ -34,9 +34,12 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the command line as a user would. $ADDR and $OTHER are free addresses, $BASE and
 // $PORT are the URL and the port of the first.
-func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
+func TestScripts(t *testing.T) { testscript.Run(t, scriptsIn(t, "testdata/script")) }
+
+// scriptsIn has what the scripts of a directory need.
+func scriptsIn(t *testing.T, dir string) testscript.Params {
+	return testscript.Params{
+		Dir:                 dir,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
@@ -58,7 +61,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ready": scriptReady, "signal": scriptSignal, "mode": scriptMode, "exits": scriptExits, "cluster": scriptCluster(t), "kms": scriptKMS(t),
 		},
-	})
+	}
 }
 
 // scriptReady waits until a server answers: `ready host:port`.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"culvert/internal/origin"
-	"culvert/keys/awskms"
 )
 
 // validate checks the form of every setting before anything is opened, so that a typing mistake never
@@ -53,36 +52,6 @@ func (c *Config) validateAddresses() error {
 	}
 	if c.DataDir == "" {
 		return usage("setting data_dir: must not be empty")
-	}
-	return nil
-}
-
-func (c *Config) validateRootKey() error {
-	r := &c.RootKey
-	switch r.Provider {
-	case "local":
-		if r.Key != "" || r.Endpoint != "" {
-			return hinted(usage("settings root_key.key and root_key.endpoint: provider local has no use for them"),
-				"set root_key.provider=awskms to use a key of the AWS KMS")
-		}
-	case "awskms":
-		return r.validateAWS()
-	default:
-		return hinted(usage("setting root_key.provider: unknown provider %q", r.Provider), "the providers are: local, awskms")
-	}
-	return nil
-}
-
-func (r *RootKeyConfig) validateAWS() error {
-	if r.Path != "" {
-		return usage("setting root_key.path: provider awskms has no use for it")
-	}
-	if err := awskms.CheckARN(r.Key); err != nil {
-		return hinted(usage("setting root_key.key: %v", err),
-			"write it such as arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab")
-	}
-	if err := awskms.CheckEndpoint(r.Endpoint); err != nil {
-		return usage("setting root_key.endpoint: %v", err)
 	}
 	return nil
 }
