@@ -1,4 +1,4 @@
-# Culvert. Needs Go and make; `make race` also a C compiler, `make e2e` also npm.
+# Culvert. Needs Go and make; `make race` also a C compiler, `make pkcs11` that and SoftHSM, `make e2e` npm.
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 BIN      = bin/culvert
@@ -6,6 +6,9 @@ BIN      = bin/culvert
 BUILD    = CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 # The version is stamped above; Go's own stamping fails in a checkout that belongs to another user.
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
+
+# What the build tag pkcs11 changes.
+HSM      = ./keys/pkcs11 ./keys/keystest ./cmd/culvert
 
 # The browser of the end-to-end tests.
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
@@ -17,7 +20,7 @@ TOOLS       = $(CURDIR)/bin/tools
 fetch       = { GOBIN=$(TOOLS) go install $(1) || { sleep 5; GOBIN=$(TOOLS) go install $(1); } || \
 	{ sleep 20; GOBIN=$(TOOLS) go install $(1); } || { echo "lint: left out: $(1)" >&2; false; }; }
 
-.PHONY: help run build test race lint e2e bench
+.PHONY: help run build test race pkcs11 lint e2e bench
 
 help: ## this list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## /\1|/' | \
@@ -35,11 +38,22 @@ test: ## every test but the end-to-end ones; needs no C compiler
 race: ## the same under the race detector; needs a C compiler
 	CGO_ENABLED=1 go test -race -timeout 20m ./...
 
+pkcs11: ## the HSM provider under the race detector, on a real SoftHSM; needs a C compiler and softhsm2
+	@command -v softhsm2-util >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || \
+		for pause in 0 5 20; do sleep $$pause; echo "pkcs11: installing softhsm2"; apt-get update -qq && \
+			DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o DPkg::Lock::Timeout=120 --no-install-recommends softhsm2 && break; done >&2 || true
+	@command -v softhsm2-util >/dev/null || { echo "pkcs11: softhsm2 is not here: apt-get install softhsm2" >&2; exit 1; }
+	@command -v cc >/dev/null || { echo "pkcs11: there is no C compiler (cc)" >&2; exit 1; }
+	CGO_ENABLED=1 go test -race -tags pkcs11 -count=1 ./keys/pkcs11
+	CGO_ENABLED=1 go test -race -tags pkcs11 -count=1 -run 'PKCS11|HSM' ./cmd/culvert
+
 lint: ## formatting, vet, staticcheck; govulncheck only warns
 	@unformatted=$$(find . -name node_modules -prune -o -name '*.go' -print | xargs gofmt -l); \
 		test -z "$$unformatted" || { echo "gofmt these files:" $$unformatted >&2; exit 1; }
 	go vet -tags e2e ./...
-	@if $(call fetch,$(STATICCHECK)); then echo staticcheck -tags e2e ./...; $(TOOLS)/staticcheck -tags e2e ./...; fi
+	@if command -v cc >/dev/null; then echo go vet -tags pkcs11; CGO_ENABLED=1 go vet -tags pkcs11 $(HSM); fi
+	@if $(call fetch,$(STATICCHECK)); then echo staticcheck -tags e2e ./...; $(TOOLS)/staticcheck -tags e2e ./... && \
+		{ ! command -v cc >/dev/null || CGO_ENABLED=1 $(TOOLS)/staticcheck -tags pkcs11 $(HSM); }; fi
 	@if $(call fetch,$(GOVULNCHECK)); then $$(command -v timeout >/dev/null && echo timeout 300) $(TOOLS)/govulncheck ./... || \
 		echo "lint: govulncheck found something or could not run; see above" >&2; fi
 
