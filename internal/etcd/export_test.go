@@ -112,6 +112,16 @@ func (s *Store) PutHeaders(ctx context.Context, headers []vault.Header) error {
 	return nil
 }
 
+// FenceAhead is a round of the fence at a moment in which the watch has shown a write that the revision of
+// the embedded etcd does not count yet. It reports false if other writes have hidden that moment.
+func (s *Store) FenceAhead() (tried bool, err error) {
+	before, _ := s.client.localRevision()
+	s.feed.advance(before + 1)
+	err = s.fence.pass(time.Now().Add(readTimeout))
+	after, _ := s.client.localRevision()
+	return after == before, err
+}
+
 // RestartWatch ends the watch, which starts anew by itself.
 func (s *Store) RestartWatch() { s.feed.stop() }
 

@@ -82,3 +82,23 @@ func TestAnotherCluster(t *testing.T) {
 	proxy.Restore()
 	p.mustFindReplaced(t, s, w)
 }
+
+// TestEmbeddedIsNotReplaced: etcd tells a watch of a write a moment before its revision counts it, and a
+// busy server comes to see that moment. It is no etcd that went back, which is for ever.
+func TestEmbeddedIsNotReplaced(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, etcdtest.Embedded(t))
+	s := p.mustStore(t)
+	w := p.mustWarm(t, s, "kept")
+	eventually(t, "a fence behind the watch", func() bool {
+		tried, err := s.FenceAhead()
+		if err != nil {
+			t.Fatalf("fence: %v", err)
+		}
+		return tried
+	})
+	if err := s.Health(t.Context()); err != nil {
+		t.Errorf("health: %v", err)
+	}
+	p.mustSee(t, s, w)
+}
