@@ -162,6 +162,25 @@ func kekAAD(env access.EnvironmentID, id ID, context string, createdAt time.Time
 	return begin(domain, 0).text(string(env)).text(string(id)).text(context).moment(createdAt)
 }
 
+// rotatedKEKAAD is bound by the seal of a keyset that has more than one key.
+//
+// Attacker: a writer of etcd who makes a KEK look freshly rotated, so that nobody rotates it, or what is
+// wrapped under an old key look current, so that nobody rewraps it. Defence: beside what [kekAAD] binds,
+// how many keys there are, when the newest came and which it is are in here, and compared with the keyset.
+// Gap: the record as it was before the rotation, put back whole, opens.
+func rotatedKEKAAD(env access.EnvironmentID, id ID, context string, createdAt time.Time, versions int, rotatedAt time.Time, primary uint32) aad {
+	const domain = "culvert/kek/v2"
+	return begin(domain, 0).text(string(env)).text(string(id)).text(context).moment(createdAt).
+		number(uint64(versions)).moment(rotatedAt).number(uint64(primary))
+}
+
+// probeAAD is bound by the empty message with which a rotation proves that the new keyset has the keys of
+// the old one. It is stored nowhere: a domain of its own keeps it from meaning anything anywhere else.
+func probeAAD(env access.EnvironmentID, id ID, context string) aad {
+	const domain = "culvert/probe/v1"
+	return begin(domain, 0).text(string(env)).text(string(id)).text(context)
+}
+
 // environmentAAD is bound by the seals of an environment's keysets, one purpose each.
 //
 // Attacker: a writer of etcd who swaps the keysets of two environments, or two of one environment, so

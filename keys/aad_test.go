@@ -21,11 +21,14 @@ func bound() map[string][]string {
 	}
 	perEnvironment := []string{"environment/mac", "environment/index", "environment/pepper"}
 	return map[string][]string{
-		"Environment": append(append([]string{"kek", "share/kek", "share/mac", "root", "root/items", "record", "pepper"}, perKEK...), perEnvironment...),
-		"KeyID":       append([]string{"kek", "share/kek", "share/mac", "root", "root/items"}, perKEK...),
-		"Context":     append([]string{"kek", "share/kek", "share/mac", "root", "root/items", "index/context"}, perKEK...),
+		"Environment": append(append([]string{"kek", "kek/rotated", "probe", "share/kek", "share/mac", "root", "root/items", "record", "pepper"}, perKEK...), perEnvironment...),
+		"KeyID":       append([]string{"kek", "kek/rotated", "probe", "share/kek", "share/mac", "root", "root/items"}, perKEK...),
+		"Context":     append([]string{"kek", "kek/rotated", "probe", "share/kek", "share/mac", "root", "root/items", "index/context"}, perKEK...),
 		"DataKeyID":   {"data-key"},
-		"At":          append([]string{"kek"}, perEnvironment...),
+		"At":          append([]string{"kek", "kek/rotated"}, perEnvironment...),
+		"Versions":    {"kek/rotated"},
+		"RotatedAt":   {"kek/rotated"},
+		"Primary":     {"kek/rotated"},
 		"Name":        append([]string{"index/item", "index/name", "index/request", "index/owner", "hash/flow", "root/items"}, perEnvironment...),
 		"Value":       {"index/item", "index/request", "index/owner", "root/items"},
 		"Key":         {"record", "index/request", "index/owner"},
@@ -129,7 +132,9 @@ func change(t *testing.T, field reflect.Value) {
 		switch field.Kind() {
 		case reflect.String:
 			field.SetString(field.String() + " ")
-		case reflect.Uint64:
+		case reflect.Int:
+			field.SetInt(field.Int() + 1)
+		case reflect.Uint32, reflect.Uint64:
 			field.SetUint(field.Uint() + 1)
 		case reflect.Bool:
 			field.SetBool(!field.Bool())

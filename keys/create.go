@@ -77,7 +77,7 @@ func (k *Keys) create(ctx context.Context, env access.EnvironmentID, c Context, 
 	if err != nil {
 		return nil, Conditions{}, err
 	}
-	event, err := k.created(made.record.KeyID, meta)
+	event, err := k.kekEvent(events.KEKCreated, made.record.KeyID, meta)
 	if err != nil {
 		return nil, Conditions{}, err
 	}
@@ -113,21 +113,22 @@ func (k *Keys) draft(ctx context.Context, env access.EnvironmentID, c Context) (
 	return &draft{record: r, kek: opened, cmkMapRevision: revision}, nil
 }
 
-// kekCreated is the data object of vault.kek.created (contract section 3). The key's name is its id: a
-// name made of the context would tell every reader of events what the context is.
-type kekCreated struct {
+// kekChanged is the data object of vault.kek.created and its like (contract section 3). The key's name is
+// its id: a name made of the context would tell every reader of events what the context is.
+type kekChanged struct {
 	events.Actor
 	KeyName ID `json:"key_name"`
 	KeyID   ID `json:"key_id"`
 }
 
-func (k *Keys) created(id ID, meta SealMeta) (events.Event, error) {
-	data, err := json.Marshal(kekCreated{Actor: meta.Actor, KeyName: id, KeyID: id})
+// kekEvent is the event of something that happened to a KEK.
+func (k *Keys) kekEvent(t events.Type, id ID, meta SealMeta) (events.Event, error) {
+	data, err := json.Marshal(kekChanged{Actor: meta.Actor, KeyName: id, KeyID: id})
 	if err != nil {
 		return events.Event{}, fmt.Errorf("encode event: %w", err)
 	}
 	return events.Event{
-		Type:  events.KEKCreated,
+		Type:  t,
 		Data:  data,
 		At:    k.now().UTC().Truncate(time.Millisecond),
 		Node:  meta.Node,

@@ -26,6 +26,8 @@ func AADs(in AADInput) map[string][]byte {
 		"dek":                dekAAD(in.Environment, in.KeyID, c, &b),
 		"data-key":           dataKeyAAD(in.Environment, in.KeyID, c, in.DataKeyID),
 		"kek":                kekAAD(in.Environment, in.KeyID, c, in.At),
+		"kek/rotated":        rotatedKEKAAD(in.Environment, in.KeyID, c, in.At, in.Versions, in.RotatedAt, in.Primary),
+		"probe":              probeAAD(in.Environment, in.KeyID, c),
 		"environment/mac":    environmentAAD(purposeMAC, in.Environment, in.Name, in.At),
 		"environment/index":  environmentAAD(purposeIndex, in.Environment, in.Name, in.At),
 		"environment/pepper": environmentAAD(purposePepper, in.Environment, in.Name, in.At),
@@ -77,6 +79,9 @@ type AADInput struct {
 	Body        []byte
 	Digest      []byte
 	Shares      []Share
+	Versions    int
+	RotatedAt   time.Time
+	Primary     uint32
 
 	Grant        GrantBinding
 	ClientSecret ClientSecretBinding
@@ -103,6 +108,14 @@ func OpenKEK(ctx context.Context, root RootKey, env access.EnvironmentID, id ID,
 	}
 	return openKEK(ctx, root, r)
 }
+
+// RotateRecord makes the record of a KEK with one key more.
+func (k *Keys) RotateRecord(ctx context.Context, r *KEKRecord, at time.Time) (KEKRecord, error) {
+	return k.rotate(ctx, r, at)
+}
+
+// Stale reports that a key was wrapped under an older key of the KEK.
+func (r *KEKRecord) Stale(wrapped []byte) bool { return r.stale(wrapped) }
 
 // BoundContext is the canonical context that the seal proved.
 func (k *kek) BoundContext() string { return k.context }

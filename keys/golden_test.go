@@ -45,6 +45,9 @@ func goldenInput(t testing.TB) keys.AADInput {
 		Body:      body,
 		Digest:    digest[:],
 		Shares:    []keys.Share{{Slot: "a=b"}, {Slot: keys.RootSlot}},
+		Versions:  2,
+		RotatedAt: at.UTC().Add(time.Hour),
+		Primary:   0x01020304,
 
 		Grant: keys.GrantBinding{
 			GrantID: "01JQ3T5V7X9Z1B3D5F7H9K1M3Q", IntegrationID: "01JQ3T5V7X9Z1B3D5F7H9K1M3R",
@@ -63,7 +66,7 @@ func goldenInput(t testing.TB) keys.AADInput {
 
 func TestVectorsOfAADs(t *testing.T) {
 	want := map[string]string{}
-	for _, file := range []string{"aad.json", "aad-pipes.json", "aad-items.json"} {
+	for _, file := range []string{"aad.json", "aad-pipes.json", "aad-items.json", "aad-rotated.json"} {
 		added := map[string]string{}
 		mustReadJSON(t, file, &added)
 		for name, a := range added {

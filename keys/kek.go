@@ -47,6 +47,12 @@ type KEKRecord struct {
 	Sealed []byte `cbor:"6,keyasint,omitempty"`
 	// ShreddedAt is set in a tombstone: it tells shredded from tampered.
 	ShreddedAt time.Time `cbor:"7,keyasint,omitzero"`
+	// Versions is how many keys the keyset has, RotatedAt when the newest of them was added, and Primary
+	// its Tink key id, with which everything begins that was wrapped under it. All three are zero in a
+	// KEK that was never rotated, and in a tombstone.
+	Versions  int       `cbor:"8,keyasint,omitempty"`
+	RotatedAt time.Time `cbor:"9,keyasint,omitzero"`
+	Primary   uint32    `cbor:"10,keyasint,omitempty"`
 }
 
 // Context is the full key context the KEK is bound to.
@@ -55,15 +61,19 @@ func (r *KEKRecord) Context() Context { return newContext(r.Items) }
 // check tells whether this is a record of that KEK, and a living one: [ErrTampered], [ErrShredded].
 // It is cheap: every use of a KEK passes it, cached or not.
 func (r *KEKRecord) check(env access.EnvironmentID, id ID) error {
-	tombstone := !r.ShreddedAt.IsZero()
+	tombstone, rotated := !r.ShreddedAt.IsZero(), r.rotated()
 	switch {
-	case r.Environment != env, r.KeyID != id, tombstone != (len(r.Sealed) == 0), tombstone != (len(r.Shares) == 0):
+	case r.Environment != env, r.KeyID != id, tombstone != (len(r.Sealed) == 0), tombstone != (len(r.Shares) == 0),
+		rotated && (tombstone || r.Versions < 2 || r.RotatedAt.IsZero() || r.Primary == 0):
 		return ErrTampered
 	case tombstone:
 		return ErrShredded
 	}
 	return nil
 }
+
+// rotated reports that the keyset has more than the key it was made with.
+func (r *KEKRecord) rotated() bool { return r.Versions != 0 || !r.RotatedAt.IsZero() || r.Primary != 0 }
 
 func (r *KEKRecord) scope() scope {
 	return scope{env: r.Environment, id: string(r.KeyID), context: r.Context().Canonical()}
@@ -93,6 +103,12 @@ func newKEK(ctx context.Context, root RootKey, codec *record.Codec, r KEKRecord)
 		return KEKRecord{}, nil, fmt.Errorf("wrap KEK %s: %w", r.KeyID, err)
 	}
 	defer b.forget()
+	return b.settle(ctx, codec, r, h)
+}
+
+// settle seals a keyset into its record, and opens it again from the record's stored form.
+func (b *bundle) settle(ctx context.Context, codec *record.Codec, r KEKRecord, h *keyset.Handle) (KEKRecord, *kek, error) {
+	var err error
 	r.Shares = b.shares
 	if r.Sealed, err = b.seal(ctx, purposeKEK, h, r.aad()); err != nil {
 		return KEKRecord{}, nil, fmt.Errorf("seal KEK %s: %w", r.KeyID, err)
@@ -113,7 +129,11 @@ func newKEK(ctx context.Context, root RootKey, codec *record.Codec, r KEKRecord)
 }
 
 func (r *KEKRecord) aad() aad {
-	return kekAAD(r.Environment, r.KeyID, r.Context().Canonical(), r.CreatedAt)
+	c := r.Context().Canonical()
+	if r.rotated() {
+		return rotatedKEKAAD(r.Environment, r.KeyID, c, r.CreatedAt, r.Versions, r.RotatedAt, r.Primary)
+	}
+	return kekAAD(r.Environment, r.KeyID, c, r.CreatedAt)
 }
 
 // openKEK unwraps a record that passed its check: [ErrTampered], [ErrRefused], outage.Error.
@@ -128,13 +148,26 @@ func openKEK(ctx context.Context, root RootKey, r *KEKRecord) (*kek, error) {
 
 // kek opens the keyset of a record under the shares at hand.
 func (b *bundle) kek(ctx context.Context, r *KEKRecord) (*kek, error) {
-	h, err := b.open(ctx, purposeKEK, r.Sealed, r.aad())
+	h, err := b.keyset(ctx, r)
 	if err != nil {
-		return nil, fmt.Errorf("open KEK %s: %w", r.KeyID, err)
+		return nil, err
 	}
 	opened, err := aead.New(h)
 	if err != nil {
 		return nil, ErrTampered
 	}
 	return &kek{env: r.Environment, id: r.KeyID, context: b.scope.context, aead: opened}, nil
+}
+
+// keyset opens the keyset of a record, and compares it with what the record says of it.
+func (b *bundle) keyset(ctx context.Context, r *KEKRecord) (*keyset.Handle, error) {
+	h, err := b.open(ctx, purposeKEK, r.Sealed, r.aad())
+	if err != nil {
+		return nil, fmt.Errorf("open KEK %s: %w", r.KeyID, err)
+	}
+	primary, err := h.Primary()
+	if err != nil || h.Len() != max(r.Versions, 1) || r.rotated() && primary.KeyID() != r.Primary {
+		return nil, fmt.Errorf("KEK %s: %w", r.KeyID, ErrTampered)
+	}
+	return h, nil
 }

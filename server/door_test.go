@@ -91,7 +91,7 @@ func (d *door) config(t testing.TB) server.Config {
 	}
 	return server.Config{
 		Now:   now,
-		Vault: d.stack.Vault, Pipes: d.broker(t), PublicURL: pipestest.PublicURL, Events: log, Gate: d.stack.Gate, Audit: d.stack.Audit,
+		Vault: d.stack.Vault, Pipes: d.broker(t), Keys: d.stack.Operations, PublicURL: pipestest.PublicURL, Events: log, Gate: d.stack.Gate, Audit: d.stack.Audit,
 		Health: func(context.Context) []server.Check {
 			return []server.Check{{Name: "etcd", State: server.Ready}}
 		},

@@ -51,6 +51,10 @@ func (s *Server) problem(err error) *problem {
 	if errors.As(err, &invalid) {
 		return refused("invalid_value", invalid.Field, invalid.Rule)
 	}
+	var operation *keys.InvalidError
+	if errors.As(err, &operation) {
+		return refused(keys.CodeInvalid, operation.Field, operation.Rule)
+	}
 	var query *events.InvalidError
 	if errors.As(err, &query) {
 		if query.Malformed {
@@ -122,6 +126,10 @@ func sentinels() []sentinel {
 		{keys.ErrCreateRate, problem{status: 429, code: codeRate, retry: time.Second,
 			text: "Too many new key contexts; known ones go on working."}},
 		{keys.ErrNotOurs, *notOurs()},
+		{keys.ErrNoKEK, problem{status: 404, code: "entity_not_found", text: "KEK not found."}},
+		{keys.ErrUnknownCursor, *unknownCursor()},
+		{keys.ErrVersions, problem{status: 409, code: "too_many_versions",
+			text: "This KEK has as many versions as one may have; nothing was changed."}},
 		// One answer for every way in which a record can be wrong: a writer of etcd learns nothing by trying.
 		{keys.ErrTampered, problem{status: 500, code: codeIntegrity, text: integrity}},
 		{keys.ErrKEKNotFound, problem{status: 500, code: codeIntegrity, text: integrity}},

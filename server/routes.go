@@ -68,6 +68,10 @@ func (s *Server) table() []*route {
 		s.leg(http.MethodGet, "/data-integrations/:slug/:dik/callback", access.FlowComplete, s.callback()),
 		s.row(http.MethodGet, "/culvert/v1/data-integrations/:slug/attempts", access.AttemptsRead, s.listAttempts()),
 
+		s.row(http.MethodGet, "/culvert/v1/keks", access.KEKRead, s.listKEKs()),
+		s.row(http.MethodGet, "/culvert/v1/keks/:id", access.KEKRead, s.describeKEK()),
+		s.row(http.MethodPost, "/culvert/v1/keks/:id/rotate", access.KEKRotate, s.rotateKEK()),
+
 		s.row(http.MethodGet, "/events", access.EventsList, s.listEvents()),
 
 		s.row(http.MethodGet, "/healthz", public, s.alive()),

@@ -14,6 +14,7 @@ import (
 	"culvert/internal/access"
 	"culvert/internal/audit"
 	"culvert/internal/events"
+	"culvert/keys"
 	"culvert/pipes"
 	"culvert/server/pages"
 	"culvert/vault"
@@ -21,9 +22,10 @@ import (
 
 // Config is what a [Server] is made of.
 type Config struct {
-	// Vault, Pipes, Events, Gate and Audit are required.
+	// Vault, Pipes, Keys, Events, Gate and Audit are required.
 	Vault  *vault.Vault
 	Pipes  *pipes.Broker
+	Keys   *keys.Operations
 	Events *events.Log
 	Gate   *access.Gate
 	Audit  *audit.Log
@@ -54,6 +56,7 @@ type Config struct {
 type Server struct {
 	vault  *vault.Vault
 	pipes  *pipes.Broker
+	keys   *keys.Operations
 	events *events.Log
 	gate   *access.Gate
 	audit  *audit.Log
@@ -80,7 +83,7 @@ type Server struct {
 
 // New checks the configuration and returns a Server that is ready to answer.
 func New(c Config) (*Server, error) {
-	if c.Vault == nil || c.Pipes == nil || c.Events == nil || c.Gate == nil || c.Audit == nil || c.Health == nil || c.Logger == nil {
+	if c.Vault == nil || c.Pipes == nil || c.Keys == nil || c.Events == nil || c.Gate == nil || c.Audit == nil || c.Health == nil || c.Logger == nil {
 		return nil, errors.New("server: incomplete configuration")
 	}
 	publicURL, ok := parsePublicURL(c.PublicURL)
@@ -108,6 +111,7 @@ func New(c Config) (*Server, error) {
 	s := &Server{
 		vault:     c.Vault,
 		pipes:     c.Pipes,
+		keys:      c.Keys,
 		pages:     rendered,
 		publicURL: publicURL,
 		events:    c.Events,

@@ -38,6 +38,10 @@ func (g *graph) buildHouse(cfg Config, f *floor) error {
 	if err != nil {
 		return err
 	}
+	operations, err := keys.NewOperations(keys.OperationsConfig{Keys: k, Store: f.store, Gate: gate, Audit: f.audit})
+	if err != nil {
+		return err
+	}
 	broker, err := g.buildBroker(cfg, f, k, gate)
 	if err != nil {
 		return err
@@ -47,7 +51,7 @@ func (g *graph) buildHouse(cfg Config, f *floor) error {
 		return err
 	}
 	g.server, err = server.New(server.Config{
-		Vault: v, Pipes: broker, PublicURL: cfg.baseURL(g.listener.Addr()), Events: log, Gate: gate, Audit: f.audit, Health: f.health, Logger: g.log, Metrics: metrics,
+		Vault: v, Pipes: broker, Keys: operations, PublicURL: cfg.baseURL(g.listener.Addr()), Events: log, Gate: gate, Audit: f.audit, Health: f.health, Logger: g.log, Metrics: metrics,
 		CORSOrigins: cfg.CORSOrigins, CORSLoopback: g.mode == development,
 		Limits: server.Limits{PathBytes: cfg.Limits.PathBytes, BodyBytes: cfg.Limits.BodyBytes},
 	})

@@ -5,7 +5,7 @@ import "errors"
 // Action is a permission name.
 type Action string
 
-// The actions of the vault, of the event log and of pipes.
+// The actions of the vault, of the event log, of operations on keys, and of pipes.
 const (
 	DataCreate   Action = "vault.data.create"
 	DataRead     Action = "vault.data.read"
@@ -17,6 +17,9 @@ const (
 	DEKDecrypt   Action = "vault.dek.decrypt"
 	DEKRekey     Action = "vault.dek.rekey"
 	EventsList   Action = "events.list"
+
+	KEKRead   Action = "keys.kek.read"
+	KEKRotate Action = "keys.kek.rotate"
 
 	IntegrationsRead   Action = "pipes.integrations.read"
 	IntegrationsManage Action = "pipes.integrations.manage"

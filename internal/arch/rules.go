@@ -63,7 +63,7 @@ func Culvert() Rules {
 			{"pipes", above("keys", "connectors", "internal/trail")},
 			{"connectors", leaves()},
 			{"connectors/...", above("connectors")},
-			{"keys", leaves()},
+			{"keys", above("internal/trail")}, // operations on KEKs are use cases: permit, fence and trail as in vault
 			{"keys/*", above("keys")},
 			{"internal/etcd", above("vault", "pipes", "keys")},
 			{"internal/events", above("internal/trail")},

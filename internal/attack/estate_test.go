@@ -106,6 +106,7 @@ func (e *estate) remember(t *testing.T, env *keys.Environment, o object) {
 		"name/" + string(o.env) + "/" + env.NameIndex(o.name),
 		"kek/" + string(o.env) + "/" + o.keyID,
 		"kekof/" + string(o.env) + "/" + env.ContextIndex(c),
+		"kekby/" + string(o.env) + "/" + env.ItemIndex("of", o.context["of"]) + "/" + o.keyID,
 	} {
 		e.byKey[key] = o
 	}
@@ -201,6 +202,9 @@ func (e *estate) subjectOfObject(t testing.TB, key string, field []string) *subj
 		return e.request(key, e.getByName(o))
 	case "kekof":
 		return e.request(key, e.update(o, "again"))
+	case "kekby":
+		return e.request(key, request{key: e.keyOf(o.env), method: http.MethodGet,
+			path: "/culvert/v1/keks?context_name=of&context_value=" + o.context["of"]})
 	}
 	t.Fatalf("the kind %q has no case here: say who needs it, and what he is told if it is broken", field[0])
 	return nil

@@ -89,7 +89,7 @@ func (h *house) open(t *testing.T, metrics *server.Metrics) {
 	log, err := events.New(events.Config{Store: h.stack.Store, Gate: h.stack.Gate, Audit: h.stack.Audit})
 	must(t, err)
 	s, err := server.New(server.Config{
-		Vault: h.stack.Vault, Pipes: pipestest.MustBare(t, h.stack), PublicURL: pipestest.PublicURL, Events: log, Gate: h.stack.Gate, Audit: h.stack.Audit, Metrics: metrics,
+		Vault: h.stack.Vault, Pipes: pipestest.MustBare(t, h.stack), Keys: h.stack.Operations, PublicURL: pipestest.PublicURL, Events: log, Gate: h.stack.Gate, Audit: h.stack.Audit, Metrics: metrics,
 		Health: func(ctx context.Context) []server.Check {
 			state := server.Ready
 			if h.stack.Store.Health(ctx) != nil {

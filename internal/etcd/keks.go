@@ -142,7 +142,109 @@ func (s *Store) expectKEK(c *change, conditions keys.Conditions) error {
 		return err
 	}
 	c.then = append(c.then, record, to)
+	if err := s.indexKEK(c, e, &created.Record); err != nil {
+		return err
+	}
 	// The KEK comes before the object that it was made for.
 	c.events = append([]events.Event{created.Event}, c.events...)
 	return nil
+}
+
+// kekEntry says that a KEK's context has the item of its key.
+type kekEntry struct {
+	KeyID keys.ID `cbor:"1,keyasint"`
+}
+
+// indexKEK puts a KEK where lists by context item find it. The entries follow from the context, which
+// never changes: they are written again with every change of the record, and so come back if they were
+// lost. Nothing but lists goes by them.
+func (s *Store) indexKEK(c *change, e *keys.Environment, r *keys.KEKRecord) error {
+	for name, value := range r.Items {
+		op, err := s.put(c.env, prefixKEKs(c.env, e.ItemIndex(name, value))+string(r.KeyID), kekEntry{KeyID: r.KeyID})
+		if err != nil {
+			return err
+		}
+		c.then = append(c.then, op)
+	}
+	return nil
+}
+
+// ReplaceKEK implements keys.OperationsStore.
+func (s *Store) ReplaceKEK(ctx context.Context, r keys.KEKRecord, generation int64, ev events.Event) error {
+	if err := s.room.forWrite(); err != nil {
+		return err
+	}
+	e, err := s.environments.Environment(r.Environment)
+	if err != nil {
+		return err
+	}
+	key := keyKEK(r.Environment, r.KeyID)
+	op, err := s.put(r.Environment, key, r)
+	if err != nil {
+		return err
+	}
+	c := change{
+		env: r.Environment, events: []events.Event{ev}, then: []clientv3.Op{op},
+		when: []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(s.client.abs(key)), "=", generation)},
+	}
+	if err := s.indexKEK(&c, e, &r); err != nil {
+		return err
+	}
+	done, err := s.commit(ctx, c)
+	if err != nil || done.committed {
+		return err
+	}
+	return keys.ErrConflict
+}
+
+// KEKs implements keys.OperationsStore. Without an item it reads the records, with one what leads to them.
+func (s *Store) KEKs(ctx context.Context, env access.EnvironmentID, item keys.Item, after keys.ID, limit int) ([]keys.KEKAt, error) {
+	if after != "" && !plainID(string(after)) {
+		return nil, keys.ErrUnknownCursor
+	}
+	ctx, cancel := bounded(ctx, readTimeout)
+	defer cancel()
+	line := uuids(keyKEK(env, ""))
+	if item != (keys.Item{}) {
+		e, err := s.environments.Environment(env)
+		if err != nil {
+			return nil, err
+		}
+		line = uuids(prefixKEKs(env, e.ItemIndex(item.Name, item.Value)))
+	}
+	items, err := s.walk(ctx, line, string(after), limit)
+	if err != nil {
+		return nil, err
+	}
+	found := make([]keys.KEKAt, 0, len(items))
+	for _, it := range items {
+		at, err := s.listed(ctx, env, it)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, at)
+	}
+	return found, nil
+}
+
+// listed is the KEK that an item is, or leads to.
+func (s *Store) listed(ctx context.Context, env access.EnvironmentID, it *item) (at keys.KEKAt, err error) {
+	id := keys.ID(lastOf(it.key))
+	if kindOf(it.key) == kindKEK {
+		at.Generation = it.revision
+		at.Record, err = open[keys.KEKRecord](s, env, it)
+	} else {
+		var entry *kekEntry
+		if entry, err = open[kekEntry](s, env, it); err == nil && entry.KeyID != id {
+			err = keys.ErrTampered
+		}
+		if err == nil {
+			at.Record, at.Generation, err = s.KEK(ctx, env, id)
+		}
+	}
+	switch {
+	case errors.Is(err, keys.ErrKEKNotFound), err == nil && at.Record.KeyID != id:
+		return keys.KEKAt{}, keys.ErrTampered // even a shredded KEK leaves a record
+	}
+	return at, err
 }

@@ -28,6 +28,7 @@ import (
 //	registered/{env}/{node}              state directory of a replica, for ever
 //	kek/{env}/{kek}                      KEK record or tombstone
 //	kekof/{env}/{H(context)}             pointer from a key context to its KEK
+//	kekby/{env}/{H(item)}/{kek}          which KEKs have this item in their context, for lists alone
 //	object/{env}/{id}                    object header
 //	version/{env}/{id}/{inverse seq}     sealed value of one version, newest first
 //	name/{env}/{H(name)}                 name index: which object has the name
@@ -57,6 +58,7 @@ const (
 	kindRegistered = "registered"
 	kindKEK        = "kek"
 	kindKEKOf      = "kekof"
+	kindKEKBy      = "kekby"
 	kindObject     = "object"
 	kindVersion    = "version"
 	kindName       = "name"
@@ -97,6 +99,11 @@ func keyKEK(env access.EnvironmentID, id keys.ID) string {
 }
 func keyKEKOf(env access.EnvironmentID, context string) string {
 	return kindKEKOf + "/" + string(env) + "/" + context
+}
+
+// prefixKEKs covers the entries of one context item, in order of their KEKs' creation.
+func prefixKEKs(env access.EnvironmentID, item string) string {
+	return kindKEKBy + "/" + string(env) + "/" + item + "/"
 }
 func keyObject(env access.EnvironmentID, id vault.ObjectID) string {
 	return kindObject + "/" + string(env) + "/" + string(id)

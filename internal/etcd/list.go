@@ -169,7 +169,7 @@ func (w *etcdWalk) start(ctx context.Context) (int64, error) {
 		return endOfTime, nil
 	}
 	// Nothing is older than the oldest object; without this the windows would start in 1970.
-	return w.store.oldest(ctx, w.env, w.now, w.revision)
+	return w.store.oldest(ctx, uuids(keyObject(w.env, "")), w.now, w.revision)
 }
 
 // span is the next window. What lies ahead of the clock, nearly always nothing, goes with the first
@@ -217,27 +217,6 @@ func (w *etcdWalk) isBehindCursor(id uuid.UUID) bool {
 		return compare(id, *w.cursor) < 0
 	}
 	return compare(id, *w.cursor) > 0
-}
-
-// oldest is the creation time of an environment's first object in milliseconds, or about now if there
-// is none before. It is found by halving the time since 1970: each step counts a range, and only the
-// last ones are not empty.
-func (s *Store) oldest(ctx context.Context, env access.EnvironmentID, now, revision int64) (int64, error) {
-	bound := func(ms int64) string { return s.client.abs(keyObject(env, vault.ObjectID(uuidPrefix(ms)))) }
-	low, high := int64(0), now
-	for high-low > 1 {
-		middle := low + (high-low)/2
-		resp, err := s.client.kv.Get(ctx, bound(low), clientv3.WithRange(bound(middle)), clientv3.WithCountOnly(), clientv3.WithRev(revision))
-		if err != nil {
-			return 0, down(err)
-		}
-		if resp.Count > 0 {
-			high = middle
-		} else {
-			low = middle
-		}
-	}
-	return low, nil
 }
 
 // millisOf is the creation time in a UUIDv7 (RFC 9562 section 5.7: its first 48 bits).

@@ -70,7 +70,10 @@ type Store struct {
 }
 
 var (
-	_ keys.Store      = (*Store)(nil)
+	_ keys.Store = (*Store)(nil)
+
+	_ keys.OperationsStore = (*Store)(nil)
+
 	_ vault.Store     = (*Store)(nil)
 	_ pipes.Store     = (*Store)(nil)
 	_ access.KeyStore = (*Store)(nil)

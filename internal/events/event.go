@@ -22,6 +22,8 @@ const (
 	DataUpdated Type = "vault.data.updated"
 	DataDeleted Type = "vault.data.deleted"
 	KEKCreated  Type = "vault.kek.created"
+	// KEKRotated is our own.
+	KEKRotated Type = "vault.kek.rotated"
 
 	AccountConnected     Type = "pipes.connected_account.connected"
 	AccountDisconnected  Type = "pipes.connected_account.disconnected"

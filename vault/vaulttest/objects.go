@@ -81,7 +81,7 @@ func (s *Stack) MustEvents(t testing.TB) []events.Stored {
 	t.Helper()
 	must(t, "fence", s.Store.Fence(t.Context()))
 	page, err := s.Store.Page(t.Context(), s.Environment.ID(), events.Query{
-		Types: []events.Type{events.DataCreated, events.DataUpdated, events.DataDeleted, events.KEKCreated},
+		Types: []events.Type{events.DataCreated, events.DataUpdated, events.DataDeleted, events.KEKCreated, events.KEKRotated},
 		Limit: events.MaxLimit, Order: events.Ascending,
 	})
 	must(t, "events", err)

@@ -57,6 +57,8 @@ type Stack struct {
 	AuditDir string
 	IDs      *id.Clock
 	Vault    *vault.Vault
+	// Operations are those on the keys of the stack.
+	Operations *keys.Operations
 	// APIKey is an administrator's; its record is stored.
 	APIKey access.APIKey
 
@@ -149,6 +151,8 @@ func (s *Stack) open(t testing.TB, node string) {
 		IDs: s.IDs, Limits: c.Limits,
 	})
 	must(t, "vault", err)
+	s.Operations, err = keys.NewOperations(keys.OperationsConfig{Keys: s.Keys, Store: s.Store, Gate: s.Gate, Audit: s.Audit})
+	must(t, "operations", err)
 }
 
 func (s *Stack) vaultStore() vault.Store {

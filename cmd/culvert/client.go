@@ -1,0 +1,162 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// clientTimeout bounds one call of the API. It is above the time that the server gives itself.
+const clientTimeout = 30 * time.Second
+
+// maxAnswer bounds what is read of an answer: a page of the longest key contexts there can be.
+const maxAnswer = 64 << 20
+
+// connection is how a command finds the server: the flags that all commands share which call it. A key is
+// never a flag, because the arguments of a process are seen by others.
+type connection struct {
+	server, keyFile, caFile string
+}
+
+func (c *connection) register(flags *pflag.FlagSet) {
+	preset := defaults()
+	flags.StringVar(&c.server, "server", "http://"+preset.Addr, "`URL` of the server")
+	flags.StringVar(&c.keyFile, "key-file", preset.DataDir+"/"+apiKeyFile, "`file` with the API key")
+	flags.StringVar(&c.caFile, "ca-file", "", "`file` with the certificates (PEM) that the server's is checked against; default the system's")
+}
+
+// client calls the API of a server.
+type client struct {
+	base, credential string
+	http             *http.Client
+}
+
+// open reads the files. Nothing is sent yet.
+func (c *connection) open() (*client, error) {
+	if err := checkOrigin("--server", c.server); err != nil {
+		return nil, usage("--server must be an origin, such as https://culvert.example.com")
+	}
+	if u, err := url.Parse(c.server); err != nil || u.Scheme == "http" && !isLoopback(withPort(u)) {
+		return nil, hinted(usage("--server %s would send the API key in clear", c.server), "use https, or a loopback address")
+	}
+	text, err := readPrivate(c.keyFile)
+	if err != nil {
+		return nil, hinted(fmt.Errorf("API key: %w", err), "name the file that holds it with --key-file")
+	}
+	if _, err := parseKeyLine(text); err != nil {
+		return nil, fmt.Errorf("%s does not hold an API key", c.keyFile)
+	}
+	transport := &http.Transport{Proxy: nil, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
+	if c.caFile != "" {
+		pem, err := readPublic(c.caFile)
+		if err != nil {
+			return nil, fmt.Errorf("certificates: %w", err)
+		}
+		transport.TLSClientConfig.RootCAs = x509.NewCertPool()
+		if !transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s has no certificate", c.caFile)
+		}
+	}
+	return &client{
+		base: c.server, credential: "Bearer " + strings.TrimSpace(string(text)),
+		http: &http.Client{Timeout: clientTimeout, Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse // the key is for this server alone
+		}},
+	}, nil
+}
+
+func withPort(u *url.URL) string {
+	if u.Port() == "" {
+		return u.Host + ":80"
+	}
+	return u.Host
+}
+
+// get calls a route and decodes its answer.
+func (c *client) get(ctx context.Context, path string, query url.Values, answer any) error {
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	return c.call(ctx, http.MethodGet, path, nil, answer)
+}
+
+// post calls a route with a body, if it is not nil.
+func (c *client) post(ctx context.Context, path string, body, answer any) error {
+	return c.call(ctx, http.MethodPost, path, body, answer)
+}
+
+func (c *client) call(ctx context.Context, method, path string, body, answer any) error {
+	var content []byte
+	if body != nil {
+		var err error
+		if content, err = json.Marshal(body); err != nil {
+			return fmt.Errorf("encode the request: %w", err)
+		}
+	}
+	r, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(content))
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Authorization", c.credential)
+	if body != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	response, err := c.http.Do(r)
+	if err != nil {
+		return hinted(fmt.Errorf("call the server: %w", err), "see that it runs, or name another one with --server")
+	}
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	if err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	if response.StatusCode >= http.StatusMultipleChoices {
+		return answered(response.StatusCode, text)
+	}
+	if err := json.Unmarshal(text, answer); err != nil {
+		return errors.New("the answer is no JSON: is this a Culvert server?")
+	}
+	return nil
+}
+
+// apiError is an answer that is an error.
+type apiError struct {
+	status        int
+	code, message string
+	requestID     string
+}
+
+func (e *apiError) Error() string {
+	return fmt.Sprintf("%s (%s, request %s)", strings.TrimSuffix(e.message, "."), e.code, e.requestID)
+}
+
+// answered reads an error of the API; the list of refused values says more than its heading.
+func answered(status int, text []byte) error {
+	var body struct {
+		Message   string `json:"message"`
+		Code      string `json:"code"`
+		RequestID string `json:"request_id"`
+		Errors    []struct {
+			Message string `json:"message"`
+		} `json:"errors"`
+	}
+	if json.Unmarshal(text, &body) != nil || body.Code == "" {
+		return fmt.Errorf("the server answered with status %d and no error of Culvert's", status)
+	}
+	message := body.Message
+	if len(body.Errors) > 0 {
+		message = body.Errors[0].Message
+	}
+	return &apiError{status: status, code: body.Code, message: message, requestID: body.RequestID}
+}

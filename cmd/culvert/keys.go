@@ -1,0 +1,232 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+const keysLong = `Operations on KEKs, the keys that wrap the data keys of one key context each. They call the API of a server
+that runs, at --server, with the API key in --key-file.`
+
+func keysCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "keys",
+		Short: "Operations on keys: list, show, rotate",
+		Long:  keysLong,
+		Args:  cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
+			return unknownCommand(cmd, args[0])
+		},
+	}
+	cmd.AddCommand(listKeysCommand(), showKeyCommand(), rotateKeyCommand())
+	return cmd
+}
+
+// keysFlags are shared by the commands below keys.
+type keysFlags struct {
+	connection
+	json bool
+}
+
+func (f *keysFlags) register(cmd *cobra.Command) {
+	f.connection.register(cmd.Flags())
+	cmd.Flags().BoolVar(&f.json, "json", false, "print JSON, as the API answers")
+}
+
+// kek is one as the API answers it.
+type kek struct {
+	ID        string            `json:"id"`
+	Context   map[string]string `json:"key_context"`
+	State     string            `json:"state"`
+	CreatedAt time.Time         `json:"created_at"`
+	Versions  int               `json:"versions"`
+	PrimaryAt time.Time         `json:"primary_created_at"`
+	RootKeys  []struct {
+		Slot string `json:"slot"`
+		URI  string `json:"uri"`
+	} `json:"root_keys"`
+	ShreddedAt *time.Time `json:"shredded_at"`
+}
+
+// keksPath is where the API has KEKs.
+const keksPath = "/culvert/v1/keks"
+
+func listKeysCommand() *cobra.Command {
+	var flags keysFlags
+	var item string
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List KEKs in order of creation, all or those of a context item",
+		Args:  noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := flags.open()
+			if err != nil {
+				return err
+			}
+			query := url.Values{"limit": {"100"}}
+			if cmd.Flags().Changed("context") {
+				name, value, err := parseItem(item)
+				if err != nil {
+					return err
+				}
+				query.Set("context_name", name)
+				query.Set("context_value", value)
+			}
+			return listKEKs(cmd.Context(), c, query, flags.json, cmd.OutOrStdout())
+		},
+	}
+	flags.register(cmd)
+	cmd.Flags().StringVar(&item, "context", "", "only KEKs whose key context has this item, `name=value`")
+	return cmd
+}
+
+// parseItem reads a context item as it is typed. A value may hold an equals sign, a name can not.
+func parseItem(text string) (name, value string, err error) {
+	name, value, ok := strings.Cut(text, "=")
+	if !ok || name == "" {
+		return "", "", usage("a context item is written name=value")
+	}
+	return name, value, nil
+}
+
+// listKEKs prints page by page, so that a long list needs no memory.
+func listKEKs(ctx context.Context, c *client, query url.Values, asJSON bool, out io.Writer) error {
+	if !asJSON {
+		_, _ = fmt.Fprintln(out, "KEK                                   STATE     VERSIONS  PRIMARY     CONTEXT")
+	}
+	for {
+		var page struct {
+			Data []json.RawMessage `json:"data"`
+			Meta struct {
+				After string `json:"after"`
+			} `json:"list_metadata"`
+		}
+		if err := c.get(ctx, keksPath, query, &page); err != nil {
+			return err
+		}
+		for _, raw := range page.Data {
+			if err := printLine(out, raw, asJSON); err != nil {
+				return err
+			}
+		}
+		if page.Meta.After == "" {
+			return nil
+		}
+		query.Set("after", page.Meta.After)
+	}
+}
+
+// printLine prints one KEK of a list: as JSON one to a line.
+func printLine(out io.Writer, raw json.RawMessage, asJSON bool) error {
+	if asJSON {
+		_, err := fmt.Fprintf(out, "%s\n", raw)
+		return err
+	}
+	var k kek
+	if err := json.Unmarshal(raw, &k); err != nil {
+		return fmt.Errorf("decode the answer: %w", err)
+	}
+	primary := "-"
+	if k.Versions > 0 {
+		primary = k.PrimaryAt.Format(time.DateOnly)
+	}
+	_, err := fmt.Fprintf(out, "%-36s  %-8s  %8d  %-10s  %s\n", k.ID, k.State, k.Versions, primary, contextText(k.Context))
+	return err
+}
+
+// contextText is a key context in one line, in order. Items come quoted where they would not be read as
+// they are.
+func contextText(items map[string]string) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(items)) {
+		part := name + "=" + items[name]
+		if strings.ContainsAny(part, " \t\"'\\") {
+			part = fmt.Sprintf("%q", part)
+		}
+		parts = append(parts, part)
+	}
+	return cmp.Or(strings.Join(parts, " "), "(empty)")
+}
+
+func showKeyCommand() *cobra.Command {
+	return aboutKeyCommand("show", "Describe one KEK", func(ctx context.Context, c *client, id string, answer any) error {
+		return c.get(ctx, keksPath+"/"+url.PathEscape(id), nil, answer)
+	})
+}
+
+func rotateKeyCommand() *cobra.Command {
+	return aboutKeyCommand("rotate", "Give one KEK a new version, which wraps from then on",
+		func(ctx context.Context, c *client, id string, answer any) error {
+			return c.post(ctx, keksPath+"/"+url.PathEscape(id)+"/rotate", nil, answer)
+		})
+}
+
+// aboutKeyCommand is a command that takes the id of a KEK and prints the KEK.
+func aboutKeyCommand(verb, short string, call func(ctx context.Context, c *client, id string, answer any) error) *cobra.Command {
+	var flags keysFlags
+	cmd := &cobra.Command{
+		Use:   verb + " ID",
+		Short: short,
+		Args:  oneArgument("the id of a KEK"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := flags.open()
+			if err != nil {
+				return err
+			}
+			var raw json.RawMessage
+			if err := call(cmd.Context(), c, args[0], &raw); err != nil {
+				return err
+			}
+			if flags.json {
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n", raw)
+				return err
+			}
+			var k kek
+			if err := json.Unmarshal(raw, &k); err != nil {
+				return fmt.Errorf("decode the answer: %w", err)
+			}
+			return k.print(cmd.OutOrStdout())
+		},
+	}
+	flags.register(cmd)
+	return cmd
+}
+
+// oneArgument refuses any other number of arguments.
+func oneArgument(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 1 {
+			return nil
+		}
+		return hinted(usage("%s takes one argument, %s", cmd.CommandPath(), what), cmd.CommandPath()+" --help lists its flags")
+	}
+}
+
+func (k *kek) print(out io.Writer) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintf(w, "KEK\t%s\nContext\t%s\nState\t%s\nCreated\t%s\n", k.ID, contextText(k.Context), k.State, k.CreatedAt.Format(time.RFC3339))
+	if k.Versions > 0 {
+		_, _ = fmt.Fprintf(w, "Versions\t%d, the primary from %s\n", k.Versions, k.PrimaryAt.Format(time.RFC3339))
+	}
+	for _, r := range k.RootKeys {
+		_, _ = fmt.Fprintf(w, "Root key\t%s (%s)\n", r.URI, r.Slot)
+	}
+	if k.ShreddedAt != nil {
+		_, _ = fmt.Fprintf(w, "Shredded\t%s\n", k.ShreddedAt.Format(time.RFC3339))
+	}
+	return w.Flush()
+}

@@ -1,0 +1,95 @@
+package etcd
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// timeline is a run of keys whose ids begin with their time of creation, so that a range can be bounded
+// by time: etcd visits the whole of a range even if it is asked for the first hundred.
+type timeline struct {
+	// prefix is what stands before the ids, relative to the root.
+	prefix string
+	// text is how the ids of a time in milliseconds begin: a bound between ids.
+	text func(millis int64) string
+	// millis is the time in an id; false for what is none.
+	millis func(id string) (int64, bool)
+}
+
+// uuids is a run of UUIDv7s.
+func uuids(prefix string) timeline {
+	return timeline{prefix: prefix, text: uuidPrefix, millis: func(text string) (int64, bool) {
+		id, err := uuid.Parse(text)
+		return millisOf(id), err == nil && id.String() == text
+	}}
+}
+
+// walk reads up to n keys with ids strictly behind after, in order; fewer only at the end. What stands
+// among them and has no id is none of ours, and is passed over.
+func (s *Store) walk(ctx context.Context, l timeline, after string, n int) ([]*item, error) {
+	now := time.Now().UnixMilli()
+	bound := func(ms int64) string { return s.client.abs(l.prefix + l.text(ms)) }
+	position, known := l.millis(after)
+	from := s.client.abs(l.prefix+after) + "\x00"
+	if !known {
+		// Without this the windows would start in 1970.
+		oldest, err := s.oldest(ctx, l, now, 0)
+		if err != nil {
+			return nil, err
+		}
+		position, from = oldest, bound(oldest)
+	}
+	var found []*item
+	for width := int64(firstWindow); len(found) < n; {
+		to := position + width
+		end := bound(to)
+		last := to > now+aheadMillis
+		if last {
+			end = s.client.end(l.prefix)
+		}
+		resp, err := s.client.kv.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(int64(n-len(found))))
+		if err != nil {
+			return nil, down(err)
+		}
+		for _, kv := range resp.Kvs {
+			it := newItem(s.client.rel(kv.Key), kv)
+			if _, ours := l.millis(it.key[len(l.prefix):]); ours {
+				found = append(found, it)
+			}
+		}
+		switch {
+		case resp.More:
+			from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
+		case last:
+			return found, nil
+		default:
+			position, from = to, end
+			width *= windowGrowth
+		}
+	}
+	return found, nil
+}
+
+// oldest is the creation time of the first key of a run in milliseconds, or about now if there is none
+// before. It is found by halving the time since 1970: each step counts a range, and only the last ones
+// are not empty. Revision 0 is the present.
+func (s *Store) oldest(ctx context.Context, l timeline, now, revision int64) (int64, error) {
+	bound := func(ms int64) string { return s.client.abs(l.prefix + l.text(ms)) }
+	low, high := int64(0), now
+	for high-low > 1 {
+		middle := low + (high-low)/2
+		resp, err := s.client.kv.Get(ctx, bound(low), clientv3.WithRange(bound(middle)), clientv3.WithCountOnly(), clientv3.WithRev(revision))
+		if err != nil {
+			return 0, down(err)
+		}
+		if resp.Count > 0 {
+			high = middle
+		} else {
+			low = middle
+		}
+	}
+	return low, nil
+}

@@ -1,0 +1,105 @@
+package keys_test
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"testing"
+
+	"culvert/internal/access"
+	"culvert/internal/audit"
+	"culvert/internal/outage"
+	"culvert/keys"
+	"culvert/vault"
+	"culvert/vault/vaulttest"
+)
+
+// useCase is one exported method of Operations, called in a way that succeeds for an administrator.
+type useCase struct {
+	action access.Action
+	call   func(ctx context.Context, ops *keys.Operations, call access.Call) (result any, err error)
+}
+
+// useCases lists every exported method of Operations by name. kek is a living KEK.
+func useCases(kek keys.ID) map[string]useCase {
+	return map[string]useCase{
+		"List": {access.KEKRead, func(ctx context.Context, ops *keys.Operations, call access.Call) (any, error) {
+			return ops.List(ctx, call, keys.Query{Limit: 10})
+		}},
+		"Describe": {access.KEKRead, func(ctx context.Context, ops *keys.Operations, call access.Call) (any, error) {
+			return ops.Describe(ctx, call, kek)
+		}},
+		"Rotate": {access.KEKRotate, func(ctx context.Context, ops *keys.Operations, call access.Call) (any, error) {
+			return ops.Rotate(ctx, call, kek)
+		}},
+	}
+}
+
+// eachUseCase runs a subtest for every exported method of Operations, each with a KEK of its own. A
+// method that is missing from the list fails the test.
+func eachUseCase(t *testing.T, s *vaulttest.Stack, run func(t *testing.T, u useCase)) {
+	t.Helper()
+	methods := reflect.TypeFor[*keys.Operations]()
+	for i := range methods.NumMethod() {
+		method := methods.Method(i).Name
+		t.Run(method, func(t *testing.T) {
+			m, err := s.Vault.Create(t.Context(), s.Call(), vault.CreateRequest{
+				Name: t.Name(), Value: vaulttest.Value("v"), Context: vaulttest.MustContext(t, "method", t.Name()),
+			})
+			must(t, err)
+			u, ok := useCases(m.KeyID)[method]
+			if !ok {
+				t.Fatal("this method has no entry in useCases: add one")
+			}
+			run(t, u)
+		})
+	}
+}
+
+// Every exported method begins with the permit: who has no rights gets a denial, one record of it, and
+// nothing else, whatever is asked for.
+func TestEveryOperationIsAuthorized(t *testing.T) {
+	s := vaulttest.New(t)
+	guest := s.MustCallAs(t, "guest")
+	eachUseCase(t, s, func(t *testing.T, u useCase) {
+		call := access.Call{Actor: guest.Actor, RequestID: "req_" + t.Name()}
+		result, err := u.call(t.Context(), s.Operations, call)
+		if !errors.Is(err, access.ErrDenied) {
+			t.Errorf("got %v, want ErrDenied", err)
+		}
+		if v := reflect.ValueOf(result); !v.IsZero() {
+			t.Errorf("a denied call answered %v", result)
+		}
+		records := s.MustAuditOf(t, call.RequestID)
+		if len(records) != 1 || records[0].Phase != audit.Access || records[0].Result != audit.Denied ||
+			records[0].Action != u.action || records[0].Code != "forbidden" || records[0].KeyID != "" {
+			t.Errorf("audit records of a denial: %+v", records)
+		}
+		if _, err := u.call(t.Context(), s.Operations, s.Call()); err != nil {
+			t.Errorf("an administrator's call: %v", err)
+		}
+	})
+}
+
+// Without an audit log nothing is told and nothing is changed.
+func TestEveryOperationNeedsTheAuditLog(t *testing.T) {
+	s := vaulttest.New(t)
+	eachUseCase(t, s, func(t *testing.T, u useCase) {
+		broken := s.Replica(t)
+		must(t, broken.Audit.Close())
+		before := len(s.MustEvents(t))
+		result, err := u.call(t.Context(), broken.Operations, broken.Call())
+		if down := outage.Of(err); down == nil || down.Dependency != outage.Audit {
+			t.Errorf("got %v, want an outage of the audit log", err)
+		}
+		if v := reflect.ValueOf(result); !v.IsZero() {
+			t.Error("the call answered something without its audit record")
+		}
+		if after := len(s.MustEvents(t)); after != before {
+			t.Errorf("%d events were written without an audit record", after-before)
+		}
+		if _, err := u.call(t.Context(), s.Operations, s.Call()); err != nil {
+			t.Errorf("the twin with an audit log: %v", err)
+		}
+	})
+}

@@ -1,0 +1,110 @@
+package server
+
+import (
+	"context"
+	"net/http"
+
+	"culvert/internal/access"
+	"culvert/keys"
+)
+
+// listKEKs is GET /culvert/v1/keks, our own extension as all operations on keys.
+func (s *Server) listKEKs() handler {
+	return handle(endpoint[keys.Query, keys.Page]{
+		status: http.StatusOK,
+		decode: decodeKEKs,
+		call:   s.keys.List,
+		encode: func(b []byte, p keys.Page) ([]byte, error) {
+			w := &jsonWriter{b: b}
+			list(w, p.Data, "", string(p.After), w.kek)
+			return w.done()
+		},
+	})
+}
+
+func decodeKEKs(x *exchange) (keys.Query, error) {
+	var q keys.Query
+	parameters, err := x.query()
+	if err != nil {
+		return q, err
+	}
+	if q.Item, err = parameters.item(); err != nil {
+		return q, err
+	}
+	if q.Limit, err = parameters.limit(); err != nil {
+		return q, err
+	}
+	after, err := parameters.text("after")
+	q.After = keys.ID(after)
+	return q, err
+}
+
+// item reads a context item. A value may be empty; a value without a name is half of a question.
+func (q query) item() (keys.Item, error) {
+	var item keys.Item
+	var err error
+	if item.Name, err = q.text("context_name"); err != nil {
+		return item, err
+	}
+	if item.Value, err = q.text("context_value"); err != nil {
+		return item, err
+	}
+	_, hasName := q.values["context_name"]
+	_, hasValue := q.values["context_value"]
+	if hasName != hasValue {
+		return item, malformedQuery("context_name", "and context_value belong together")
+	}
+	return item, nil
+}
+
+// describeKEK is GET /culvert/v1/keks/{id}.
+func (s *Server) describeKEK() handler { return s.aboutKEK(s.keys.Describe) }
+
+// rotateKEK is POST /culvert/v1/keks/{id}/rotate. What it needs stands in the path; a body is not read.
+func (s *Server) rotateKEK() handler { return s.aboutKEK(s.keys.Rotate) }
+
+// aboutKEK is a route that names a KEK in its path and answers with what is known of it.
+func (s *Server) aboutKEK(call func(context.Context, access.Call, keys.ID) (keys.Info, error)) handler {
+	return handle(endpoint[keys.ID, keys.Info]{
+		status: http.StatusOK,
+		decode: func(x *exchange) (keys.ID, error) {
+			if _, err := x.query(); err != nil {
+				return "", err
+			}
+			id, err := x.segment("id")
+			return keys.ID(id), err
+		},
+		call: call,
+		encode: func(b []byte, i keys.Info) ([]byte, error) {
+			w := &jsonWriter{b: b}
+			w.kek(i)
+			return w.done()
+		},
+	})
+}
+
+func (w *jsonWriter) kek(i keys.Info) {
+	w.raw(`{"object":"kek","id":`)
+	w.text(string(i.ID))
+	w.raw(`,"key_context":`)
+	w.context(i.Context)
+	w.raw(`,"state":`)
+	w.text(string(i.State))
+	w.raw(`,"created_at":`)
+	w.time(i.CreatedAt, generalTime)
+	w.raw(`,"versions":`)
+	w.number(i.Versions)
+	w.raw(`,"primary_created_at":`)
+	w.timeOrNull(i.PrimaryAt)
+	w.raw(`,"root_keys":`)
+	entries(w, i.RootKeys, func(r keys.RootKeyRef) {
+		w.raw(`{"slot":`)
+		w.text(r.Slot)
+		w.raw(`,"uri":`)
+		w.text(r.URI)
+		w.raw(`}`)
+	})
+	w.raw(`,"shredded_at":`)
+	w.timeOrNull(i.ShreddedAt)
+	w.raw(`}`)
+}
