@@ -123,17 +123,15 @@ type kekChanged struct {
 
 // kekEvent is the event of something that happened to a KEK.
 func (k *Keys) kekEvent(t events.Type, id ID, meta SealMeta) (events.Event, error) {
-	data, err := json.Marshal(kekChanged{Actor: meta.Actor, KeyName: id, KeyID: id})
+	return newEvent(t, kekChanged{Actor: meta.Actor, KeyName: id, KeyID: id}, k.now(), meta)
+}
+
+func newEvent(t events.Type, data any, at time.Time, meta SealMeta) (events.Event, error) {
+	encoded, err := json.Marshal(data)
 	if err != nil {
 		return events.Event{}, fmt.Errorf("encode event: %w", err)
 	}
-	return events.Event{
-		Type:  t,
-		Data:  data,
-		At:    k.now().UTC().Truncate(time.Millisecond),
-		Node:  meta.Node,
-		Index: meta.Index,
-	}, nil
+	return events.Event{Type: t, Data: encoded, At: at.UTC().Truncate(time.Millisecond), Node: meta.Node, Index: meta.Index}, nil
 }
 
 // createAttempts bounds how often a creation by itself is begun anew. A conflict means that another

@@ -74,6 +74,16 @@ func (k *kek) unwrap(wrapped []byte, a aad) (dek, error) {
 	return raw, nil
 }
 
+// rewrap wraps the same DEK again, under the KEK's primary key.
+func (k *kek) rewrap(wrapped []byte, a aad) ([]byte, error) {
+	d, err := k.unwrap(wrapped, a)
+	if err != nil {
+		return nil, err
+	}
+	defer d.forget()
+	return k.wrap(d, a)
+}
+
 // seal gives a value a DEK of its own, and wraps that; each with its AAD.
 func (k *kek) seal(value secret.Bytes, to bind) (Sealed, error) {
 	valueAAD, dekAAD := to(k)

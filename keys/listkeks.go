@@ -104,9 +104,12 @@ func (o *operation) list(ctx context.Context, q Query) (Page, error) {
 	page := Page{Data: []Info{}}
 	if len(found) > limit {
 		found = slices.Delete(found, limit, len(found))
-		page.After = found[limit-1].Record.KeyID
+		page.After = found[limit-1].ID
 	}
 	for _, f := range found {
+		if f.Err != nil {
+			return Page{}, f.Err
+		}
 		if f.Record.Environment != o.Environment() || !q.Item.In(f.Record) {
 			return Page{}, ErrTampered
 		}

@@ -73,7 +73,7 @@ func (o *operation) kek(ctx context.Context, id ID) (KEKAt, error) {
 	}
 	o.Record.KeyID, o.Record.Revision = string(id), generation
 	err = o.Complete(access.Resource{Context: r.Context().Canonical(), Items: r.Items})
-	return KEKAt{Record: r, Generation: generation}, err
+	return KEKAt{ID: id, Record: r, Generation: generation}, err
 }
 
 // cause names the intent and the actor, for events.
@@ -103,8 +103,11 @@ func (o *operation) retry(ctx context.Context, round func() error) error {
 }
 
 // judge is what an audit record says of how a call ended; it follows server/errors.go.
-func judge(_ access.Action, err error) trail.Verdict {
+func judge(action access.Action, err error) trail.Verdict {
 	if err == nil {
+		if action == access.JobCreate {
+			return trail.Allow(201)
+		}
 		return trail.Allow(200)
 	}
 	if outage.Of(err) != nil { // first: an outage wraps its cause
@@ -119,6 +122,9 @@ func judge(_ access.Action, err error) trail.Verdict {
 		trail.Verdict
 	}{
 		{ErrNoKEK, trail.Fail("entity_not_found", 404)},
+		{ErrNoJob, trail.Fail("entity_not_found", 404)},
+		{ErrJobEnded, trail.Fail("job_ended", 409)},
+		{ErrTooManyJobs, trail.Fail("too_many_jobs", 429)},
 		{ErrUnknownCursor, trail.Fail("invalid_cursor", 400)},
 		{ErrVersions, trail.Fail("too_many_versions", 409)},
 		{ErrConflict, trail.Fail("concurrent_request", 503)},
@@ -133,28 +139,12 @@ func judge(_ access.Action, err error) trail.Verdict {
 	return trail.Known(err)
 }
 
-// OperationsStore keeps what [Operations] work on. internal/etcd implements it; it sees only sealed bytes.
-// What stands at [Store] holds here too.
-type OperationsStore interface {
-	Fence(ctx context.Context) error
-	// KEK is as of [Store].
-	KEK(ctx context.Context, env access.EnvironmentID, id ID) (*KEKRecord, int64, error)
-	// KEKs are up to limit records with ids behind after, tombstones included, in order of their ids. With
-	// an item they are those whose context has it.
-	KEKs(ctx context.Context, env access.EnvironmentID, item Item, after ID, limit int) ([]KEKAt, error)
-	// ReplaceKEK stores a record in place of the one of that generation, with its event. [ErrConflict].
-	ReplaceKEK(ctx context.Context, r KEKRecord, generation int64, e events.Event) error
-}
-
-// KEKAt is a KEK record with its generation. The record is shared and must not be changed.
-type KEKAt struct {
-	Record     *KEKRecord
-	Generation int64
-}
-
 // Item is one name/value pair of key contexts. The zero Item stands for all contexts, because an item has
 // a name.
-type Item struct{ Name, Value string }
+type Item struct {
+	Name  string `cbor:"1,keyasint"`
+	Value string `cbor:"2,keyasint"`
+}
 
 // check holds an item to the rules of key contexts.
 func (i Item) check() error {

@@ -20,8 +20,8 @@ type useCase struct {
 	call   func(ctx context.Context, ops *keys.Operations, call access.Call) (result any, err error)
 }
 
-// useCases lists every exported method of Operations by name. kek is a living KEK.
-func useCases(kek keys.ID) map[string]useCase {
+// useCases lists every exported method of Operations by name. kek is a living KEK, job one that waits.
+func useCases(kek keys.ID, job keys.JobID) map[string]useCase {
 	return map[string]useCase{
 		"List": {access.KEKRead, func(ctx context.Context, ops *keys.Operations, call access.Call) (any, error) {
 			return ops.List(ctx, call, keys.Query{Limit: 10})
@@ -31,6 +31,18 @@ func useCases(kek keys.ID) map[string]useCase {
 		}},
 		"Rotate": {access.KEKRotate, func(ctx context.Context, ops *keys.Operations, call access.Call) (any, error) {
 			return ops.Rotate(ctx, call, kek)
+		}},
+		"CreateJob": {access.JobCreate, func(ctx context.Context, ops *keys.Operations, call access.Call) (any, error) {
+			return ops.CreateJob(ctx, call, keys.JobRequest{Kind: keys.RewrapJob, All: true})
+		}},
+		"Jobs": {access.JobRead, func(ctx context.Context, ops *keys.Operations, call access.Call) (any, error) {
+			return ops.Jobs(ctx, call, keys.JobQuery{Limit: 10})
+		}},
+		"Job": {access.JobRead, func(ctx context.Context, ops *keys.Operations, call access.Call) (any, error) {
+			return ops.Job(ctx, call, job)
+		}},
+		"CancelJob": {access.JobCancel, func(ctx context.Context, ops *keys.Operations, call access.Call) (any, error) {
+			return ops.CancelJob(ctx, call, job)
 		}},
 	}
 }
@@ -47,7 +59,7 @@ func eachUseCase(t *testing.T, s *vaulttest.Stack, run func(t *testing.T, u useC
 				Name: t.Name(), Value: vaulttest.Value("v"), Context: vaulttest.MustContext(t, "method", t.Name()),
 			})
 			must(t, err)
-			u, ok := useCases(m.KeyID)[method]
+			u, ok := useCases(m.KeyID, s.MustJob(t, keys.JobRequest{Kind: keys.RewrapJob, All: true}).ID)[method]
 			if !ok {
 				t.Fatal("this method has no entry in useCases: add one")
 			}

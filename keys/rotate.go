@@ -135,3 +135,77 @@ func (r *KEKRecord) stale(wrapped []byte) bool {
 	const prefix = 5
 	return r.rotated() && (len(wrapped) < prefix || wrapped[0] != 1 || binary.BigEndian.Uint32(wrapped[1:prefix]) != r.Primary)
 }
+
+// rotate is the job of that kind: it walks the KEKs of its scope and rotates those whose primary is older
+// than the job says.
+func (w *worker) rotate(ctx context.Context) error {
+	if w.job.Cursor == "" {
+		total, err := w.store.CountKEKs(ctx, w.env(), w.job.Scope.Item)
+		if err != nil {
+			return err
+		}
+		w.job.Counts.Total = total
+	}
+	if w.job.Scope.KeyID != "" {
+		w.job.Counts.Total = 1
+		if w.job.Cursor != "" {
+			return nil
+		}
+		changed, failed := w.rotateKEK(ctx, w.job.Scope.KeyID)
+		return w.done(ctx, string(w.job.Scope.KeyID), changed, failed)
+	}
+	for {
+		page, err := w.store.KEKs(ctx, w.env(), w.job.Scope.Item, ID(w.job.Cursor), stepPage)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		for _, k := range page {
+			if err := w.step(ctx); err != nil {
+				return err
+			}
+			changed, failed := false, k.Err
+			if failed == nil {
+				changed, failed = w.rotateKEK(ctx, k.ID)
+			}
+			if err := w.done(ctx, string(k.ID), changed, failed); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// rotateKEK rotates one KEK unless its primary is new enough, which it is once any node has done this.
+func (w *worker) rotateKEK(ctx context.Context, id ID) (changed bool, err error) {
+	err = w.again(ctx, func() error {
+		changed = false
+		record, generation, err := w.store.KEK(ctx, w.env(), id)
+		if err == nil {
+			err = record.check(w.env(), id)
+		}
+		if errors.Is(err, ErrShredded) || err == nil && !record.info().PrimaryAt.Before(w.job.Before) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		changed = true
+		if w.job.DryRun {
+			return nil
+		}
+		// Whatever this node's clock says: what the job has rotated is not older than the job.
+		at := w.keys.now()
+		if at.Before(w.job.Before) {
+			at = w.job.Before
+		}
+		next, err := w.keys.rotate(ctx, record, at)
+		if err != nil {
+			return err
+		}
+		e, err := w.keys.kekEvent(events.KEKRotated, id, w.job.cause())
+		if err != nil {
+			return err
+		}
+		return w.store.ReplaceKEK(ctx, next, generation, e)
+	})
+	return changed && err == nil, err
+}

@@ -97,6 +97,10 @@ func TestRoutesAndActions(t *testing.T) {
 		{Method: "GET", Path: "/culvert/v1/keks", Action: access.KEKRead},
 		{Method: "GET", Path: "/culvert/v1/keks/:id", Action: access.KEKRead},
 		{Method: "POST", Path: "/culvert/v1/keks/:id/rotate", Action: access.KEKRotate},
+		{Method: "POST", Path: "/culvert/v1/jobs", Action: access.JobCreate},
+		{Method: "GET", Path: "/culvert/v1/jobs", Action: access.JobRead},
+		{Method: "GET", Path: "/culvert/v1/jobs/:id", Action: access.JobRead},
+		{Method: "POST", Path: "/culvert/v1/jobs/:id/cancel", Action: access.JobCancel},
 		{Method: "GET", Path: "/events", Action: access.EventsList},
 		{Method: "GET", Path: "/healthz"},
 		{Method: "GET", Path: "/readyz"},
@@ -113,6 +117,7 @@ func TestRoutesAndActions(t *testing.T) {
 	bodies := map[string]string{
 		"POST /vault/v1/kv": createBody("x", "v"), "PUT /vault/v1/kv/:id": `{"value":"v"}`,
 		"POST /vault/v1/keys/data-key": `{"context":{}}`, "POST /vault/v1/keys/decrypt": `{"keys":"AAAA"}`,
+		"POST /culvert/v1/jobs":     `{"kind":"rewrap","all":true}`,
 		"POST /vault/v1/keys/rekey": `{"context":{},"encrypted_keys":"AAAA"}`,
 	}
 	for name, body := range pipesBodies() {

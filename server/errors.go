@@ -128,6 +128,10 @@ func sentinels() []sentinel {
 		{keys.ErrNotOurs, *notOurs()},
 		{keys.ErrNoKEK, problem{status: 404, code: "entity_not_found", text: "KEK not found."}},
 		{keys.ErrUnknownCursor, *unknownCursor()},
+		{keys.ErrNoJob, problem{status: 404, code: "entity_not_found", text: "Job not found."}},
+		{keys.ErrJobEnded, problem{status: 409, code: "job_ended", text: "The job has ended; what it did stays done."}},
+		{keys.ErrTooManyJobs, problem{status: 429, code: "too_many_jobs", retry: time.Minute,
+			text: "As many jobs wait and run as an environment may have."}},
 		{keys.ErrVersions, problem{status: 409, code: "too_many_versions",
 			text: "This KEK has as many versions as one may have; nothing was changed."}},
 		// One answer for every way in which a record can be wrong: a writer of etcd learns nothing by trying.

@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/base64"
 	"errors"
+	"strconv"
 	"time"
 
 	"culvert/internal/secret"
@@ -142,6 +143,29 @@ func flagInto(field string, to *bool) func(*jsonReader) error {
 			return refused("invalid_type", r.prefix+field, "must be true or false")
 		}
 		*to = kind == 't'
+		return nil
+	}
+}
+
+// countInto takes a whole number that is not negative.
+func countInto(field string, to *int) func(*jsonReader) error {
+	return func(r *jsonReader) error {
+		wrong := refused("invalid_type", r.prefix+field, "must be a whole number that is not negative")
+		if r.dec.PeekKind() != '0' {
+			if err := r.skip(); err != nil {
+				return err
+			}
+			return wrong
+		}
+		number, err := r.dec.ReadValue()
+		if err != nil {
+			return r.syntax(err)
+		}
+		n, err := strconv.ParseUint(string(number), 10, 31)
+		if err != nil {
+			return wrong
+		}
+		*to = int(n)
 		return nil
 	}
 }

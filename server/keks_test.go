@@ -6,11 +6,14 @@ import (
 	"testing"
 )
 
-const keks = "/culvert/v1/keks"
+const (
+	keks = "/culvert/v1/keks"
+	jobs = "/culvert/v1/jobs"
+)
 
 // keyVisits is what TestCanary sends to the routes of operations on keys. Context items are not secret
 // by design, so no well-formed one holds the canary.
-func keyVisits(kek string) map[string]visit {
+func keyVisits(kek, job string) map[string]visit {
 	return map[string]visit{
 		"GET /culvert/v1/keks": {
 			good: []request{get(keks), get(keks + "?context_name=o&context_value=1&" + canary + "=1")},
@@ -19,6 +22,15 @@ func keyVisits(kek string) map[string]visit {
 		},
 		"GET /culvert/v1/keks/:id":         {good: []request{get(keks + "/" + kek)}, bad: []request{get(keks + "/" + canary), get(keks + "/" + kek + "?" + canary + "=%z")}},
 		"POST /culvert/v1/keks/:id/rotate": {good: []request{post(keks+"/"+kek+"/rotate", canary)}, bad: []request{post(keks+"/"+canary+"/rotate", canary)}},
+		"POST /culvert/v1/jobs": {
+			good: []request{post(jobs, `{"kind":"rewrap","all":true,"`+canary+`":"`+canary+`"}`)},
+			bad: []request{post(jobs, canary), post(jobs, `{"kind":"`+canary+`","all":true}`), post(jobs, `{"kind":"rewrap","key_id":"`+canary+`"}`),
+				post(jobs, `{"kind":"rotate","all":true,"older_than":"`+canary+`"}`), post(jobs, `{"kind":"rewrap","all":"`+canary+`"}`),
+				post(jobs, `{"kind":"rewrap","all":true,"rate":"`+canary+`"}`), post(jobs, `{"kind":"rewrap","context_name":"`+canary+`"}`)},
+		},
+		"GET /culvert/v1/jobs":             {good: []request{get(jobs)}, bad: []request{get(jobs + "?limit=" + canary), get(jobs + "?after=" + canary)}},
+		"GET /culvert/v1/jobs/:id":         {good: []request{get(jobs + "/" + job)}, bad: []request{get(jobs + "/" + canary)}},
+		"POST /culvert/v1/jobs/:id/cancel": {good: []request{post(jobs+"/"+job+"/cancel", canary)}, bad: []request{post(jobs+"/"+canary+"/cancel", canary)}},
 	}
 }
 

@@ -71,6 +71,10 @@ func (s *Server) table() []*route {
 		s.row(http.MethodGet, "/culvert/v1/keks", access.KEKRead, s.listKEKs()),
 		s.row(http.MethodGet, "/culvert/v1/keks/:id", access.KEKRead, s.describeKEK()),
 		s.row(http.MethodPost, "/culvert/v1/keks/:id/rotate", access.KEKRotate, s.rotateKEK()),
+		s.row(http.MethodPost, "/culvert/v1/jobs", access.JobCreate, s.createJob()),
+		s.row(http.MethodGet, "/culvert/v1/jobs", access.JobRead, s.listJobs()),
+		s.row(http.MethodGet, "/culvert/v1/jobs/:id", access.JobRead, s.readJob()),
+		s.row(http.MethodPost, "/culvert/v1/jobs/:id/cancel", access.JobCancel, s.cancelJob()),
 
 		s.row(http.MethodGet, "/events", access.EventsList, s.listEvents()),
 

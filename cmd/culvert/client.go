@@ -91,6 +91,30 @@ func (c *client) get(ctx context.Context, path string, query url.Values, answer 
 	return c.call(ctx, http.MethodGet, path, nil, answer)
 }
 
+// eachOf goes through all pages of a list, so that a long one needs no memory.
+func (c *client) eachOf(ctx context.Context, path string, query url.Values, each func(json.RawMessage) error) error {
+	for {
+		var page struct {
+			Data []json.RawMessage `json:"data"`
+			Meta struct {
+				After string `json:"after"`
+			} `json:"list_metadata"`
+		}
+		if err := c.get(ctx, path, query, &page); err != nil {
+			return err
+		}
+		for _, raw := range page.Data {
+			if err := each(raw); err != nil {
+				return err
+			}
+		}
+		if page.Meta.After == "" {
+			return nil
+		}
+		query.Set("after", page.Meta.After)
+	}
+}
+
 // post calls a route with a body, if it is not nil.
 func (c *client) post(ctx context.Context, path string, body, answer any) error {
 	return c.call(ctx, http.MethodPost, path, body, answer)

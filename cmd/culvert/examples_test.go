@@ -30,7 +30,7 @@ func TestAPIExamples(t *testing.T) {
 			`"name":"card","updated_at"`, `"value":"4111 1111 1111 1111"}`, `"current_version":true`, `{"name":"card","success":true}`,
 		},
 		"Data keys": {`"data_key"`, `"context":{"organization_id":"org_2"}`},
-		"Keys":      {`{"object":"kek","id":"`, `"versions":2`},
+		"Keys":      {`{"object":"kek","id":"`, `"versions":2`, `{"object":"job","id":"`},
 		"Events":    {`{"object":"list","data":[`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -42,6 +42,11 @@ func (g *graph) buildHouse(cfg Config, f *floor) error {
 	if err != nil {
 		return err
 	}
+	runner, err := keys.NewRunner(keys.RunnerConfig{Keys: k, Store: f.store, Logger: g.log, Node: f.audit.Node()})
+	if err != nil {
+		return err
+	}
+	g.opened("job runner", func() error { runner.Close(); return nil })
 	broker, err := g.buildBroker(cfg, f, k, gate)
 	if err != nil {
 		return err

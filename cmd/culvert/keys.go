@@ -22,7 +22,7 @@ that runs, at --server, with the API key in --key-file.`
 func keysCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "keys",
-		Short: "Operations on keys: list, show, rotate",
+		Short: "Operations on keys: list, show, rotate, rewrap",
 		Long:  keysLong,
 		Args:  cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -32,7 +32,10 @@ func keysCommand() *cobra.Command {
 			return unknownCommand(cmd, args[0])
 		},
 	}
-	cmd.AddCommand(listKeysCommand(), showKeyCommand(), rotateKeyCommand())
+	cmd.AddCommand(
+		listKeysCommand(), showKeyCommand(), rotateCommand(), rewrapCommand(),
+		listJobsCommand(), showJobCommand(), cancelJobCommand(),
+	)
 	return cmd
 }
 
@@ -103,31 +106,11 @@ func parseItem(text string) (name, value string, err error) {
 	return name, value, nil
 }
 
-// listKEKs prints page by page, so that a long list needs no memory.
 func listKEKs(ctx context.Context, c *client, query url.Values, asJSON bool, out io.Writer) error {
 	if !asJSON {
 		_, _ = fmt.Fprintln(out, "KEK                                   STATE     VERSIONS  PRIMARY     CONTEXT")
 	}
-	for {
-		var page struct {
-			Data []json.RawMessage `json:"data"`
-			Meta struct {
-				After string `json:"after"`
-			} `json:"list_metadata"`
-		}
-		if err := c.get(ctx, keksPath, query, &page); err != nil {
-			return err
-		}
-		for _, raw := range page.Data {
-			if err := printLine(out, raw, asJSON); err != nil {
-				return err
-			}
-		}
-		if page.Meta.After == "" {
-			return nil
-		}
-		query.Set("after", page.Meta.After)
-	}
+	return c.eachOf(ctx, keksPath, query, func(raw json.RawMessage) error { return printLine(out, raw, asJSON) })
 }
 
 // printLine prints one KEK of a list: as JSON one to a line.
@@ -163,47 +146,40 @@ func contextText(items map[string]string) string {
 }
 
 func showKeyCommand() *cobra.Command {
-	return aboutKeyCommand("show", "Describe one KEK", func(ctx context.Context, c *client, id string, answer any) error {
-		return c.get(ctx, keksPath+"/"+url.PathEscape(id), nil, answer)
-	})
-}
-
-func rotateKeyCommand() *cobra.Command {
-	return aboutKeyCommand("rotate", "Give one KEK a new version, which wraps from then on",
-		func(ctx context.Context, c *client, id string, answer any) error {
-			return c.post(ctx, keksPath+"/"+url.PathEscape(id)+"/rotate", nil, answer)
-		})
-}
-
-// aboutKeyCommand is a command that takes the id of a KEK and prints the KEK.
-func aboutKeyCommand(verb, short string, call func(ctx context.Context, c *client, id string, answer any) error) *cobra.Command {
 	var flags keysFlags
 	cmd := &cobra.Command{
-		Use:   verb + " ID",
-		Short: short,
+		Use:   "show ID",
+		Short: "Describe one KEK",
 		Args:  oneArgument("the id of a KEK"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := flags.open()
-			if err != nil {
-				return err
-			}
-			var raw json.RawMessage
-			if err := call(cmd.Context(), c, args[0], &raw); err != nil {
-				return err
-			}
-			if flags.json {
-				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n", raw)
-				return err
-			}
-			var k kek
-			if err := json.Unmarshal(raw, &k); err != nil {
-				return fmt.Errorf("decode the answer: %w", err)
-			}
-			return k.print(cmd.OutOrStdout())
+			return flags.about(cmd, args[0], func(ctx context.Context, c *client, id string, answer any) error {
+				return c.get(ctx, keksPath+"/"+url.PathEscape(id), nil, answer)
+			})
 		},
 	}
 	flags.register(cmd)
 	return cmd
+}
+
+// about makes a call that answers with a KEK, and prints it.
+func (f *keysFlags) about(cmd *cobra.Command, id string, call func(ctx context.Context, c *client, id string, answer any) error) error {
+	c, err := f.open()
+	if err != nil {
+		return err
+	}
+	var raw json.RawMessage
+	if err := call(cmd.Context(), c, id, &raw); err != nil {
+		return err
+	}
+	if f.json {
+		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n", raw)
+		return err
+	}
+	var k kek
+	if err := json.Unmarshal(raw, &k); err != nil {
+		return fmt.Errorf("decode the answer: %w", err)
+	}
+	return k.print(cmd.OutOrStdout())
 }
 
 // oneArgument refuses any other number of arguments.

@@ -20,6 +20,10 @@ const (
 
 	KEKRead   Action = "keys.kek.read"
 	KEKRotate Action = "keys.kek.rotate"
+	KEKRewrap Action = "keys.kek.rewrap"
+	JobCreate Action = "keys.job.create"
+	JobRead   Action = "keys.job.read"
+	JobCancel Action = "keys.job.cancel"
 
 	IntegrationsRead   Action = "pipes.integrations.read"
 	IntegrationsManage Action = "pipes.integrations.manage"

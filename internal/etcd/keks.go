@@ -204,13 +204,9 @@ func (s *Store) KEKs(ctx context.Context, env access.EnvironmentID, item keys.It
 	}
 	ctx, cancel := bounded(ctx, readTimeout)
 	defer cancel()
-	line := uuids(keyKEK(env, ""))
-	if item != (keys.Item{}) {
-		e, err := s.environments.Environment(env)
-		if err != nil {
-			return nil, err
-		}
-		line = uuids(prefixKEKs(env, e.ItemIndex(item.Name, item.Value)))
+	line, err := s.kekLine(env, item)
+	if err != nil {
+		return nil, err
 	}
 	items, err := s.walk(ctx, line, string(after), limit)
 	if err != nil {
@@ -219,32 +215,56 @@ func (s *Store) KEKs(ctx context.Context, env access.EnvironmentID, item keys.It
 	found := make([]keys.KEKAt, 0, len(items))
 	for _, it := range items {
 		at, err := s.listed(ctx, env, it)
-		if err != nil {
+		if err != nil && !errors.Is(err, keys.ErrTampered) {
 			return nil, err
 		}
+		at.ID, at.Err = keys.ID(lastOf(it.key)), err
 		found = append(found, at)
 	}
 	return found, nil
 }
 
-// listed is the KEK that an item is, or leads to.
-func (s *Store) listed(ctx context.Context, env access.EnvironmentID, it *item) (at keys.KEKAt, err error) {
+// CountKEKs implements keys.OperationsStore.
+func (s *Store) CountKEKs(ctx context.Context, env access.EnvironmentID, item keys.Item) (uint64, error) {
+	line, err := s.kekLine(env, item)
+	if err != nil {
+		return 0, err
+	}
+	return s.countRange(ctx, line.prefix)
+}
+
+// kekLine is what a list of KEKs goes along: the records, or what leads to those of an item.
+func (s *Store) kekLine(env access.EnvironmentID, item keys.Item) (timeline, error) {
+	if item == (keys.Item{}) {
+		return uuids(keyKEK(env, "")), nil
+	}
+	e, err := s.environments.Environment(env)
+	if err != nil {
+		return timeline{}, err
+	}
+	return uuids(prefixKEKs(env, e.ItemIndex(item.Name, item.Value))), nil
+}
+
+// listed is the KEK that an item is, or leads to. The error is keys.ErrTampered or an outage.
+func (s *Store) listed(ctx context.Context, env access.EnvironmentID, it *item) (keys.KEKAt, error) {
 	id := keys.ID(lastOf(it.key))
+	var at keys.KEKAt
+	var err error
 	if kindOf(it.key) == kindKEK {
 		at.Generation = it.revision
 		at.Record, err = open[keys.KEKRecord](s, env, it)
 	} else {
-		var entry *kekEntry
-		if entry, err = open[kekEntry](s, env, it); err == nil && entry.KeyID != id {
-			err = keys.ErrTampered
+		entry, openErr := open[kekEntry](s, env, it)
+		if openErr != nil || entry.KeyID != id {
+			return keys.KEKAt{}, keys.ErrTampered
 		}
-		if err == nil {
-			at.Record, at.Generation, err = s.KEK(ctx, env, id)
-		}
+		at.Record, at.Generation, err = s.KEK(ctx, env, id)
 	}
-	switch {
-	case errors.Is(err, keys.ErrKEKNotFound), err == nil && at.Record.KeyID != id:
-		return keys.KEKAt{}, keys.ErrTampered // even a shredded KEK leaves a record
+	if errors.Is(err, keys.ErrKEKNotFound) || err == nil && at.Record.KeyID != id {
+		err = keys.ErrTampered // even a shredded KEK leaves a record
 	}
-	return at, err
+	if err != nil {
+		return keys.KEKAt{}, err
+	}
+	return at, nil
 }

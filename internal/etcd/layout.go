@@ -41,6 +41,7 @@ import (
 //	grant/{env}/{id}                     grant: its tokens, sealed
 //	token/{env}/{MAC of refresh token}   which grant has this refresh token
 //	flow/{env}/{id}                      pending authorization
+//	job/{env}/{id}                       operation on many records, with its progress
 //
 // Headers and values have prefixes of their own so that a range over headers loads no values; reading an
 // object is two reads, both from the cache once it is warm. H is a keyed hash (keys.Environment), one per purpose.
@@ -72,6 +73,7 @@ const (
 	kindGrant       = "grant"
 	kindToken       = "token"
 	kindFlow        = "flow"
+	kindJob         = "job"
 )
 
 // formatMarker is the value at the format key. A root with another one belongs to another program or
@@ -159,6 +161,11 @@ func keyFlow(env access.EnvironmentID, id pipes.FlowID) string {
 	return kindFlow + "/" + string(env) + "/" + string(id)
 }
 
+// keyJob is in order of creation.
+func keyJob(env access.EnvironmentID, id keys.JobID) string {
+	return kindJob + "/" + string(env) + "/" + string(id)
+}
+
 // kindOf is the first field of a relative key.
 func kindOf(key string) string {
 	kind, _, _ := strings.Cut(key, "/")
@@ -175,9 +182,9 @@ func envOf(key string) access.EnvironmentID {
 // lastOf is the last field of a relative key.
 func lastOf(key string) string { return key[strings.LastIndexByte(key, '/')+1:] }
 
-// mirroredKinds are few records each and steer everything, so every replica holds all of them in memory.
+// mirroredKinds are few records each and steer what is done, so every replica holds all of them in memory.
 func mirroredKinds() []string {
-	return []string{kindEnv, kindAPIKey, kindCMKMap, kindShred, kindEpoch, kindNode, kindIntegration}
+	return []string{kindEnv, kindAPIKey, kindCMKMap, kindShred, kindEpoch, kindNode, kindIntegration, kindJob}
 }
 
 func mirrored(kind string) bool { return slices.Contains(mirroredKinds(), kind) }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/oklog/ulid/v2"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -24,6 +25,19 @@ func uuids(prefix string) timeline {
 	return timeline{prefix: prefix, text: uuidPrefix, millis: func(text string) (int64, bool) {
 		id, err := uuid.Parse(text)
 		return millisOf(id), err == nil && id.String() == text
+	}}
+}
+
+// ulids is a run of ids that are what stands before a ULID, and the ULID.
+func ulids(prefix string) timeline {
+	text := func(ms int64) string {
+		var id ulid.ULID
+		_ = id.SetTime(uint64(min(max(ms, 0), endOfTime))) // fails beyond 48 bits
+		return id.String()[:10]
+	}
+	return timeline{prefix: prefix, text: text, millis: func(text string) (int64, bool) {
+		id, err := ulid.ParseStrict(text)
+		return int64(id.Time()), err == nil && id.String() == text
 	}}
 }
 
@@ -71,6 +85,17 @@ func (s *Store) walk(ctx context.Context, l timeline, after string, n int) ([]*i
 		}
 	}
 	return found, nil
+}
+
+// countRange is how many keys have a prefix: etcd counts without reading them.
+func (s *Store) countRange(ctx context.Context, prefix string) (uint64, error) {
+	ctx, cancel := bounded(ctx, readTimeout)
+	defer cancel()
+	resp, err := s.client.kv.Get(ctx, s.client.abs(prefix), clientv3.WithPrefix(), clientv3.WithCountOnly())
+	if err != nil {
+		return 0, down(err)
+	}
+	return uint64(resp.Count), nil
 }
 
 // oldest is the creation time of the first key of a run in milliseconds, or about now if there is none

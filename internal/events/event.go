@@ -22,8 +22,10 @@ const (
 	DataUpdated Type = "vault.data.updated"
 	DataDeleted Type = "vault.data.deleted"
 	KEKCreated  Type = "vault.kek.created"
-	// KEKRotated is our own.
+	// KEKRotated is our own, as those of jobs: one when a job is made, one when it ends.
 	KEKRotated Type = "vault.kek.rotated"
+	JobCreated Type = "keys.job.created"
+	JobEnded   Type = "keys.job.ended"
 
 	AccountConnected     Type = "pipes.connected_account.connected"
 	AccountDisconnected  Type = "pipes.connected_account.disconnected"

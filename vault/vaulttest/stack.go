@@ -34,6 +34,8 @@ type Config struct {
 	WrapKeys func(keys.Store) keys.Store
 	// Endpoints are of an etcd that others can reach too; default one embedded in the stack alone.
 	Endpoints []string
+	// WatchDelay holds back the watch of the store.
+	WatchDelay time.Duration
 	// Report is the gate's; default fails the test.
 	Report func(ctx context.Context, keyID string, err error)
 }
@@ -59,6 +61,8 @@ type Stack struct {
 	Vault    *vault.Vault
 	// Operations are those on the keys of the stack.
 	Operations *keys.Operations
+	// Node is the id of this replica.
+	Node string
 	// APIKey is an administrator's; its record is stored.
 	APIKey access.APIKey
 
@@ -108,9 +112,12 @@ func (c Config) withDefaults(t testing.TB) Config {
 
 // Replica is another process on the same keyspace: its own store, caches, locks, clock and audit log. It
 // opens every environment of the keyspace, as a start does.
-func (s *Stack) Replica(t testing.TB) *Stack {
+func (s *Stack) Replica(t testing.TB, changes ...func(*Config)) *Stack {
 	t.Helper()
 	r := &Stack{Client: s.Client, Codec: s.Codec, DataDir: s.DataDir, Root: s.Root, Record: s.Record, APIKey: s.APIKey, config: s.config}
+	for _, change := range changes {
+		change(&r.config)
+	}
 	var err error
 	r.Environments, err = s.Client.Environments(t.Context(), s.Codec, func(record keys.EnvironmentRecord) (*keys.Environment, error) {
 		return keys.OpenEnvironment(t.Context(), s.Root, record)
@@ -128,9 +135,9 @@ func (s *Stack) open(t testing.TB, node string) {
 	t.Helper()
 	c, logger := s.config, slog.New(slog.DiscardHandler)
 	var err error
-	s.IDs = id.NewClock(c.Now)
+	s.IDs, s.Node = id.NewClock(c.Now), node
 	s.Store, err = etcd.NewStore(t.Context(), etcd.StoreConfig{
-		Client: s.Client, Environments: s.Environments, Codec: s.Codec, IDs: s.IDs, Logger: logger, Node: node,
+		Client: s.Client, Environments: s.Environments, Codec: s.Codec, IDs: s.IDs, Logger: logger, Node: node, WatchDelay: c.WatchDelay,
 	})
 	must(t, "store", err)
 	t.Cleanup(s.Store.Close)

@@ -1,0 +1,333 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// jobsPath is where the API has jobs.
+const jobsPath = "/culvert/v1/jobs"
+
+// watchInterval is how often a command that waits for a job looks at it.
+const watchInterval = 500 * time.Millisecond
+
+// job is one as the API answers it.
+type job struct {
+	ID           string     `json:"id"`
+	Kind         string     `json:"kind"`
+	State        string     `json:"state"`
+	Reason       string     `json:"reason"`
+	KeyID        string     `json:"key_id"`
+	ContextName  *string    `json:"context_name"`
+	ContextValue *string    `json:"context_value"`
+	DryRun       bool       `json:"dry_run"`
+	Total        uint64     `json:"total"`
+	Done         uint64     `json:"done"`
+	Changed      uint64     `json:"changed"`
+	Failed       uint64     `json:"failed"`
+	CreatedAt    time.Time  `json:"created_at"`
+	EndedAt      *time.Time `json:"ended_at"`
+}
+
+// jobFlags are shared by the commands that make a job.
+type jobFlags struct {
+	keysFlags
+	item                string
+	all, dryRun, detach bool
+	rate                int
+}
+
+func (f *jobFlags) register(cmd *cobra.Command) {
+	f.keysFlags.register(cmd)
+	flags := cmd.Flags()
+	flags.StringVar(&f.item, "context", "", "KEKs whose key context has this item, `name=value`")
+	flags.BoolVar(&f.all, "all", false, "all KEKs")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "count, and change nothing")
+	flags.BoolVar(&f.detach, "detach", false, "do not wait for the end of the job")
+	flags.IntVar(&f.rate, "rate", 0, "at most so many records a second; default as many as it can")
+}
+
+// request is the body of POST /culvert/v1/jobs.
+func (f *jobFlags) request(cmd *cobra.Command, kind string, ids []string) (map[string]any, error) {
+	body := map[string]any{"kind": kind, "dry_run": f.dryRun, "rate": f.rate}
+	given := 0
+	if len(ids) == 1 {
+		given++
+		body["key_id"] = ids[0]
+	}
+	if f.all {
+		given++
+		body["all"] = true
+	}
+	if cmd.Flags().Changed("context") {
+		given++
+		name, value, err := parseItem(f.item)
+		if err != nil {
+			return nil, err
+		}
+		body["context_name"], body["context_value"] = name, value
+	}
+	if given != 1 || len(ids) > 1 {
+		return nil, hinted(usage("%s is about the id of a KEK, or --context, or --all", cmd.CommandPath()), cmd.CommandPath()+" --help lists its flags")
+	}
+	return body, nil
+}
+
+func rewrapCommand() *cobra.Command {
+	var flags jobFlags
+	cmd := &cobra.Command{
+		Use:   "rewrap [ID]",
+		Short: "Wrap data keys again under the current version of their KEK",
+		Long: `Wraps every data key again that is under an older version of its KEK. Values are not touched. It is a job of
+the server: what it does goes on when this command ends, and another server goes on when that one does.`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			body, err := flags.request(cmd, "rewrap", args)
+			if err != nil {
+				return err
+			}
+			return flags.run(cmd, body)
+		},
+	}
+	flags.register(cmd)
+	return cmd
+}
+
+func rotateCommand() *cobra.Command {
+	var flags jobFlags
+	var olderThan time.Duration
+	cmd := &cobra.Command{
+		Use:   "rotate [ID]",
+		Short: "Give KEKs a new version, which wraps from then on",
+		Long: `Gives one KEK a new version, at once, or those of --context or --all by a job of the server. What older
+versions wrapped opens as before; culvert keys rewrap brings it under the new one.`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			body, err := flags.request(cmd, "rotate", args)
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 && !flags.dryRun && !flags.detach && olderThan == 0 {
+				return flags.about(cmd, args[0], func(ctx context.Context, c *client, id string, answer any) error {
+					return c.post(ctx, keksPath+"/"+url.PathEscape(id)+"/rotate", nil, answer)
+				})
+			}
+			if olderThan != 0 {
+				body["older_than"] = olderThan.String()
+			}
+			return flags.run(cmd, body)
+		},
+	}
+	flags.register(cmd)
+	cmd.Flags().DurationVar(&olderThan, "older-than", 0, "only KEKs whose newest version is at least as old, such as 720h")
+	return cmd
+}
+
+// run makes a job and waits for it.
+func (f *jobFlags) run(cmd *cobra.Command, body map[string]any) error {
+	c, err := f.open()
+	if err != nil {
+		return err
+	}
+	var raw json.RawMessage
+	if err := c.post(cmd.Context(), jobsPath, body, &raw); err != nil {
+		return err
+	}
+	j, err := parseJob(raw)
+	if err != nil {
+		return err
+	}
+	if !f.detach {
+		if raw, err = watch(cmd.Context(), c, j, progressOn(cmd.ErrOrStderr())); err != nil {
+			return err
+		}
+		if j, err = parseJob(raw); err != nil {
+			return err
+		}
+	}
+	if err := printJob(cmd.OutOrStdout(), raw, f.json); err != nil {
+		return err
+	}
+	if j.State == "failed" || j.State == "cancelled" {
+		return fmt.Errorf("job %s %s", j.ID, j.State)
+	}
+	return nil
+}
+
+// watch waits for the end of a job. Whoever interrupts it leaves the job alone.
+func watch(ctx context.Context, c *client, j job, show func(job)) (json.RawMessage, error) {
+	for {
+		var raw json.RawMessage
+		err := c.get(ctx, jobsPath+"/"+url.PathEscape(j.ID), nil, &raw)
+		if ctx.Err() != nil {
+			return nil, hinted(fmt.Errorf("job %s goes on without this command", j.ID),
+				"culvert keys job "+j.ID+" shows it, culvert keys cancel "+j.ID+" ends it")
+		}
+		var refused *apiError
+		if err != nil && (!errors.As(err, &refused) || refused.status != 503) {
+			return nil, err
+		}
+		if err == nil {
+			now, err := parseJob(raw)
+			if err != nil {
+				return nil, err
+			}
+			show(now)
+			if now.EndedAt != nil {
+				return raw, nil
+			}
+		}
+		select {
+		case <-time.After(watchInterval):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// progressOn shows progress in one line of a terminal, and nothing elsewhere.
+func progressOn(out io.Writer) func(job) {
+	file, ok := out.(*os.File)
+	if !ok {
+		return func(job) {}
+	}
+	if info, err := file.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return func(job) {}
+	}
+	meter := &meter{}
+	return func(j job) {
+		_, _ = fmt.Fprintf(file, "\r\x1b[K%s", meter.line(j, time.Now()))
+		if j.EndedAt != nil {
+			_, _ = fmt.Fprintln(file)
+		}
+	}
+}
+
+// meter knows how fast a job is, from what it saw of it.
+type meter struct {
+	began time.Time
+	first uint64
+}
+
+// line says how far a job is, how fast it goes and when it will be done at that rate.
+func (m *meter) line(j job, now time.Time) string {
+	if m.began.IsZero() {
+		m.began, m.first = now, j.Done
+	}
+	text := fmt.Sprintf("%s %s: %d of %d", j.Kind, j.State, j.Done, j.Total)
+	passed := now.Sub(m.began).Seconds()
+	if passed <= 0 || j.Done <= m.first {
+		return text
+	}
+	perSecond := float64(j.Done-m.first) / passed
+	text += fmt.Sprintf(", %.0f/s", perSecond)
+	if j.Total > j.Done {
+		left := time.Duration(float64(j.Total-j.Done) / perSecond * float64(time.Second))
+		text += ", " + left.Round(time.Second).String() + " left"
+	}
+	return text
+}
+
+func parseJob(raw json.RawMessage) (job, error) {
+	var j job
+	if err := json.Unmarshal(raw, &j); err != nil {
+		return job{}, fmt.Errorf("decode the answer: %w", err)
+	}
+	return j, nil
+}
+
+func printJob(out io.Writer, raw json.RawMessage, asJSON bool) error {
+	if asJSON {
+		_, err := fmt.Fprintf(out, "%s\n", raw)
+		return err
+	}
+	j, err := parseJob(raw)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(out, j.text())
+	return err
+}
+
+// text is a job in one line.
+func (j job) text() string {
+	about := "all"
+	switch {
+	case j.KeyID != "":
+		about = j.KeyID
+	case j.ContextName != nil && j.ContextValue != nil:
+		about = contextText(map[string]string{*j.ContextName: *j.ContextValue})
+	}
+	changed := "changed"
+	if j.DryRun {
+		changed = "to change"
+	}
+	parts := []string{j.ID, j.Kind, about, j.State, fmt.Sprintf("%d of %d done, %d %s, %d failed", j.Done, j.Total, j.Changed, changed, j.Failed)}
+	if j.Reason != "" {
+		parts = append(parts, "("+j.Reason+")")
+	}
+	return strings.Join(parts, "  ")
+}
+
+func listJobsCommand() *cobra.Command {
+	var flags keysFlags
+	cmd := &cobra.Command{
+		Use:   "jobs",
+		Short: "List jobs, the newest first",
+		Args:  noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := flags.open()
+			if err != nil {
+				return err
+			}
+			return c.eachOf(cmd.Context(), jobsPath, url.Values{"limit": {"100"}}, func(raw json.RawMessage) error {
+				return printJob(cmd.OutOrStdout(), raw, flags.json)
+			})
+		},
+	}
+	flags.register(cmd)
+	return cmd
+}
+
+func showJobCommand() *cobra.Command {
+	return aboutJobCommand("job", "Describe one job", func(ctx context.Context, c *client, id string, answer any) error {
+		return c.get(ctx, jobsPath+"/"+url.PathEscape(id), nil, answer)
+	})
+}
+
+func cancelJobCommand() *cobra.Command {
+	return aboutJobCommand("cancel", "End one job; what it did stays done", func(ctx context.Context, c *client, id string, answer any) error {
+		return c.post(ctx, jobsPath+"/"+url.PathEscape(id)+"/cancel", nil, answer)
+	})
+}
+
+// aboutJobCommand is a command that takes the id of a job and prints the job.
+func aboutJobCommand(verb, short string, call func(ctx context.Context, c *client, id string, answer any) error) *cobra.Command {
+	var flags keysFlags
+	cmd := &cobra.Command{
+		Use:   verb + " ID",
+		Short: short,
+		Args:  oneArgument("the id of a job"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := flags.open()
+			if err != nil {
+				return err
+			}
+			var raw json.RawMessage
+			if err := call(cmd.Context(), c, args[0], &raw); err != nil {
+				return err
+			}
+			return printJob(cmd.OutOrStdout(), raw, flags.json)
+		},
+	}
+	flags.register(cmd)
+	return cmd
+}

@@ -1,0 +1,197 @@
+package etcd
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"culvert/internal/access"
+	"culvert/keys"
+	"culvert/pipes"
+	"culvert/vault"
+)
+
+// holderKinds are the kinds of records that hold wrapped DEKs, in the order of the walk. Flows hold the
+// DEKs of PKCE verifiers, which are of use for minutes: a change of the record in between would cost
+// somebody his flow.
+func holderKinds() []string { return []string{kindIntegration, kindGrant, kindObject} }
+
+// holderLine is a run of one kind in time; false for integrations, whose keys are not ids and which are few.
+func holderLine(kind string, env access.EnvironmentID) (timeline, bool) {
+	switch kind {
+	case kindGrant:
+		return ulids(keyGrant(env, "grant_")), true
+	case kindObject:
+		return uuids(keyObject(env, "")), true
+	}
+	return timeline{}, false
+}
+
+// Holders implements keys.HolderStore. The cursor is a relative key: its first field is the kind at which
+// the walk stands.
+func (s *Store) Holders(ctx context.Context, env access.EnvironmentID, after string, limit int) ([]keys.Holder, error) {
+	ctx, cancel := bounded(ctx, readTimeout)
+	defer cancel()
+	kinds := holderKinds()
+	if at := slices.Index(kinds, kindOf(after)); at >= 0 {
+		kinds = kinds[at:]
+	}
+	for _, kind := range kinds {
+		items, err := s.walkHolders(ctx, kind, env, after, limit)
+		if err != nil {
+			return nil, err
+		}
+		if len(items) == 0 {
+			continue
+		}
+		found := make([]keys.Holder, len(items))
+		for i, it := range items {
+			found[i] = s.holder(env, it)
+		}
+		return found, nil
+	}
+	return nil, nil
+}
+
+func (s *Store) walkHolders(ctx context.Context, kind string, env access.EnvironmentID, after string, limit int) ([]*item, error) {
+	line, timed := holderLine(kind, env)
+	if timed {
+		id, within := strings.CutPrefix(after, line.prefix)
+		if !within {
+			id = ""
+		}
+		return s.walk(ctx, line, id, limit)
+	}
+	prefix := kind + "/" + string(env) + "/"
+	from := s.client.abs(prefix)
+	if strings.HasPrefix(after, prefix) {
+		from = s.client.abs(after) + "\x00"
+	}
+	return s.fetchRange(ctx, from, s.client.end(prefix), int64(limit))
+}
+
+// CountHolders implements keys.HolderStore.
+func (s *Store) CountHolders(ctx context.Context, env access.EnvironmentID) (uint64, error) {
+	var all uint64
+	for _, kind := range holderKinds() {
+		n, err := s.countRange(ctx, kind+"/"+string(env)+"/")
+		if err != nil {
+			return 0, err
+		}
+		all += n
+	}
+	return all, nil
+}
+
+// Holder implements keys.HolderStore.
+func (s *Store) Holder(ctx context.Context, env access.EnvironmentID, key string) (keys.Holder, error) {
+	it, err := s.fetch(ctx, key)
+	if err != nil {
+		return keys.Holder{}, err
+	}
+	return s.holder(env, it), nil
+}
+
+// holder reads the DEKs out of a record. What is at the wrong key was put there by somebody else.
+func (s *Store) holder(env access.EnvironmentID, it *item) keys.Holder {
+	h := keys.Holder{Key: it.key, Revision: it.revision}
+	if !it.exists() {
+		return h
+	}
+	switch kindOf(it.key) {
+	case kindObject:
+		record, err := open[vault.Header](s, env, it)
+		if err == nil && keyObject(record.Environment, record.ID) != it.key {
+			err = keys.ErrTampered
+		}
+		if h.Err = err; err == nil {
+			h.Record, h.DEKs = record, objectDEKs(record)
+		}
+	case kindGrant:
+		record, err := open[pipes.Grant](s, env, it)
+		if err == nil && keyGrant(record.Environment, record.ID) != it.key {
+			err = keys.ErrTampered
+		}
+		if h.Err = err; err == nil && len(record.WrappedDEK) > 0 {
+			h.Record = record
+			h.DEKs = []keys.HeldDEK{{KeyID: record.KeyID, Wrapped: record.WrappedDEK,
+				Binding: keys.GrantBinding{GrantID: string(record.ID), Generation: record.Generation}}}
+		}
+	case kindIntegration:
+		record, err := open[pipes.Integration](s, env, it)
+		if err == nil && keyIntegration(record.Environment, record.Slug, record.Ownership) != it.key {
+			err = keys.ErrTampered
+		}
+		if h.Err = err; err == nil && record.Client != nil && record.Client.Secret != nil {
+			h.Record = record
+			h.DEKs = []keys.HeldDEK{{KeyID: record.Client.Secret.KeyID, Wrapped: record.Client.Secret.WrappedDEK,
+				Binding: keys.ClientSecretBinding{IntegrationID: string(record.ID)}}}
+		}
+	}
+	return h
+}
+
+func objectDEKs(h *vault.Header) []keys.HeldDEK {
+	deks := make([]keys.HeldDEK, len(h.Versions))
+	for i := range h.Versions {
+		v := &h.Versions[i]
+		deks[i] = keys.HeldDEK{KeyID: h.KeyID, Wrapped: v.WrappedDEK,
+			Binding: keys.ObjectBinding{ObjectID: string(h.ID), VersionID: string(v.ID), Sequence: v.Sequence}}
+	}
+	return deks
+}
+
+// Rewrap implements keys.HolderStore.
+func (s *Store) Rewrap(ctx context.Context, env access.EnvironmentID, h keys.Holder, deks [][]byte, conditions []keys.Conditions) error {
+	if err := s.room.forWrite(); err != nil {
+		return err
+	}
+	op, err := s.put(env, h.Key, withDEKs(h.Record, deks))
+	if err != nil {
+		return err
+	}
+	c := change{
+		env: env, then: []clientv3.Op{op},
+		when: []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(s.client.abs(h.Key)), "=", h.Revision)},
+	}
+	seen := map[keys.ID]bool{}
+	for _, condition := range conditions {
+		if seen[condition.KeyID] {
+			continue
+		}
+		seen[condition.KeyID] = true
+		if err := s.expectKEK(&c, condition); err != nil {
+			return err
+		}
+	}
+	done, err := s.commit(ctx, c)
+	if err != nil || done.committed {
+		return err
+	}
+	return keys.ErrConflict
+}
+
+// withDEKs is a copy of a record with other DEKs: the one that was read is shared.
+func withDEKs(record any, deks [][]byte) any {
+	switch r := record.(type) {
+	case *vault.Header:
+		next := *r
+		next.Versions = slices.Clone(r.Versions)
+		for i := range next.Versions {
+			next.Versions[i].WrappedDEK = deks[i]
+		}
+		return &next
+	case *pipes.Grant:
+		next := *r
+		next.WrappedDEK = deks[0]
+		return &next
+	case *pipes.Integration:
+		next, client, secret := *r, *r.Client, *r.Client.Secret
+		secret.WrappedDEK = deks[0]
+		client.Secret, next.Client = &secret, &client
+		return &next
+	}
+	return nil
+}

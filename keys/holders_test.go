@@ -1,0 +1,79 @@
+package keys_test
+
+import (
+	"testing"
+	"time"
+
+	"culvert/internal/events"
+	"culvert/internal/id"
+	"culvert/keys"
+	"culvert/pipes"
+	"culvert/vault/vaulttest"
+)
+
+// What pipes keeps is rewrapped too: the tokens of a grant and the secret of an integration.
+func TestRewrapOfPipes(t *testing.T) {
+	s := vaulttest.New(t)
+	s.MustRunner(t)
+	env, now, ctx := s.Environment.ID(), time.Now().UTC(), t.Context()
+	org, none := vaulttest.MustContext(t, "organization_id", "org_1"), vaulttest.MustContext(t)
+	permit := func(c keys.Context) keys.ID { return mustStoredKEK(t, s, pairsOf(c)...) }
+	orgKEK, emptyKEK := permit(org), permit(none)
+	must(t, s.Store.Fence(ctx))
+
+	secret := keys.ClientSecretBinding{IntegrationID: "data_integration_" + id.ULID(now), ClientID: "client", Origin: "https://provider.example", SealedAt: now}
+	sealed, secretConditions, err := s.Keys.SealClientSecret(ctx, s.MustPermit(t, none), secret, vaulttest.Value("secret"), keys.SealMeta{})
+	must(t, err)
+	integration := pipes.Integration{
+		ID: pipes.IntegrationID(secret.IntegrationID), Environment: env, Slug: "provider", Ownership: pipes.OwnedByUser, DIK: "dik_" + id.ULID(now),
+		AuthMethods: []pipes.AuthMethod{pipes.MethodOAuth}, CreatedAt: now, UpdatedAt: now,
+		Client: &pipes.Client{Type: "custom", ID: "client", Secret: &pipes.SealedSecret{
+			KeyID: sealed.KeyID, WrappedDEK: sealed.WrappedDEK, Ciphertext: sealed.Ciphertext, Origin: secret.Origin, SealedAt: now}},
+	}
+	binding := keys.GrantBinding{GrantID: "grant_" + id.ULID(now), IntegrationID: secret.IntegrationID, Origin: secret.Origin, Generation: 3, ObtainedAt: now}
+	tokens, grantConditions, err := s.Keys.SealGrant(ctx, s.MustPermit(t, org), org, binding, keys.GrantTokens{Access: vaulttest.Value("token")}, keys.SealMeta{})
+	must(t, err)
+	grant := pipes.Grant{
+		ID: pipes.GrantID(binding.GrantID), Environment: env, Integration: integration.ID, Generation: 3, Items: org.Items(),
+		KeyID: tokens.KeyID, WrappedDEK: tokens.WrappedDEK, Sealed: tokens.Ciphertext, Origin: secret.Origin, ObtainedAt: now,
+	}
+	must(t, s.Store.Apply(ctx, pipes.Change{
+		Environment: env, Integration: &pipes.Put[pipes.Integration]{Record: integration}, Grant: &pipes.Put[pipes.Grant]{Record: grant},
+		Conditions: []keys.Conditions{secretConditions, grantConditions},
+		Events:     []events.Event{{Type: events.IntegrationCreated, Data: []byte("{}"), At: now, Node: "test"}},
+	}))
+	mustRotate(t, s, orgKEK)
+	mustRotate(t, s, emptyKEK)
+	ended := s.MustEndJob(t, s.MustJob(t, keys.JobRequest{Kind: keys.RewrapJob, All: true}).ID)
+	if want := (keys.Counts{Total: 4, Done: 4, Changed: 4}); ended.State != keys.JobSucceeded || ended.Counts != want {
+		t.Errorf("the job ended as %+v", ended)
+	}
+	must(t, s.Store.Fence(ctx))
+	g, err := s.Store.Grant(ctx, env, grant.ID)
+	must(t, err)
+	i, err := s.Store.Integration(ctx, env, "provider", pipes.OwnedByUser)
+	must(t, err)
+	for kek, wrapped := range map[keys.ID][]byte{orgKEK: g.Record.WrappedDEK, emptyKEK: i.Record.Client.Secret.WrappedDEK} {
+		r, _, err := s.Store.KEK(ctx, env, kek)
+		must(t, err)
+		if r.Versions != 2 || r.Stale(wrapped) {
+			t.Errorf("a DEK under %s is stale", kek)
+		}
+	}
+	got, err := s.Keys.OpenGrant(ctx, s.MustPermit(t, org), keys.Sealed{KeyID: g.Record.KeyID, WrappedDEK: g.Record.WrappedDEK, Ciphertext: g.Record.Sealed}, binding)
+	if err != nil || !got.Access.Equal(vaulttest.Value("token")) {
+		t.Errorf("the grant does not open to what it was: %v", err)
+	}
+	stored := i.Record.Client.Secret
+	opened, err := s.Keys.OpenClientSecret(ctx, s.MustPermit(t, none), keys.Sealed{KeyID: stored.KeyID, WrappedDEK: stored.WrappedDEK, Ciphertext: stored.Ciphertext}, secret)
+	if err != nil || !opened.Equal(vaulttest.Value("secret")) {
+		t.Errorf("the client secret does not open to what it was: %v", err)
+	}
+}
+
+func pairsOf(c keys.Context) (pairs []string) {
+	for name, value := range c.All() {
+		pairs = append(pairs, name, value)
+	}
+	return pairs
+}

@@ -1,0 +1,62 @@
+package keys
+
+import (
+	"context"
+
+	"culvert/internal/access"
+	"culvert/internal/events"
+)
+
+// OperationsStore keeps what [Operations] and their jobs work on. internal/etcd implements it; it sees only
+// sealed bytes. What stands at [Store] holds here too.
+type OperationsStore interface {
+	Fence(ctx context.Context) error
+	// KEK is as of [Store].
+	KEK(ctx context.Context, env access.EnvironmentID, id ID) (*KEKRecord, int64, error)
+	// KEKs are up to limit records with ids behind after, tombstones included, in order of their ids. With
+	// an item they are those whose context has it.
+	KEKs(ctx context.Context, env access.EnvironmentID, item Item, after ID, limit int) ([]KEKAt, error)
+	CountKEKs(ctx context.Context, env access.EnvironmentID, item Item) (uint64, error)
+	// ReplaceKEK stores a record in place of the one of that generation, with its event. [ErrConflict].
+	ReplaceKEK(ctx context.Context, r KEKRecord, generation int64, e events.Event) error
+
+	HolderStore
+	JobStore
+}
+
+// HolderStore walks the records that hold wrapped DEKs. It never reads a value.
+type HolderStore interface {
+	// Holders are up to limit records whose keys are behind after, in the order of the walk; none at its
+	// end. A record that fails its integrity check is among them, with Err.
+	Holders(ctx context.Context, env access.EnvironmentID, after string, limit int) ([]Holder, error)
+	CountHolders(ctx context.Context, env access.EnvironmentID) (uint64, error)
+	// Holder reads one of them again. Without DEKs if it is gone.
+	Holder(ctx context.Context, env access.EnvironmentID, key string) (Holder, error)
+	// Rewrap puts other DEKs into a record, in the order of its own, if it is at its revision and the
+	// conditions hold. [ErrConflict].
+	Rewrap(ctx context.Context, env access.EnvironmentID, h Holder, deks [][]byte, conditions []Conditions) error
+}
+
+// JobStore keeps jobs.
+type JobStore interface {
+	// Jobs are all of an environment, in order of their ids. They are few. With [ErrTampered] come those
+	// whose records were right.
+	Jobs(ctx context.Context, env access.EnvironmentID) ([]JobAt, error)
+	// Job finds one. [ErrNoJob].
+	Job(ctx context.Context, env access.EnvironmentID, id JobID) (JobAt, error)
+	// PutJob stores a job in place of the one at a revision (0: there must be none), with an event unless it
+	// is nil, and returns its new revision. [ErrConflict] if it was not there; without an event also if it
+	// is not certain whether it was stored, and can not be any more.
+	PutJob(ctx context.Context, j Job, revision int64, e *events.Event) (int64, error)
+	// RemoveJob removes one. [ErrConflict].
+	RemoveJob(ctx context.Context, j JobAt) error
+}
+
+// KEKAt is a KEK record with its generation. The record is shared and must not be changed.
+type KEKAt struct {
+	ID         ID
+	Record     *KEKRecord
+	Generation int64
+	// Err is set instead of the record for one that failed its integrity check.
+	Err error
+}

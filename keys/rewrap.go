@@ -1,0 +1,148 @@
+package keys
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+)
+
+// Holder is a record that holds wrapped DEKs, as a store finds it on its walk through all of them: the
+// header of an object with all its versions, a grant, an integration with a client secret. PKCE verifiers
+// are not among them, because they are of use for minutes.
+type Holder struct {
+	// Key names the record and is the walk's cursor.
+	Key      string
+	Revision int64
+	// DEKs are in the order of the record.
+	DEKs []HeldDEK
+	// Record is the store's own: what it needs to put the DEKs back.
+	Record any
+	// Err is set instead of the DEKs for a record that failed its integrity check.
+	Err error
+}
+
+// HeldDEK is one DEK of a [Holder].
+type HeldDEK struct {
+	KeyID   ID
+	Wrapped []byte
+	// Binding is what the DEK is bound to. The parts that only the value is bound to may be missing.
+	Binding DEKBinding
+}
+
+// DEKBinding is [ObjectBinding], [GrantBinding], [ClientSecretBinding] or [VerifierBinding].
+type DEKBinding interface {
+	bind(with *kek) (value, dek aad)
+}
+
+// rewrap is the job of that kind: it walks all records that hold DEKs, and wraps those again which are
+// under an older version of a KEK in the job's scope. Values are neither read nor touched.
+func (w *worker) rewrap(ctx context.Context) error {
+	if w.job.Cursor == "" {
+		total, err := w.store.CountHolders(ctx, w.env())
+		if err != nil {
+			return err
+		}
+		w.job.Counts.Total = total
+	}
+	for {
+		page, err := w.store.Holders(ctx, w.env(), w.job.Cursor, stepPage)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		for some := range slices.Chunk(page, w.width()) {
+			if err := w.rewrapSome(ctx, some); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// rewrapSome brings a few records up to date at once: each is a transaction of its own, and etcd syncs its
+// disk once for all that arrive together.
+func (w *worker) rewrapSome(ctx context.Context, some []Holder) error {
+	type outcome struct {
+		changed bool
+		failed  error
+	}
+	outcomes := make([]outcome, len(some))
+	var work sync.WaitGroup
+	for i, h := range some {
+		if err := w.step(ctx); err != nil {
+			break // the context has ended; done says so below
+		}
+		work.Go(func() { outcomes[i].changed, outcomes[i].failed = w.rewrapHolder(ctx, h) })
+	}
+	work.Wait()
+	for i, h := range some {
+		if err := w.done(ctx, h.Key, outcomes[i].changed, outcomes[i].failed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rewrapHolder brings one record up to date. A record that changed meanwhile is read again; one that is
+// gone has nothing to be done for.
+func (w *worker) rewrapHolder(ctx context.Context, h Holder) (changed bool, err error) {
+	first := true
+	err = w.again(ctx, func() error {
+		if !first {
+			if h, err = w.store.Holder(ctx, w.env(), h.Key); err != nil {
+				return err
+			}
+		}
+		first = false
+		fresh, conditions, err := w.rewrapped(ctx, h)
+		if changed = fresh != nil; !changed || err != nil || w.job.DryRun {
+			return err
+		}
+		return w.store.Rewrap(ctx, w.env(), h, fresh, conditions)
+	})
+	return changed && err == nil, err
+}
+
+// rewrapped is what the DEKs of a record should be; nil if that is what they are. Conditions are of the
+// KEKs that they were wrapped under.
+func (w *worker) rewrapped(ctx context.Context, h Holder) (fresh [][]byte, conditions []Conditions, err error) {
+	if h.Err != nil {
+		return nil, nil, h.Err
+	}
+	for i, d := range h.DEKs {
+		record, _, err := w.store.KEK(ctx, w.env(), d.KeyID)
+		if errors.Is(err, ErrKEKNotFound) {
+			return nil, nil, ErrTampered // even a shredded KEK leaves a tombstone
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		err = record.check(w.env(), d.KeyID)
+		if errors.Is(err, ErrShredded) || err == nil && (!w.job.Scope.covers(record) || !record.stale(d.Wrapped)) {
+			continue
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		if w.job.DryRun {
+			return [][]byte{}, nil, nil
+		}
+		with, generation, err := w.keys.load(ctx, w.env(), d.KeyID)
+		if err != nil {
+			return nil, nil, err
+		}
+		_, a := d.Binding.bind(with)
+		again, err := with.rewrap(d.Wrapped, a)
+		if err != nil {
+			return nil, nil, err
+		}
+		if fresh == nil {
+			fresh = make([][]byte, len(h.DEKs))
+			for j := range h.DEKs {
+				fresh[j] = h.DEKs[j].Wrapped
+			}
+		}
+		fresh[i] = again
+		conditions = append(conditions, Conditions{Environment: w.env(), KeyID: d.KeyID, Generation: generation})
+	}
+	return fresh, conditions, nil
+}

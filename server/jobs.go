@@ -1,0 +1,153 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"culvert/internal/access"
+	"culvert/keys"
+)
+
+// createJob is POST /culvert/v1/jobs. An Idempotency-Key is ignored: a job that is run twice does what it
+// does once.
+func (s *Server) createJob() handler {
+	return handle(endpoint[keys.JobRequest, keys.Job]{
+		status: http.StatusCreated,
+		decode: decodeJob,
+		call:   s.keys.CreateJob,
+		encode: encodeJob,
+	})
+}
+
+func decodeJob(x *exchange) (keys.JobRequest, error) {
+	var q keys.JobRequest
+	var name, value *string
+	var olderThan string
+	if err := x.object(
+		required("kind", textInto, &q.Kind),
+		optional("key_id", textInto, &q.Scope.KeyID),
+		changed("context_name", textInto, &name),
+		changed("context_value", textInto, &value),
+		optional("all", flagInto, &q.All),
+		optional("older_than", textInto, &olderThan),
+		optional("dry_run", flagInto, &q.DryRun),
+		optional("rate", countInto, &q.Rate),
+	); err != nil {
+		return q, err
+	}
+	if (name == nil) != (value == nil) {
+		return q, refused("invalid_value", "context_name", "and context_value belong together")
+	}
+	if name != nil {
+		// An item without a name would stand for all contexts.
+		if *name == "" {
+			return q, refused("invalid_value", "context_name", "must not be empty")
+		}
+		q.Scope.Item = keys.Item{Name: *name, Value: *value}
+	}
+	if olderThan != "" {
+		var err error
+		if q.OlderThan, err = time.ParseDuration(olderThan); err != nil {
+			return q, refused("invalid_value", "older_than", "must be a duration such as 720h")
+		}
+	}
+	return q, nil
+}
+
+// listJobs is GET /culvert/v1/jobs.
+func (s *Server) listJobs() handler {
+	return handle(endpoint[keys.JobQuery, keys.JobPage]{
+		status: http.StatusOK,
+		decode: func(x *exchange) (keys.JobQuery, error) {
+			var q keys.JobQuery
+			parameters, err := x.query()
+			if err != nil {
+				return q, err
+			}
+			if q.Limit, err = parameters.limit(); err != nil {
+				return q, err
+			}
+			after, err := parameters.text("after")
+			q.After = keys.JobID(after)
+			return q, err
+		},
+		call: s.keys.Jobs,
+		encode: func(b []byte, p keys.JobPage) ([]byte, error) {
+			w := &jsonWriter{b: b}
+			list(w, p.Data, "", string(p.After), w.job)
+			return w.done()
+		},
+	})
+}
+
+// readJob is GET /culvert/v1/jobs/{id}.
+func (s *Server) readJob() handler { return s.aboutJob(s.keys.Job) }
+
+// cancelJob is POST /culvert/v1/jobs/{id}/cancel. A body is not read.
+func (s *Server) cancelJob() handler { return s.aboutJob(s.keys.CancelJob) }
+
+// aboutJob is a route that names a job in its path and answers with it.
+func (s *Server) aboutJob(call func(context.Context, access.Call, keys.JobID) (keys.Job, error)) handler {
+	return handle(endpoint[keys.JobID, keys.Job]{
+		status: http.StatusOK,
+		decode: func(x *exchange) (keys.JobID, error) {
+			if _, err := x.query(); err != nil {
+				return "", err
+			}
+			id, err := x.segment("id")
+			return keys.JobID(id), err
+		},
+		call:   call,
+		encode: encodeJob,
+	})
+}
+
+func encodeJob(b []byte, j keys.Job) ([]byte, error) {
+	w := &jsonWriter{b: b}
+	w.job(j)
+	return w.done()
+}
+
+func (w *jsonWriter) job(j keys.Job) {
+	w.raw(`{"object":"job","id":`)
+	w.text(string(j.ID))
+	w.raw(`,"kind":`)
+	w.text(string(j.Kind))
+	w.raw(`,"state":`)
+	w.text(string(j.State))
+	w.raw(`,"reason":`)
+	w.textOrNull(j.Reason)
+	w.raw(`,"key_id":`)
+	w.textOrNull(string(j.Scope.KeyID))
+	w.raw(`,"context_name":`)
+	w.textOrNull(j.Scope.Item.Name)
+	w.raw(`,"context_value":`)
+	if j.Scope.Item.Name == "" {
+		w.raw(`null`)
+	} else {
+		w.text(j.Scope.Item.Value)
+	}
+	w.raw(`,"primaries_before":`)
+	w.timeOrNull(j.Before)
+	w.raw(`,"dry_run":`)
+	w.bool(j.DryRun)
+	w.raw(`,"rate":`)
+	w.number(j.Rate)
+	for _, count := range []struct {
+		name string
+		n    uint64
+	}{{"total", j.Counts.Total}, {"done", j.Counts.Done}, {"changed", j.Counts.Changed}, {"failed", j.Counts.Failed}} {
+		w.raw(`,"` + count.name + `":`)
+		w.number(int(count.n))
+	}
+	w.raw(`,"actor_id":`)
+	w.text(j.Actor.ID)
+	w.raw(`,"created_at":`)
+	w.time(j.CreatedAt, generalTime)
+	w.raw(`,"started_at":`)
+	w.timeOrNull(j.StartedAt)
+	w.raw(`,"ended_at":`)
+	w.timeOrNull(j.EndedAt)
+	w.raw(`}`)
+}
