@@ -189,7 +189,7 @@ func TestMembersLost(t *testing.T) {
 		since := time.Now()
 		slowest, failed := time.Duration(0), 0
 		for round, good := 0, 0; good < 5; round++ {
-			if time.Since(since) > time.Minute {
+			if time.Since(since) > 2*time.Minute {
 				t.Fatalf("the leader %s: no recovery", tc.name)
 			}
 			good++
@@ -197,8 +197,9 @@ func TestMembersLost(t *testing.T) {
 				began := time.Now()
 				status, err := api.Call(http.MethodPost, "/vault/v1/kv", nil,
 					map[string]any{"name": fmt.Sprint(tc.name, round, i), "value": "x", "key_context": map[string]string{}}, &storedObject{})
+				wrote := time.Now()
 				read, readErr := api.Call(http.MethodGet, "/vault/v1/kv/"+known.ID, nil, nil, &storedObject{})
-				slowest = max(slowest, time.Since(began)/2)
+				slowest = max(slowest, wrote.Sub(began), time.Since(wrote))
 				if err != nil || readErr != nil {
 					t.Fatalf("the leader %s: %v, %v", tc.name, err, readErr)
 				}
@@ -213,8 +214,8 @@ func TestMembersLost(t *testing.T) {
 			}
 		}
 		t.Logf("the leader %s: both replicas go on after %v; %d rounds failed, the slowest call took %v", tc.name, time.Since(since), failed, slowest)
-		// Two calls of five seconds, and a bit for a busy machine.
-		if slowest > 6*time.Second {
+		// Five seconds, and some for a busy machine.
+		if slowest > 8*time.Second {
 			t.Errorf("the leader %s: a call took %v", tc.name, slowest)
 		}
 		tc.undo(victim)
