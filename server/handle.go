@@ -14,6 +14,7 @@ import (
 	"culvert/internal/access"
 	"culvert/internal/audit"
 	"culvert/internal/id"
+	"culvert/internal/outage"
 )
 
 // handler serves one matched request. What it returns instead of answering becomes the error body.
@@ -32,17 +33,27 @@ type endpoint[Q, A any] struct {
 	encode func([]byte, A) ([]byte, error)
 }
 
+// patience is what a call waits for storage in all, however often it has to ask: then it is told that etcd
+// is unavailable.
+const patience = 5 * time.Second
+
 // handle is the one adapter that every route with a credential goes through.
 func handle[Q, A any](e endpoint[Q, A]) handler {
 	return func(x *exchange) error {
+		began := time.Now()
 		if err := x.authenticate(); err != nil {
 			return err
 		}
-		query, err := e.decode(x)
+		left := patience - time.Since(began)
+		query, err := e.decode(x) // takes as long as the client takes
 		if err != nil {
 			return x.recordRefusal(err)
 		}
-		answer, err := e.call(x.r.Context(), x.call(), query)
+		ctx := x.r.Context()
+		if x.route.prompt {
+			ctx = outage.Limit(ctx, time.Now().Add(left))
+		}
+		answer, err := e.call(ctx, x.call(), query)
 		if err != nil {
 			return err
 		}

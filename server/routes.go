@@ -104,7 +104,10 @@ type route struct {
 	parameters []string
 	handler    handler
 	// vault routes carry the member "error" in error bodies.
-	vault    bool
+	vault bool
+	// prompt routes wait for storage only, and no longer than patience; others may have to wait for a
+	// provider, whose answer must not be lost.
+	prompt   bool
 	requests requestCounter
 	// log has method and route in every line, written once.
 	log *slog.Logger
@@ -116,6 +119,7 @@ func (s *Server) row(method, path string, action access.Action, h handler) *rout
 		name:     method + " " + path,
 		handler:  h,
 		vault:    hasVaultPrefix(path),
+		prompt:   hasVaultPrefix(path) || path == "/events",
 		requests: s.metrics.requestCounter(path, method),
 		log:      s.logger,
 	}

@@ -178,7 +178,7 @@ func unsure(err error) error {
 	return &outage.Error{Dependency: outage.Etcd, Kind: outage.Unknown, Cause: err}
 }
 
-// bounded gives a call to etcd its own deadline.
+// bounded gives a call to etcd its own deadline, within what its caller waits in all.
 func bounded(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, d)
+	return context.WithTimeout(ctx, outage.Within(ctx, d))
 }

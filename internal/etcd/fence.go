@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"sync"
 	"time"
+
+	"culvert/internal/outage"
 )
 
 // How long the watch may lag behind a fence before it is asked for progress, and before it is given up
@@ -54,6 +56,12 @@ func (f *fence) wait(ctx context.Context) error {
 	r := f.join()
 	if r == nil {
 		return down(context.Canceled)
+	}
+	// The first fence of a call has all of its time, and a round that ends by itself: no timer for that.
+	if left := outage.Within(ctx, f.timeout); left < f.timeout-f.timeout/10 {
+		var cancel context.CancelFunc
+		ctx, cancel = bounded(ctx, left)
+		defer cancel()
 	}
 	select {
 	case <-r.done:

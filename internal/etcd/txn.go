@@ -70,10 +70,17 @@ func (s *Store) commit(ctx context.Context, c change) (done outcome, err error) 
 	return s.retried(ctx, c)
 }
 
+// errLate is a change that was not sent, because nobody would have waited for what becomes of it.
+var errLate = errors.New("etcd took the caller's time before the change could be sent")
+
 // retried sends a change until its epoch lasts.
 func (s *Store) retried(ctx context.Context, c change) (outcome, error) {
-	deadline := time.Now().Add(writeTimeout)
-	ctx, cancel := bounded(context.WithoutCancel(ctx), writeTimeout+resolveTimeout)
+	whole := outage.Within(ctx, writeTimeout+resolveTimeout)
+	if whole <= resolveTimeout {
+		return outcome{}, down(errLate)
+	}
+	deadline := time.Now().Add(whole - resolveTimeout)
+	ctx, cancel := bounded(context.WithoutCancel(ctx), whole)
 	defer cancel()
 	at, err := s.epochs.current(ctx, c.env)
 	if err != nil {
