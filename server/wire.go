@@ -25,8 +25,8 @@ func (x *exchange) setFlowCookie(at time.Time, binding secret.Bytes) {
 // Times on the wire: vault has microseconds, everything else milliseconds, always all digits, because
 // some SDKs refuse other widths (contract section 0, rule 3).
 const (
-	vaultTime   = "2006-01-02T15:04:05.000000Z"
-	generalTime = "2006-01-02T15:04:05.000Z"
+	vaultTime   = 6
+	generalTime = 3
 )
 
 // jsonWriter appends JSON by hand: an answer is a handful of known members, and reflection would cost
@@ -77,10 +77,19 @@ func (w *jsonWriter) base64(b []byte) {
 
 func (w *jsonWriter) number(n int) { w.b = strconv.AppendInt(w.b, int64(n), 10) }
 
-func (w *jsonWriter) time(t time.Time, layout string) {
+// time appends a time in UTC with that many digits behind the second. The library has a short way for this
+// one layout, and none for fractions of fixed width.
+func (w *jsonWriter) time(t time.Time, digits int) {
+	t = t.UTC()
 	w.raw(`"`)
-	w.b = t.UTC().AppendFormat(w.b, layout)
-	w.raw(`"`)
+	w.b = t.AppendFormat(w.b, time.RFC3339)
+	w.b[len(w.b)-1] = '.' // in place of the Z
+	fraction := t.Nanosecond()
+	for unit := 100_000_000; digits > 0; digits-- {
+		w.b = append(w.b, byte('0'+fraction/unit))
+		fraction, unit = fraction%unit, unit/10
+	}
+	w.raw(`Z"`)
 }
 
 // timeOrNull appends null for the zero time.

@@ -2,6 +2,8 @@ package etcd
 
 import (
 	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -118,7 +120,11 @@ func prefixVersions(env access.EnvironmentID, id vault.ObjectID) string {
 
 // keyVersion counts down, so that the newest version comes first in a range.
 func keyVersion(env access.EnvironmentID, id vault.ObjectID, sequence uint64) string {
-	return fmt.Sprintf("%s%016x", prefixVersions(env, id), ^sequence)
+	var inverse [8]byte
+	binary.BigEndian.PutUint64(inverse[:], ^sequence)
+	var digits [16]byte
+	hex.Encode(digits[:], inverse[:])
+	return kindVersion + "/" + string(env) + "/" + string(id) + "/" + string(digits[:])
 }
 func keyName(env access.EnvironmentID, name string) string {
 	return kindName + "/" + string(env) + "/" + name
