@@ -45,7 +45,7 @@ type KeyStore interface {
 	// the caller treats it as absent.
 	APIKey(ctx context.Context, env EnvironmentID, keyID string) (KeyRecord, int64, error)
 	// Fence waits until this replica has seen every write acknowledged before the call. Its error is
-	// an outage.Error.
+	// an outage.Error, or context.Canceled of a caller who left.
 	Fence(ctx context.Context) error
 }
 

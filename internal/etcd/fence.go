@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"sync"
 	"time"
@@ -48,7 +49,7 @@ type round struct {
 // lookups.
 func (f *fence) wait(ctx context.Context) error {
 	if ctx.Err() != nil {
-		return down(ctx.Err())
+		return givenUp(ctx)
 	}
 	if f.passed() {
 		return nil
@@ -67,8 +68,17 @@ func (f *fence) wait(ctx context.Context) error {
 	case <-r.done:
 		return r.err
 	case <-ctx.Done():
-		return down(ctx.Err())
+		return givenUp(ctx)
 	}
+}
+
+// givenUp is the error of a caller whose context has ended. Who hangs up is no outage of etcd: clients could
+// else fill the log and the metrics of an operator with those.
+func givenUp(ctx context.Context) error {
+	if err := ctx.Err(); errors.Is(err, context.Canceled) {
+		return err
+	}
+	return down(ctx.Err())
 }
 
 // passed is the short way with an embedded etcd, whose revision costs no round trip: the watch is mostly

@@ -159,6 +159,17 @@ func TestFenceEnds(t *testing.T) {
 	if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took > 4*time.Second { // a round takes five
 		t.Errorf("a fence given up: %v after %s", err, took)
 	}
+	// One that hangs up, too, and no outage is told of: there is none that he has met.
+	ctx, hangUp := context.WithCancel(t.Context())
+	left := make(chan error)
+	go func() { left <- s.Fence(ctx) }()
+	time.Sleep(50 * time.Millisecond)
+	hangUp()
+	for when, err := range map[string]error{"hung up": <-left, "hung up before": s.Fence(ctx)} {
+		if !errors.Is(err, context.Canceled) || outage.Of(err) != nil {
+			t.Errorf("a fence whose caller %s: %v", when, err)
+		}
+	}
 	// A store that closes lets its callers go too, and takes no new ones.
 	waiting := make(chan error)
 	go func() { waiting <- s.Fence(t.Context()) }()
