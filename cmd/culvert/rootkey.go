@@ -28,14 +28,14 @@ type rootKeyPlace struct {
 }
 
 // in is where the root key is, seen from a data directory.
-func (c RootKeyConfig) in(dir *dataDir) rootKeyPlace {
+func (r RootKeyConfig) in(dir *dataDir) rootKeyPlace {
 	switch {
-	case c.Provider != "local":
-		return rootKeyPlace{c, ""}
-	case c.Path == "":
-		return rootKeyPlace{c, dir.file(rootKeyFile)}
+	case r.Provider != "local":
+		return rootKeyPlace{r, ""}
+	case r.Path == "":
+		return rootKeyPlace{r, dir.file(rootKeyFile)}
 	}
-	return rootKeyPlace{c, c.Path}
+	return rootKeyPlace{r, r.Path}
 }
 
 // String names the root key in an error.

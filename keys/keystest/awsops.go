@@ -14,21 +14,22 @@ const (
 	awsMaxCiphertext = 6144
 )
 
-// awsRequest is the members of all requests; each operation has some of them.
+// awsRequest is the members of all requests; each operation has some of them. On the wire it is KeyId:
+// encoding/json takes either.
 type awsRequest struct {
-	KeyId                        string
+	KeyID                        string
 	Plaintext                    []byte
 	CiphertextBlob               []byte
 	EncryptionContext            map[string]string
 	NumberOfBytes                int
 	KeySpec                      string
-	SourceKeyId                  string
-	DestinationKeyId             string
+	SourceKeyID                  string
+	DestinationKeyID             string
 	SourceEncryptionContext      map[string]string
 	DestinationEncryptionContext map[string]string
 	PendingWindowInDays          int
 	RotationPeriodInDays         int
-	AliasName, TargetKeyId       string
+	AliasName, TargetKeyID       string
 }
 
 // perform carries an operation out.
@@ -47,9 +48,9 @@ func (a *AWS) perform(op, authorization string, body []byte) (map[string]any, er
 	defer a.mu.Unlock()
 	switch op {
 	case "Encrypt":
-		return a.encrypt(op, r.KeyId, r.Plaintext, r.EncryptionContext)
+		return a.encrypt(op, r.KeyID, r.Plaintext, r.EncryptionContext)
 	case "Decrypt":
-		plaintext, k, err := a.decrypt(op, r.KeyId, r.CiphertextBlob, r.EncryptionContext)
+		plaintext, k, err := a.decrypt(op, r.KeyID, r.CiphertextBlob, r.EncryptionContext)
 		if err != nil {
 			return nil, err
 		}
@@ -98,11 +99,11 @@ func (a *AWS) decrypt(op, key string, ciphertext []byte, encryptionContext map[s
 }
 
 func (a *AWS) reEncrypt(r *awsRequest) (map[string]any, error) {
-	plaintext, from, err := a.decrypt("ReEncryptFrom", r.SourceKeyId, r.CiphertextBlob, r.SourceEncryptionContext)
+	plaintext, from, err := a.decrypt("ReEncryptFrom", r.SourceKeyID, r.CiphertextBlob, r.SourceEncryptionContext)
 	if err != nil {
 		return nil, err
 	}
-	result, err := a.encrypt("ReEncryptTo", r.DestinationKeyId, plaintext, r.DestinationEncryptionContext)
+	result, err := a.encrypt("ReEncryptTo", r.DestinationKeyID, plaintext, r.DestinationEncryptionContext)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +124,7 @@ func (a *AWS) generateDataKey(r *awsRequest) (map[string]any, error) {
 	}
 	plaintext := make([]byte, n)
 	_, _ = rand.Read(plaintext) // never fails
-	result, err := a.encrypt("GenerateDataKey", r.KeyId, plaintext, r.EncryptionContext)
+	result, err := a.encrypt("GenerateDataKey", r.KeyID, plaintext, r.EncryptionContext)
 	if err == nil {
 		result["Plaintext"] = plaintext
 	}
@@ -173,14 +174,14 @@ func (a *AWS) administer(op string, r *awsRequest) (map[string]any, error) {
 		return k.metadata(), nil
 	}
 	if op == "CreateAlias" {
-		k := a.find(r.TargetKeyId)
+		k := a.find(r.TargetKeyID)
 		if k == nil {
 			return nil, refuse("NotFoundException")
 		}
 		a.aliases["arn:aws:kms:"+AWSRegion+":"+AWSAccount+":"+r.AliasName] = k.arn
 		return map[string]any{}, nil
 	}
-	k := a.find(r.KeyId)
+	k := a.find(r.KeyID)
 	switch {
 	case k == nil:
 		return nil, refuse("NotFoundException")
