@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -43,6 +44,12 @@ func (k *Keys) kekFor(ctx context.Context, env access.EnvironmentID, c Context, 
 	if errors.Is(err, ErrKEKNotFound) {
 		// Even a shredded KEK leaves a tombstone, so a pointer never leads nowhere by itself.
 		return nil, Conditions{}, fmt.Errorf("KEK %s: %w", id, ErrTampered)
+	}
+	if errors.Is(err, ErrShredded) {
+		// Who would store something waits until the shred is over, and gets a new KEK then.
+		if shredding, markerErr := k.store.Shredding(ctx, env, c.Items()); markerErr != nil || shredding {
+			return nil, Conditions{}, cmp.Or(markerErr, ErrShredding)
+		}
 	}
 	if err != nil {
 		return nil, Conditions{}, err

@@ -20,7 +20,9 @@
 // [Keys.SealVerifier] and their reverses are the same for what pipes keeps; [Keys.CreateDataKey],
 // [Keys.DecryptDataKey] and [Keys.Rekey] are for keys that clients seal with. [Environment] is what
 // records that are not sealed are authenticated and looked up with: handles for MAC, index and pepper,
-// never keys. Below stand the providers of root keys ([RootKey]); on the other side the store ([Store]),
+// never keys. [Operations] is what the people who look after the keys do: list, rotate and shred KEKs,
+// rewrap DEKs; what is about many records is a [Job], which a [Runner] on any node goes on with. Below
+// stand the providers of root keys ([RootKey]); on the other side the store ([Store]),
 // which sees sealed bytes alone.
 //
 // # Cost
@@ -97,6 +99,9 @@
 // anywhere is seen: a KEK is used only in the generation that its record has at that moment. Between the
 // read and the commit the conditions hold it: a store that cannot keep them answers [ErrConflict], and
 // the caller seals again. Seal asks the store each time and remembers no absence and no draft.
+//
+// A shred holds from the answer to its request on: its job is stored with a marker of the context item, and
+// whoever is about to use a KEK looks for the markers of its context's items. The tombstones come after that.
 //
 // # Decisions
 //

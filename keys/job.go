@@ -20,7 +20,12 @@ const (
 	RewrapJob JobKind = "rewrap"
 	// RotateJob gives KEKs a new version.
 	RotateJob JobKind = "rotate"
+	// ShredJob destroys KEKs.
+	ShredJob JobKind = "shred"
 )
+
+// known reports a kind of this version. One of a later version is left to nodes that have that.
+func (k JobKind) known() bool { return k == RewrapJob || k == RotateJob || k == ShredJob }
 
 // JobState is where a job stands. The last three are final.
 type JobState string
@@ -68,6 +73,8 @@ type Job struct {
 	// Cursor is the last record that was looked at.
 	Cursor string `cbor:"18,keyasint,omitempty"`
 	Counts Counts `cbor:"19,keyasint"`
+	// CachesUntil is until when memory may hold a KEK that was shredded. Nothing uses it there.
+	CachesUntil time.Time `cbor:"20,keyasint,omitzero"`
 }
 
 // Counts are how far a job has come, in records (of a rotation: in KEKs).
@@ -80,6 +87,8 @@ type Counts struct {
 	Changed uint64 `cbor:"3,keyasint,omitempty"`
 	// Failed is how many could not be looked at or changed: they are as they were.
 	Failed uint64 `cbor:"4,keyasint,omitempty"`
+	// Unreadable is how many records a shred took the key of.
+	Unreadable uint64 `cbor:"5,keyasint,omitempty"`
 }
 
 // JobActor is [events.Actor] as stored.
@@ -121,6 +130,8 @@ type jobChanged struct {
 	Done    uint64   `json:"done"`
 	Changed uint64   `json:"changed"`
 	Failed  uint64   `json:"failed"`
+	// Unreadable is of a shred.
+	Unreadable uint64 `json:"unreadable,omitzero"`
 }
 
 // event tells of the job as it is. A context item is left out, as in the events of KEKs.
@@ -128,7 +139,7 @@ func (j *Job) event(t events.Type, at time.Time) (events.Event, error) {
 	meta := j.cause()
 	return newEvent(t, jobChanged{
 		Actor: meta.Actor, JobID: j.ID, Kind: j.Kind, KeyID: j.Scope.KeyID, DryRun: j.DryRun, State: j.State,
-		Total: j.Counts.Total, Done: j.Counts.Done, Changed: j.Counts.Changed, Failed: j.Counts.Failed,
+		Total: j.Counts.Total, Done: j.Counts.Done, Changed: j.Counts.Changed, Failed: j.Counts.Failed, Unreadable: j.Counts.Unreadable,
 	}, at, meta)
 }
 
@@ -144,6 +155,8 @@ var (
 	ErrNoJob = errors.New("keys: no such job")
 	// ErrJobEnded means that a job cannot be cancelled any more.
 	ErrJobEnded = errors.New("keys: job has ended")
+	// ErrNotCancellable means that a shred cannot be undone by halves.
+	ErrNotCancellable = errors.New("keys: a shred cannot be cancelled")
 	// ErrTooManyJobs means that as many jobs as an environment may have wait or run.
 	ErrTooManyJobs = errors.New("keys: too many jobs")
 )

@@ -29,6 +29,8 @@ type JobRequest struct {
 	OlderThan time.Duration
 	DryRun    bool
 	Rate      int
+	// Confirm repeats the item of a shred, as name=value, as somebody typed it.
+	Confirm string
 }
 
 // check refuses what contradicts itself.
@@ -43,8 +45,12 @@ func (r *JobRequest) check() error {
 		}
 	}
 	switch {
-	case r.Kind != RewrapJob && r.Kind != RotateJob:
-		return &InvalidError{Field: "kind", Rule: "must be rewrap or rotate"}
+	case !r.Kind.known():
+		return &InvalidError{Field: "kind", Rule: "must be rewrap, rotate or shred"}
+	case r.Kind == ShredJob && r.Scope.Item == (Item{}):
+		return &InvalidError{Field: "context_name", Rule: "and context_value are what a shred is about"}
+	case r.Kind == ShredJob && !r.DryRun && r.Confirm != r.Scope.Item.Name+"="+r.Scope.Item.Value:
+		return &InvalidError{Field: "confirm", Rule: "must repeat the context item as name=value"}
 	case given != 1:
 		return &InvalidError{Field: "key_id", Rule: "or context_name with context_value or all: exactly one of them must say what the job is about"}
 	case r.OlderThan < 0 || r.OlderThan > 0 && r.Kind != RotateJob:
@@ -57,15 +63,19 @@ func (r *JobRequest) check() error {
 
 // action is what a job of this kind needs permission for, beside that for jobs.
 func (k JobKind) action() access.Action {
-	if k == RotateJob {
+	switch k {
+	case RotateJob:
 		return access.KEKRotate
+	case ShredJob:
+		return access.KEKShred
 	}
 	return access.KEKRewrap
 }
 
 // CreateJob stores a job, which some node begins within a second or two.
 //
-// Errors: [*InvalidError], [ErrNoKEK], [ErrShredded], [ErrTooManyJobs].
+// Errors: [*InvalidError], [ErrNoKEK], [ErrShredded], [ErrTooManyJobs]; [ErrShredding] for a shred of an item
+// that another one is under way for.
 func (ops *Operations) CreateJob(ctx context.Context, call access.Call, r JobRequest) (Job, error) {
 	o, err := ops.begin(ctx, call, access.JobCreate)
 	if err != nil {
@@ -105,6 +115,9 @@ func (o *operation) createJob(ctx context.Context, r JobRequest) (Job, error) {
 	e, err := job.event(events.JobCreated, job.CreatedAt)
 	if err != nil {
 		return Job{}, err
+	}
+	if job.Kind == ShredJob && !job.DryRun {
+		return job, o.retry(ctx, func() error { return o.ops.store.BeginShred(ctx, job, e) })
 	}
 	_, err = o.ops.store.PutJob(ctx, job, 0, &e)
 	return job, err
@@ -224,7 +237,7 @@ func (o *operation) job(ctx context.Context, id JobID) (JobAt, error) {
 // CancelJob ends a job. Its owner notices with its next save, at the latest; what was done stays done. A
 // job that was cancelled already is returned as it is.
 //
-// Errors: [ErrNoJob], [ErrJobEnded], [ErrConflict].
+// Errors: [ErrNoJob], [ErrJobEnded], [ErrNotCancellable], [ErrConflict].
 func (ops *Operations) CancelJob(ctx context.Context, call access.Call, id JobID) (Job, error) {
 	o, err := ops.begin(ctx, call, access.JobCancel)
 	if err != nil {
@@ -242,6 +255,8 @@ func (ops *Operations) CancelJob(ctx context.Context, call access.Call, id JobID
 			return nil
 		case cancelled.ended():
 			return ErrJobEnded
+		case cancelled.Kind == ShredJob && !cancelled.DryRun:
+			return ErrNotCancellable
 		}
 		if err := o.Intend(ctx); err != nil {
 			return err

@@ -187,6 +187,9 @@ func (k *Keys) load(ctx context.Context, env access.EnvironmentID, id ID) (*kek,
 	if err := r.check(env, id); err != nil {
 		return nil, 0, fmt.Errorf("KEK %s: %w", id, err)
 	}
+	if err := k.checkMarkers(ctx, r); err != nil {
+		return nil, 0, fmt.Errorf("KEK %s: %w", id, err)
+	}
 	if k.cache == nil {
 		opened, err := openKEK(ctx, k.root, r)
 		return opened, generation, err
@@ -196,6 +199,15 @@ func (k *Keys) load(ctx context.Context, env access.EnvironmentID, id ID) (*kek,
 	}
 	opened, err := k.unwrapOnce(ctx, r, generation)
 	return opened, generation, err
+}
+
+// checkMarkers refuses a KEK that a shred is about to destroy as if it were done: [ErrShredded].
+func (k *Keys) checkMarkers(ctx context.Context, r *KEKRecord) error {
+	shredding, err := k.store.Shredding(ctx, r.Environment, r.Items)
+	if err == nil && shredding {
+		err = ErrShredded
+	}
+	return err
 }
 
 // unwrapOnce asks the root key for one KEK, once for all who want it now, and caches the answer.

@@ -123,6 +123,8 @@ func judge(action access.Action, err error) trail.Verdict {
 	}{
 		{ErrNoKEK, trail.Fail("entity_not_found", 404)},
 		{ErrNoJob, trail.Fail("entity_not_found", 404)},
+		{ErrShredding, trail.Fail("shred_in_progress", 409)},
+		{ErrNotCancellable, trail.Fail("job_not_cancellable", 409)},
 		{ErrJobEnded, trail.Fail("job_ended", 409)},
 		{ErrTooManyJobs, trail.Fail("too_many_jobs", 429)},
 		{ErrUnknownCursor, trail.Fail("invalid_cursor", 400)},

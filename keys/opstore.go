@@ -20,6 +20,16 @@ type OperationsStore interface {
 	// ReplaceKEK stores a record in place of the one of that generation, with its event. [ErrConflict].
 	ReplaceKEK(ctx context.Context, r KEKRecord, generation int64, e events.Event) error
 
+	// Shredding is as of [Store].
+	Shredding(ctx context.Context, env access.EnvironmentID, items map[string]string) (bool, error)
+	// BeginShred stores a new job and the marker of its item. [ErrShredding] if the marker of another job
+	// stands that has not ended; [ErrConflict] if it changed meanwhile.
+	BeginShred(ctx context.Context, j Job, e events.Event) error
+	// Shred is ReplaceKEK for a tombstone: the pointer that leads to the KEK goes with it.
+	Shred(ctx context.Context, tombstone KEKRecord, generation int64, e events.Event) error
+	// EndShred is PutJob for the end of a shred: its marker goes with it.
+	EndShred(ctx context.Context, j Job, revision int64, e events.Event) (int64, error)
+
 	HolderStore
 	JobStore
 }

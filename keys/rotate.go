@@ -43,6 +43,9 @@ func (o *operation) rotate(ctx context.Context, id ID) (Info, error) {
 		if err := found.Record.check(o.Environment(), id); err != nil {
 			return err
 		}
+		if err := o.ops.keys.checkMarkers(ctx, found.Record); err != nil {
+			return err
+		}
 		if err := o.Intend(ctx); err != nil {
 			return err
 		}

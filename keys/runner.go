@@ -112,7 +112,7 @@ func (r *Runner) run(ctx context.Context) {
 
 // consider takes a job over if nobody runs it.
 func (r *Runner) consider(ctx context.Context, found JobAt) {
-	if found.Job.ended() || !r.free(found.Job.ID) || !r.orphaned(found) {
+	if found.Job.ended() || !found.Job.Kind.known() || !r.free(found.Job) || !r.orphaned(found) {
 		return
 	}
 	next := *found.Job
@@ -139,11 +139,11 @@ func (r *Runner) consider(ctx context.Context, found JobAt) {
 	})
 }
 
-// free reports that this node does not run the job, and may run one more.
-func (r *Runner) free(id JobID) bool {
+// free reports that this node does not run the job, and may run one more. A shred waits for no other.
+func (r *Runner) free(j *Job) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return !r.mine[id] && len(r.mine) < maxRunning
+	return !r.mine[j.ID] && (len(r.mine) < maxRunning || j.Kind == ShredJob)
 }
 
 // orphaned reports that a job has no owner, because it is new or was given up, or one that seems to be dead. One that has this very node as
@@ -208,8 +208,10 @@ func (w *worker) run(ctx context.Context) error {
 		err = w.rewrap(ctx)
 	case RotateJob:
 		err = w.rotate(ctx)
-	default:
-		return w.end(ctx, "unknown_kind") // of a later version
+	case ShredJob:
+		if err = w.shred(ctx); err == nil {
+			return w.endShred(ctx)
+		}
 	}
 	switch {
 	case err == nil:

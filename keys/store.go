@@ -49,6 +49,9 @@ type Store interface {
 	// CMKMapRevision returns what the creation of a KEK must compare (see [Creation]).
 	// [ErrShredding] if a shred marker stands for one of the context's items.
 	CMKMapRevision(ctx context.Context, env access.EnvironmentID, c Context) (int64, error)
+	// Shredding reports whether the marker of a shred stands for one of a context's items. It costs next to
+	// nothing while there is none in the environment.
+	Shredding(ctx context.Context, env access.EnvironmentID, items map[string]string) (bool, error)
 	// CreateKEK commits a creation by itself, for a client data key in a new context. [ErrConflict]
 	// if another caller was first or a guard changed.
 	CreateKEK(ctx context.Context, c Conditions) error

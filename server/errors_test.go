@@ -48,6 +48,7 @@ func TestProblems(t *testing.T) {
 		keys.ErrUnknownCursor:      {400, "invalid_cursor"},
 		keys.ErrVersions:           {409, "too_many_versions"},
 		keys.ErrNoJob:              {404, "entity_not_found"},
+		keys.ErrNotCancellable:     {409, "job_not_cancellable"},
 		keys.ErrJobEnded:           {409, "job_ended"},
 		keys.ErrTooManyJobs:        {429, "too_many_jobs"},
 		context.Canceled:           {499, "client_closed_request"},

@@ -14,7 +14,7 @@ func eventTypes() map[events.Type]bool {
 	types := map[events.Type]bool{}
 	for _, t := range []events.Type{
 		events.DataCreated, events.DataUpdated, events.DataDeleted, events.KEKCreated, events.KEKRotated, events.JobCreated, events.JobEnded,
-		"vault.data.read", "vault.metadata.read", "vault.names.listed", "vault.kek.deleted",
+		"vault.data.read", "vault.metadata.read", "vault.names.listed", events.KEKDeleted,
 		"vault.dek.read", "vault.dek.decrypted",
 		"vault.byok_key.verification_completed", "vault.byok_key.deleted",
 		events.AccountConnected, events.AccountDisconnected, events.ReauthorizationAsked, events.ConnectionFailed,

@@ -33,6 +33,7 @@ func decodeJob(x *exchange) (keys.JobRequest, error) {
 		optional("older_than", textInto, &olderThan),
 		optional("dry_run", flagInto, &q.DryRun),
 		optional("rate", countInto, &q.Rate),
+		optional("confirm", textInto, &q.Confirm),
 	); err != nil {
 		return q, err
 	}
@@ -137,7 +138,7 @@ func (w *jsonWriter) job(j keys.Job) {
 	for _, count := range []struct {
 		name string
 		n    uint64
-	}{{"total", j.Counts.Total}, {"done", j.Counts.Done}, {"changed", j.Counts.Changed}, {"failed", j.Counts.Failed}} {
+	}{{"total", j.Counts.Total}, {"done", j.Counts.Done}, {"changed", j.Counts.Changed}, {"failed", j.Counts.Failed}, {"unreadable", j.Counts.Unreadable}} {
 		w.raw(`,"` + count.name + `":`)
 		w.number(int(count.n))
 	}
@@ -149,5 +150,7 @@ func (w *jsonWriter) job(j keys.Job) {
 	w.timeOrNull(j.StartedAt)
 	w.raw(`,"ended_at":`)
 	w.timeOrNull(j.EndedAt)
+	w.raw(`,"caches_until":`)
+	w.timeOrNull(j.CachesUntil)
 	w.raw(`}`)
 }

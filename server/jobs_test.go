@@ -22,7 +22,7 @@ func TestJobs(t *testing.T) {
 		shape := map[string]any{
 			"object": "job", "id": uuidShape, "kind": "rewrap", "state": state, "reason": nil, "key_id": nil, "context_name": nil,
 			"context_value": nil, "primaries_before": nil, "dry_run": false, "rate": 0.0, "total": 0.0, "done": 0.0, "changed": 0.0, "failed": 0.0,
-			"actor_id": actorShape, "created_at": eventTimeShape, "started_at": nil, "ended_at": nil,
+			"unreadable": 0.0, "caches_until": nil, "actor_id": actorShape, "created_at": eventTimeShape, "started_at": nil, "ended_at": nil,
 		}
 		for name, value := range about {
 			shape[name] = value
@@ -66,6 +66,10 @@ func TestJobs(t *testing.T) {
 			t.Errorf("%s: %s", body, a.body)
 		}
 	}
+	d.do(t, post(jobs, `{"kind":"shred","context_name":"org","context_value":"o1","confirm":"org=o2"}`)).want(t, 422)
+	d.mustJob(t, `{"kind":"shred","context_name":"org","context_value":"o1","confirm":"org=o1"}`)
+	// From the answer on, whatever the job has come to.
+	d.do(t, get(kv+"/"+one["id"].(string))).mustRefuse(t, 403, "key_shredded")
 	d.do(t, get(jobs+"/"+d.stack.IDs.UUID())).mustRefuse(t, 404, "entity_not_found")
 	d.do(t, post(jobs, `{"kind":"rewrap","key_id":"`+d.stack.IDs.UUID()+`"}`)).mustRefuse(t, 404, "entity_not_found")
 	d.do(t, get(jobs+"?after=x")).mustRefuse(t, 400, "invalid_cursor")

@@ -34,6 +34,8 @@ type job struct {
 	Done         uint64     `json:"done"`
 	Changed      uint64     `json:"changed"`
 	Failed       uint64     `json:"failed"`
+	Unreadable   uint64     `json:"unreadable"`
+	CachesUntil  *time.Time `json:"caches_until"`
 	CreatedAt    time.Time  `json:"created_at"`
 	EndedAt      *time.Time `json:"ended_at"`
 }
@@ -271,6 +273,12 @@ func (j job) text() string {
 		changed = "to change"
 	}
 	parts := []string{j.ID, j.Kind, about, j.State, fmt.Sprintf("%d of %d done, %d %s, %d failed", j.Done, j.Total, j.Changed, changed, j.Failed)}
+	if j.Kind == "shred" {
+		parts = append(parts, fmt.Sprintf("%d records unreadable", j.Unreadable))
+	}
+	if j.CachesUntil != nil {
+		parts = append(parts, "in memory until "+j.CachesUntil.Format(time.RFC3339)+", in backups from before "+j.EndedAt.Format(time.RFC3339))
+	}
 	if j.Reason != "" {
 		parts = append(parts, "("+j.Reason+")")
 	}

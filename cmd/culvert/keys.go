@@ -22,7 +22,7 @@ that runs, at --server, with the API key in --key-file.`
 func keysCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "keys",
-		Short: "Operations on keys: list, show, rotate, rewrap",
+		Short: "Operations on keys: list, show, rotate, rewrap, shred",
 		Long:  keysLong,
 		Args:  cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -33,7 +33,7 @@ func keysCommand() *cobra.Command {
 		},
 	}
 	cmd.AddCommand(
-		listKeysCommand(), showKeyCommand(), rotateCommand(), rewrapCommand(),
+		listKeysCommand(), showKeyCommand(), rotateCommand(), rewrapCommand(), shredCommand(),
 		listJobsCommand(), showJobCommand(), cancelJobCommand(),
 	)
 	return cmd

@@ -21,6 +21,7 @@ const (
 	KEKRead   Action = "keys.kek.read"
 	KEKRotate Action = "keys.kek.rotate"
 	KEKRewrap Action = "keys.kek.rewrap"
+	KEKShred  Action = "keys.kek.shred"
 	JobCreate Action = "keys.job.create"
 	JobRead   Action = "keys.job.read"
 	JobCancel Action = "keys.job.cancel"

@@ -3,6 +3,7 @@ package etcd
 import (
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // mirror holds every record of the steering kinds (see mirrored): API keys, integrations,
@@ -11,6 +12,8 @@ import (
 type mirror struct {
 	mu    sync.RWMutex
 	items map[string]*item
+	// markers counts those of shreds, which every use of a KEK asks for; written under mu.
+	markers atomic.Int64
 }
 
 func newMirror() *mirror { return &mirror{items: map[string]*item{}} }
@@ -38,20 +41,36 @@ func (m *mirror) list(prefix string) []*item {
 	return found
 }
 
+// shredding reports that there is a marker of a shred, of whatever item and environment.
+func (m *mirror) shredding() bool {
+	return m.markers.Load() > 0
+}
+
 // replace takes the whole set as read at one revision.
 func (m *mirror) replace(items map[string]*item) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.items = items
+	markers := int64(0)
+	for key := range items {
+		if kindOf(key) == kindShred {
+			markers++
+		}
+	}
+	m.markers.Store(markers)
 }
 
 // apply takes an event of the watch.
 func (m *mirror) apply(it *item, deleted bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	before := len(m.items)
 	if deleted {
 		delete(m.items, it.key)
-		return
+	} else {
+		m.items[it.key] = it
 	}
-	m.items[it.key] = it
+	if kindOf(it.key) == kindShred {
+		m.markers.Add(int64(len(m.items) - before))
+	}
 }

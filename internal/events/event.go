@@ -22,6 +22,7 @@ const (
 	DataUpdated Type = "vault.data.updated"
 	DataDeleted Type = "vault.data.deleted"
 	KEKCreated  Type = "vault.kek.created"
+	KEKDeleted  Type = "vault.kek.deleted"
 	// KEKRotated is our own, as those of jobs: one when a job is made, one when it ends.
 	KEKRotated Type = "vault.kek.rotated"
 	JobCreated Type = "keys.job.created"

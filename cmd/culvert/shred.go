@@ -1,0 +1,68 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+const shredLong = `Destroys, for good, every KEK whose key context has the item, and with them whatever stands under it. From the
+moment the job is made nobody reads it any more. The item has to be typed once more, after the question or
+with --confirm; --dry-run counts and destroys nothing.`
+
+func shredCommand() *cobra.Command {
+	var flags jobFlags
+	var confirm string
+	cmd := &cobra.Command{
+		Use:   "shred --context name=value",
+		Short: "Destroy the keys of everything under a context item",
+		Long:  shredLong,
+		Args:  noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if flags.all {
+				return usage("%s is about --context", cmd.CommandPath())
+			}
+			body, err := flags.request(cmd, "shred", nil)
+			if err != nil {
+				return err
+			}
+			if !flags.dryRun {
+				if confirm == "" {
+					if confirm, err = ask(cmd.InOrStdin(), cmd.ErrOrStderr(), flags.item); err != nil {
+						return err
+					}
+				}
+				if confirm != flags.item {
+					return usage("that is not the context item: nothing was destroyed")
+				}
+				body["confirm"] = confirm
+			}
+			return flags.run(cmd, body)
+		},
+	}
+	flags.register(cmd)
+	cmd.Flags().StringVar(&confirm, "confirm", "", "the context item once more, `name=value`")
+	return cmd
+}
+
+// ask has a person type the item. Where there is nobody to ask, --confirm is needed.
+func ask(in io.Reader, out io.Writer, item string) (string, error) {
+	file, ok := in.(*os.File)
+	if ok {
+		info, err := file.Stat()
+		ok = err == nil && info.Mode()&os.ModeCharDevice != 0
+	}
+	if !ok {
+		return "", hinted(usage("a shred has to be confirmed"), "repeat the context item with --confirm")
+	}
+	_, _ = fmt.Fprintf(out, "Everything under %s becomes unreadable, for good. Type the item to go on: ", item)
+	line, err := bufio.NewReader(file).ReadString('\n')
+	if err != nil {
+		return "", fmt.Errorf("read the confirmation: %w", err)
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), nil
+}
