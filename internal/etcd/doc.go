@@ -12,7 +12,8 @@
 //	epoch.go       the order of events, and the trick behind certain outcomes
 //	authentic.go   the MAC on every record
 //	timeline.go    ranges over keys in order of creation, bounded in what etcd visits
-//	objects.go keks.go apikeys.go environments.go events.go requests.go list.go pipes.go   one noun each
+//	objects.go keks.go apikeys.go environments.go events.go requests.go list.go jobs.go …   one noun each
+//	holders.go     the walk through all records with wrapped DEKs; shreds.go markers and tombstones
 //	room.go        limits below etcd's quota; compact.go forgetting history
 //	nodes.go       clocks; pulse.go heartbeats; registrations.go the state directories there are
 //
