@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -133,7 +134,7 @@ func TestRotateJob(t *testing.T) {
 		return all
 	}
 	for _, r := range []*vaulttest.Stack{s, other} {
-		r.MustRunner(t, func(c *keys.RunnerConfig) { c.Takeover = time.Nanosecond }) // each takes the other for dead
+		r.MustRunner(t, impatient)
 	}
 	org := keys.Scope{Item: keys.Item{Name: "organization_id", Value: "org_1"}}
 	for _, row := range []struct {
@@ -224,32 +225,46 @@ func TestJobOutlivesItsNode(t *testing.T) {
 	}
 }
 
+// held is a store whose rewraps wait after some of them, until the runner is closed.
+type held struct {
+	keys.OperationsStore
+	left  atomic.Int64
+	full  chan struct{}
+	close sync.Once
+}
+
+func (h *held) Rewrap(ctx context.Context, env access.EnvironmentID, r keys.Holder, deks [][]byte, c []keys.Conditions) error {
+	if h.left.Add(-1) >= 0 {
+		return h.OperationsStore.Rewrap(ctx, env, r, deks, c)
+	}
+	h.close.Do(func() { close(h.full) })
+	<-ctx.Done()
+	return ctx.Err()
+}
+
 // A runner that is closed lets go of its jobs, and another goes on where it stood. Two that run one job at
 // once, each taking the other for dead, come to the same result.
 func TestJobPassedOn(t *testing.T) {
 	s := vaulttest.New(t)
 	stored := mustObjects(t, s, 30, "organization_id", "org_1")
 	mustRotate(t, s, kekOf(t, s, stored))
-	runner := s.MustRunner(t)
-	job := s.MustJob(t, keys.JobRequest{Kind: keys.RewrapJob, All: true, Rate: 40})
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
-		j, err := s.Operations.Job(t.Context(), s.Call(), job.ID)
-		must(t, err)
-		if j.Counts.Done > 3 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the job does not begin")
-		}
+	first := &held{OperationsStore: s.Store, full: make(chan struct{})}
+	first.left.Store(11)
+	runner := s.MustRunner(t, func(c *keys.RunnerConfig) { c.Store = first })
+	job := s.MustJob(t, keys.JobRequest{Kind: keys.RewrapJob, All: true, Rate: 100})
+	select {
+	case <-first.full:
+	case <-time.After(time.Minute):
+		t.Fatal("the job does not get as far as to wait")
 	}
 	runner.Close()
 	j, err := s.Operations.Job(t.Context(), s.Call(), job.ID)
 	must(t, err)
-	if j.State != keys.JobRunning || j.Owner != "" || j.Counts.Done == 30 {
+	if j.State != keys.JobRunning || j.Owner != "" || j.Counts.Done != 11 {
 		t.Fatalf("after its runner was closed: %+v", j)
 	}
 	for _, r := range []*vaulttest.Stack{s.Replica(t), s.Replica(t)} {
-		r.MustRunner(t, func(c *keys.RunnerConfig) { c.Takeover, c.Save = time.Nanosecond, 30*time.Millisecond })
+		r.MustRunner(t, impatient)
 	}
 	ended := s.MustEndJob(t, job.ID)
 	if ended.State != keys.JobSucceeded || ended.Counts.Done != 30 || ended.Counts.Failed != 0 {
@@ -262,6 +277,9 @@ func TestJobPassedOn(t *testing.T) {
 		t.Errorf("%d events of the end", len(told))
 	}
 }
+
+// impatient makes a runner take the others for dead before they have saved anything.
+func impatient(c *keys.RunnerConfig) { c.Takeover, c.Save = 30*time.Millisecond, 200*time.Millisecond }
 
 func TestCancelJob(t *testing.T) {
 	s := vaulttest.New(t)

@@ -217,7 +217,7 @@ func TestOperationsInAnyOrder(t *testing.T) {
 	s := vaulttest.New(t)
 	late := s.Replica(t, func(c *vaulttest.Config) { c.WatchDelay = 5 * time.Millisecond })
 	for _, r := range []*vaulttest.Stack{s, late} {
-		r.MustRunner(t, func(c *keys.RunnerConfig) { c.Takeover = 10 * time.Millisecond })
+		r.MustRunner(t, impatient)
 	}
 	run := 0
 	rapid.Check(t, func(rt *rapid.T) {
