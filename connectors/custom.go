@@ -32,8 +32,8 @@ type Definition struct {
 	Issuer string
 }
 
-// DefinitionError is a refused field, the first if there are others. Field is the name on the wire; Rule says what is allowed and never
-// repeats what was sent.
+// DefinitionError is a refused field, the first if there are others. Field is the name on the wire; Rule
+// says what is allowed and never repeats what was sent.
 type DefinitionError struct {
 	Field, Rule string
 	// Others are further refused fields of the same definition.

@@ -74,6 +74,7 @@ func (o *opener) open(ctx context.Context, m mode) (*keys.Environments, error) {
 // that starts the process again is told why, and an orchestrator's own limits are longer.
 const startTimeout = 30 * time.Second
 
+// bounded is open, for no longer than [startTimeout].
 func (o *opener) bounded(ctx context.Context, m mode) (*keys.Environments, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()

@@ -15,7 +15,8 @@ import (
 const drainTimeout = 10 * time.Second
 
 // Run serves until ctx ends or serving fails, lets the requests in progress finish, and closes
-// everything. Readiness turns red first, and for the drain delay nothing else changes. Requests that are still going after [drainTimeout] are cut off.
+// everything. Readiness turns red first, and for the drain delay nothing else changes. Requests that are
+// still going after [drainTimeout] are cut off.
 func (g *graph) Run(ctx context.Context) error {
 	api := door{g.server.HTTPServer(), g.server.Listener(g.listener)}
 	if g.certificate != nil {

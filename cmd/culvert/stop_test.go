@@ -30,8 +30,8 @@ func startFor(t *testing.T) (p *Process, addr, dir string) {
 }
 
 // slowRequest has sent half of its body, which the server has asked for; finish sends the rest and returns
-// the status. It asks to decrypt what is no data key: that needs the store, for the fence, but no write, which a slow disk
-// could make fail for reasons of its own.
+// the status. It asks to decrypt what is no data key: that needs the store, for the fence, but no write, which
+// a slow disk could make fail for reasons of its own.
 func slowRequest(t *testing.T, addr, dir string) (finish func() (int, error)) {
 	t.Helper()
 	key, err := os.ReadFile(filepath.Join(dir, "root-api-key"))

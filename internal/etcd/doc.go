@@ -12,8 +12,10 @@
 //	epoch.go       the order of events, and the trick behind certain outcomes
 //	authentic.go   the MAC on every record
 //	timeline.go    ranges over keys in order of creation, bounded in what etcd visits
-//	objects.go keks.go apikeys.go environments.go events.go requests.go list.go jobs.go …   one noun each
+//	objects.go keks.go apikeys.go environments.go events.go requests.go list.go jobs.go   one noun each
+//	accounts.go flows.go grants.go integrations.go   the nouns of pipes; apply.go a change of any of them
 //	holders.go     the walk through all records with wrapped DEKs; shreds.go markers and tombstones
+//	read.go        one record, from memory or from etcd
 //	room.go        limits below etcd's quota; compact.go forgetting history
 //	nodes.go       clocks; pulse.go heartbeats; registrations.go the state directories there are
 //

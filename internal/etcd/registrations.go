@@ -22,7 +22,7 @@ type Registration struct {
 }
 
 // Register remembers a state directory in every environment, and tells whether it is new in one. One that
-// is known is left as it is.
+// is known is left as it is. The error is an outage; after one it may be called again.
 func (s *Store) Register(ctx context.Context, r Registration) (first bool, err error) {
 	for _, env := range s.environments.IDs() {
 		key := keyRegistered(env, r.Node)

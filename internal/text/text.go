@@ -1,5 +1,5 @@
-// Package text says which characters names and context items may not hold. Everything else is kept
-// as the caller's bytes: no normalisation, no trimming, no case folding.
+// Package text says which characters names and context items may not hold, and writes text as JSON.
+// Everything else is kept as the caller's bytes: no normalisation, no trimming, no case folding.
 package text
 
 import (

@@ -57,6 +57,8 @@ func CheckEndpoint(text string) error {
 	return nil
 }
 
+// isLoopback accepts addresses alone: what a name leads to is a resolver's to say, and a share would go there
+// in clear.
 func isLoopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.IsLoopback()
