@@ -98,3 +98,13 @@ func Queues(b *Broker) int {
 	defer b.turns.mu.Unlock()
 	return len(b.turns.queues)
 }
+
+// Waiting is how many refreshes wait for a turn of their integration.
+func Waiting(b *Broker) (n int) {
+	b.turns.mu.Lock()
+	defer b.turns.mu.Unlock()
+	for _, q := range b.turns.queues {
+		n += q.users - len(q.slots)
+	}
+	return n
+}

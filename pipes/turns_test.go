@@ -71,7 +71,7 @@ func TestRefreshesAtOnce(t *testing.T) {
 }
 
 // Who gets no turn in time is told which provider it is about, and finds the account as it was; another
-// integration is not held up; a shutdown waits for nobody who has sent nothing.
+// integration is not held up.
 func TestNoTurnInTime(t *testing.T) {
 	s := due(t, 2, 1, 2)
 	pipes.Hasty(s.Broker)
@@ -99,4 +99,37 @@ func TestNoTurnInTime(t *testing.T) {
 	eventually(t, "the other integration's refresh", func() bool { return s.Provider.Refreshes() == 2 })
 	s.Provider.Release()
 	eventually(t, "a token", func() bool { return ask(pipestest.Slug, "user_1") == nil })
+}
+
+// A shutdown sends those away who wait for a turn, because they have sent nothing yet, and waits for who has.
+func TestShutdownEndsTheWaitForATurn(t *testing.T) {
+	s := due(t, 2, 1, 2)
+	answers := make(chan error, 2)
+	ask := func(user string) {
+		answers <- errOf(s.Broker.Token(t.Context(), s.Call(), pipes.Request{Slug: pipestest.Slug, UserID: user}))
+	}
+	s.Provider.Hold()
+	go ask("user_0")
+	eventually(t, "a refresh", func() bool { return s.Provider.Refreshes() == 1 })
+	go ask("user_1")
+	eventually(t, "another one that waits", func() bool { return pipes.Waiting(s.Broker) == 1 })
+	closed := make(chan error, 1)
+	go func() { closed <- s.Broker.Close(t.Context()) }()
+	// The first is held until now: only the second can have an answer, long before its patience ends.
+	select {
+	case err := <-answers:
+		if !errors.Is(err, pipes.ErrProvider) {
+			t.Errorf("who waited got %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("a shutdown leaves those waiting who have sent nothing")
+	}
+	s.Provider.Release()
+	must(t, <-closed)
+	if err := <-answers; err != nil {
+		t.Errorf("who had a turn got %v", err)
+	}
+	if n := s.Provider.Refreshes(); n != 1 {
+		t.Errorf("%d refreshes, want the one that had begun", n)
+	}
 }
