@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"time"
 
 	"culvert/internal/id"
 )
@@ -44,6 +45,10 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 	c = &deadlines{Conn: c}
 	if l.tls != nil {
+		// net/http sets the first deadline for writing once it has read a header. TLS writes before that: its
+		// part of the handshake, and an answer to each KeyUpdate (RFC 8446 section 4.6.3) of a client that
+		// need not read any of them. One that is closed already is found out by the first read.
+		_ = c.SetWriteDeadline(time.Now().Add(readHeaderTimeout))
 		c = &tlsConn{tls.Server(c, l.tls), l.server}
 	}
 	return &conn{c, l.server}, nil
