@@ -260,6 +260,31 @@ func TestIsLoopback(t *testing.T) {
 	}
 }
 
+// TestListensOnLoopback: the settings are judged by what they say, and a name of this machine's may lead
+// elsewhere; so the address that was taken is judged again. What a name that does would be is all addresses
+// here.
+func TestListensOnLoopback(t *testing.T) {
+	for _, tc := range []struct {
+		addr, admin string
+		refused     bool
+	}{
+		{"localhost:0", "localhost:0", false},
+		{"127.0.0.1:0", "[::ffff:127.0.0.1]:0", false},
+		{"127.0.0.1:0", "0.0.0.0:0", true},
+		{"127.0.0.1:0", ":0", true},
+	} {
+		cfg := main.Defaults()
+		cfg.Addr, cfg.AdminAddr = tc.addr, tc.admin
+		at, err := cfg.Listen(t.Context())
+		switch {
+		case tc.refused && (err == nil || !strings.Contains(err.Error(), "not a loopback address")):
+			t.Errorf("metrics at %s: %v", tc.admin, err)
+		case !tc.refused && (err != nil || !main.IsLoopback(at.String())):
+			t.Errorf("%s and metrics at %s: %v, %v", tc.addr, tc.admin, at, err)
+		}
+	}
+}
+
 // TestDrainTimeout: a request may wait five seconds for etcd, and must be able to.
 func TestDrainTimeout(t *testing.T) {
 	if main.DrainTimeout < 5*time.Second {

@@ -1,6 +1,10 @@
 package main
 
-import "time"
+import (
+	"context"
+	"net"
+	"time"
+)
 
 // What the external tests of this package look at.
 var (
@@ -24,3 +28,13 @@ func (c *Config) ValidateServer() error { return c.validateServer() }
 
 // DrainTimeout is how long requests in progress may go on after a signal.
 const DrainTimeout time.Duration = drainTimeout
+
+// Listen takes the addresses of the settings, which need not have been validated, and lets go of them again.
+func (c *Config) Listen(ctx context.Context) (api net.Addr, err error) {
+	g := &graph{mode: production}
+	defer func() { _ = g.Close() }()
+	if err := g.listen(ctx, *c); err != nil {
+		return nil, err
+	}
+	return g.listener.Addr(), nil
+}

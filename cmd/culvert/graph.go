@@ -107,10 +107,27 @@ func (g *graph) listen(ctx context.Context, cfg Config) (err error) {
 	if g.listener, err = g.take(ctx, "API", cfg.Addr, map[mode]string{development: "--addr", production: "--set addr=…"}[g.mode]); err != nil {
 		return err
 	}
-	if cfg.AdminAddr != "" {
-		g.admin, err = g.take(ctx, "admin", cfg.AdminAddr, "--set admin_addr=…")
+	if cfg.TLS.CertFile == "" && isLoopback(cfg.Addr) {
+		if err := stayedHere("addr", cfg.Addr, g.listener.Addr()); err != nil {
+			return err
+		}
 	}
-	return err
+	if cfg.AdminAddr == "" {
+		return nil
+	}
+	if g.admin, err = g.take(ctx, "admin", cfg.AdminAddr, "--set admin_addr=…"); err != nil {
+		return err
+	}
+	return stayedHere("admin_addr", cfg.AdminAddr, g.admin.Addr())
+}
+
+// stayedHere refuses an address that looked like loopback in the settings and is another one. "localhost"
+// is a name, and where it leads is up to whoever writes the hosts file or answers for DNS.
+func stayedHere(setting, addr string, at net.Addr) error {
+	if isLoopback(at.String()) {
+		return nil
+	}
+	return hinted(fmt.Errorf("setting %s: %s is %s here, which is not a loopback address", setting, addr, at), "write it as 127.0.0.1 and a port")
 }
 
 // take listens. flag is how the address can be changed.
