@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -203,6 +204,35 @@ func TestConfigRefused(t *testing.T) {
 			}
 			mustReport(t, err, tc.want)
 		})
+	}
+}
+
+// TestConfigFileMode: whoever can write the settings decides what this process loads and whom it sends secrets
+// to. A pipe has settings too: nobody writes to the one that a shell made.
+func TestConfigFileMode(t *testing.T) {
+	for mode, want := range map[os.FileMode]string{
+		0o400: "", 0o640: "", 0o644: "", 0o664: "",
+		0o666: "culvert.yaml has mode 0666\nhint: chmod 640 it", 0o602: "culvert.yaml has mode 0602",
+	} {
+		file := MustWrite(t, "addr: 127.0.0.1:1\n")
+		if err := os.Chmod(file, mode); err != nil {
+			t.Fatal(err)
+		}
+		_, err := main.LoadConfig(file, nil)
+		mustReport(t, err, want)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Close() }()
+	if _, err := w.WriteString("addr: 127.0.0.1:1\n"); err != nil {
+		t.Fatal(err)
+	}
+	_ = w.Close()
+	got, err := main.LoadConfig(fmt.Sprintf("/dev/fd/%d", r.Fd()), nil)
+	if err != nil || got.Addr != "127.0.0.1:1" {
+		t.Errorf("a pipe: %s, %v", got.Addr, err)
 	}
 }
 

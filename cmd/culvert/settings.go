@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"reflect"
 	"slices"
@@ -21,7 +22,7 @@ func loadConfig(file string, settings []string) (Config, error) {
 	cfg := defaults()
 	k := koanf.New(".")
 	if file != "" {
-		text, err := os.ReadFile(file)
+		text, err := readSettings(file)
 		if err != nil {
 			return Config{}, fmt.Errorf("read the configuration: %w", err)
 		}
@@ -38,6 +39,28 @@ func loadConfig(file string, settings []string) (Config, error) {
 		return Config{}, err
 	}
 	return cfg, nil
+}
+
+// readSettings reads the file of settings, which may be a pipe.
+//
+// Attacker: an account on this machine that may write to the file, and so choose which library is loaded for
+// an HSM and where client secrets go. Gap: the file's group, which may be the operators'.
+func readSettings(path string) (text []byte, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode().IsRegular() {
+		if err := checkMode(path, info, 0o002, 0o640); err != nil {
+			return nil, err
+		}
+	}
+	return io.ReadAll(f)
 }
 
 // loadText reads a file's text. It is decoded here once for its mistakes alone, as long as it is known
