@@ -2,6 +2,7 @@ package connectors
 
 import (
 	"errors"
+	"maps"
 	"net/url"
 	"strings"
 )
@@ -36,6 +37,9 @@ func (c *Client) AuthorizationURL(conn *Connector, r AuthorizationRequest) (stri
 	if err != nil {
 		return "", refusal("the authorization URL has a malformed query")
 	}
+	// Also those that are not set below: a request object would be read in place of all of ours, and a
+	// challenge be another's. The scopes of the URL stand where nobody asks for others.
+	maps.DeleteFunc(query, func(name string, _ []string) bool { return ownParam(name) && name != "scope" })
 	for name, value := range conn.AuthorizeParams {
 		query.Set(name, value)
 	}

@@ -50,6 +50,12 @@ func TestAuthorizationURL(t *testing.T) {
 		{"the provider's own query with a parameter of ours", edit(func(c *connectors.Connector) {
 			c.AuthorizationURL = "https://idp.example/authorize?client_id=evil&state=evil&scope=evil&response_type=token&redirect_uri=evil"
 		}), request.Scopes, ours},
+		{"a request object, which would be read in place of ours", edit(func(c *connectors.Connector) {
+			c.AuthorizationURL = "https://idp.example/authorize?request=evil&request_uri=urn:evil&requests=1"
+		}), request.Scopes, with(url.Values{"requests": {"1"}})},
+		{"somebody's challenge where none is ours", edit(func(c *connectors.Connector) {
+			c.AuthorizationURL, c.PKCE = "https://idp.example/authorize?code_challenge=evil&code_challenge_method=plain", false
+		}), request.Scopes, with(url.Values{"code_challenge": nil, "code_challenge_method": nil})},
 		{"more parameters", edit(func(c *connectors.Connector) {
 			c.AuthorizeParams = map[string]string{"prompt": "consent", "access_type": "offline"}
 		}), request.Scopes, with(url.Values{"prompt": {"consent"}, "access_type": {"offline"}})},
