@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"sync"
 
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/prf"
@@ -14,12 +15,13 @@ import (
 )
 
 // Environment is the keys of one environment as handles: it computes and verifies, and gives no key
-// away. It is immutable, safe for concurrent use, and works in memory.
+// away. It is immutable but for what it remembers, safe for concurrent use, and works in memory.
 type Environment struct {
 	id     access.EnvironmentID
 	mac    tink.MAC
 	index  *prf.Set
 	pepper *prf.Set
+	owners places
 }
 
 // ID is the environment's.
@@ -59,7 +61,35 @@ func (e *Environment) RequestIndex(method, path, key string) string {
 
 // OwnerIndex is the place of the connections of one owner at one provider.
 func (e *Environment) OwnerIndex(kind, user, organization, slug string) string {
-	return e.place(ownerIndex(kind, user, organization, slug))
+	return e.owners.of(ownerIndex(kind, user, organization, slug), e.place)
+}
+
+// maxPlaces bounds what [places] remembers: some two megabytes.
+const maxPlaces = 10_000
+
+// places remembers where things stand that are asked for again and again: every vend of a token begins
+// with its owner, and the keyed hash was a twentieth of what it costs. The zero value is empty.
+type places struct {
+	mu    sync.RWMutex // guards known, for the time of a map operation
+	known map[string]string
+}
+
+// of is the place of an input, worked out if it is not remembered.
+func (p *places) of(input aad, place func(aad) string) string {
+	p.mu.RLock()
+	at, ok := p.known[string(input)]
+	p.mu.RUnlock()
+	if ok {
+		return at
+	}
+	at = place(input)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.known == nil || len(p.known) >= maxPlaces {
+		p.known = make(map[string]string) // all of it goes: what is asked for again comes back
+	}
+	p.known[string(input)] = at
+	return at
 }
 
 // BodyMAC is a keyed hash of a request's body, 32 bytes: enough to tell whether a request came again,
