@@ -48,12 +48,3 @@ func CheckKeyLabel(label string) error {
 	}
 	return nil
 }
-
-// check is the whole of a config.
-func (c Config) check() error {
-	err := errors.Join(CheckModule(c.Module), CheckTokenLabel(c.Token), CheckKeyLabel(c.Key))
-	if err == nil && c.PIN.Len() == 0 {
-		err = errors.New("there is no PIN")
-	}
-	return err
-}

@@ -49,6 +49,15 @@ type Key struct {
 
 var _ keys.RootKey = (*Key)(nil)
 
+// check is the whole of a config.
+func (c Config) check() error {
+	err := errors.Join(CheckModule(c.Module), CheckTokenLabel(c.Token), CheckKeyLabel(c.Key))
+	if err == nil && c.PIN.Len() == 0 {
+		err = errors.New("there is no PIN")
+	}
+	return err
+}
+
 // Open loads the module, logs in and tries the key. The errors for what the token says are those of
 // [keys.RootKey]; any other is a mistake in c.
 func Open(ctx context.Context, c Config) (*Key, error) {
