@@ -13,11 +13,8 @@ import (
 	"culvert/vault"
 )
 
-// Deadlines and bounds that tests measure against.
-const (
-	EpochEvents   = epochEvents
-	WindowObjects = windowObjects
-)
+// EpochEvents is a bound that tests measure against.
+const EpochEvents = epochEvents
 
 // ErrReplaced is what Health says once etcd contradicts itself.
 var ErrReplaced = errReplaced
@@ -36,6 +33,9 @@ var (
 	KeyEvent       = keyEvent
 	PrefixRequests = prefixRequests
 )
+
+// SetWindow makes the range reads of lists small, so that few objects need many of them. Before the first list.
+func (s *Store) SetWindow(objects int64) { s.window = objects }
 
 // KV is the raw client: for tests that do what another program would do.
 func (c *Client) KV() *clientv3.Client { return c.kv }

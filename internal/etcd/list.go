@@ -101,7 +101,8 @@ func (s *Store) listAtOnce(ctx context.Context, env access.EnvironmentID, q vaul
 const (
 	firstWindow  = 4 // milliseconds
 	windowGrowth = 4
-	// windowObjects bounds what a window may hold; one with more is narrowed, down to a millisecond.
+	// windowObjects bounds what a window may hold ([Store.window]); one with more is narrowed, down to a
+	// millisecond.
 	windowObjects = 2000
 	// endOfTime is behind every time that the 48 bits of a UUIDv7 can hold.
 	endOfTime = 1<<48 - 1
@@ -135,7 +136,7 @@ func (w *etcdWalk) collect(ctx context.Context, n int) ([]entry, error) {
 		if span.from >= span.to {
 			return found, nil
 		}
-		limit := int64(windowObjects)
+		limit := w.store.window
 		if width == 1 {
 			limit = 0 // it cannot be narrowed any more
 		}

@@ -18,6 +18,8 @@ import (
 func TestListFromEtcdIsOneMoment(t *testing.T) {
 	p := newPlace(t, etcdtest.Embedded(t))
 	s := p.mustStore(t, func(c *etcd.StoreConfig) { c.IndexObjects = 10 })
+	const window = 100
+	s.SetWindow(window)
 	c := p.mustKEK(t, s, nil)
 	bad := 0
 	old := time.Now().Add(-24 * time.Hour)
@@ -26,7 +28,7 @@ func TestListFromEtcdIsOneMoment(t *testing.T) {
 	var headers []vault.Header
 	mid := time.Now().Add(-12 * time.Hour)
 	midIDs := id.NewClock(func() time.Time { mid = mid.Add(2 * time.Millisecond); return mid })
-	for i := range 3 * etcd.WindowObjects / 2 {
+	for i := range 5 * window {
 		w := p.write(fmt.Sprintf("filler-%d", i), c)
 		w.Header.ID = vault.ObjectID(midIDs.UUID())
 		w.Header.Versions[0].CreatedAt = time.Unix(1000, 0).UTC()

@@ -155,7 +155,9 @@ func TestListDense(t *testing.T) {
 	s := p.mustStore(t)
 	at := time.Now().Add(-30 * 24 * time.Hour)
 	clock := id.NewClock(func() time.Time { at = at.Add(100 * time.Microsecond); return at })
-	all := p.mustBulk(t, s, clock, 3*etcd.WindowObjects)
+	const window = 200
+	s.SetWindow(window)
+	all := p.mustBulk(t, s, clock, 3*window)
 	random := rand.New(rand.NewPCG(5, 6))
 	for range 40 {
 		p.mustAgree(t, s, all, randomQuery(random, all))

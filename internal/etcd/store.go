@@ -64,6 +64,8 @@ type Store struct {
 	epochs  *epochs
 	room    *room
 	nodes   *nodes
+	// window is how many objects one range read of a list may hold.
+	window int64
 
 	stop context.CancelFunc
 	work sync.WaitGroup
@@ -107,7 +109,7 @@ func newStore(cfg StoreConfig) (*Store, error) {
 	life, stop := context.WithCancel(context.Background())
 	s := &Store{
 		client: cfg.Client, environments: cfg.Environments, codec: cfg.Codec, ids: cfg.IDs, log: cfg.Logger,
-		mirror: newMirror(), cache: newCache(cmp.Or(cfg.CacheBytes, DefaultCacheBytes)), stop: stop,
+		mirror: newMirror(), cache: newCache(cmp.Or(cfg.CacheBytes, DefaultCacheBytes)), window: windowObjects, stop: stop,
 	}
 	s.indexes = newIndexes(s, cmp.Or(cfg.IndexObjects, DefaultIndexObjects))
 	s.epochs = newEpochs(s)
