@@ -111,7 +111,7 @@ func (k *Keys) draft(ctx context.Context, env access.EnvironmentID, c Context) (
 	if _, err := parseUUID(string(id)); err != nil {
 		return nil, errors.New("keys: NewID made no UUID")
 	}
-	r, opened, err := newKEK(ctx, k.root, k.codec, KEKRecord{
+	r, opened, err := newKEK(ctx, k.roots, k.codec, KEKRecord{
 		Environment: env, KeyID: id, Items: c.Items(), CreatedAt: k.now().UTC(),
 	})
 	if err != nil {

@@ -41,6 +41,9 @@ func (r *EnvironmentRecord) sealed(p purpose) *[]byte {
 	}
 }
 
+// RootKeyURI names the root key that the record needs, as far as the record is right.
+func (r *EnvironmentRecord) RootKeyURI() string { return rootURI(r.Shares) }
+
 func (r *EnvironmentRecord) aad(p purpose) aad {
 	return environmentAAD(p, r.ID, r.Name, r.CreatedAt)
 }
@@ -56,8 +59,8 @@ func environmentTemplate(p purpose) *tinkpb.KeyTemplate {
 
 // NewEnvironment makes an environment's keysets, and the record that the store keeps of them. The
 // handles returned were opened from that record. Errors are those of the root key.
-func NewEnvironment(ctx context.Context, root RootKey, id access.EnvironmentID, name string, at time.Time) (EnvironmentRecord, *Environment, error) {
-	b, err := newBundle(ctx, root, scope{env: id, id: environmentScope})
+func NewEnvironment(ctx context.Context, roots *RootKeys, id access.EnvironmentID, name string, at time.Time) (EnvironmentRecord, *Environment, error) {
+	b, err := newBundle(ctx, roots, scope{env: id, id: environmentScope})
 	if err != nil {
 		return EnvironmentRecord{}, nil, fmt.Errorf("environment %s: %w", id, err)
 	}
@@ -80,10 +83,10 @@ func NewEnvironment(ctx context.Context, root RootKey, id access.EnvironmentID, 
 }
 
 // OpenEnvironment unwraps an environment's keysets: [ErrTampered] if the record is not what was stored,
-// [ErrRefused] if it needs another root key (the error names both), an outage.Error. The caller has
+// [ErrRefused] if it needs a root key that is not at hand (the error names it), an outage.Error. The caller has
 // compared the record's id with the key it stood at.
-func OpenEnvironment(ctx context.Context, root RootKey, r EnvironmentRecord) (*Environment, error) {
-	b, err := openBundle(ctx, root, scope{env: r.ID, id: environmentScope}, r.Shares)
+func OpenEnvironment(ctx context.Context, roots *RootKeys, r EnvironmentRecord) (*Environment, error) {
+	b, err := openBundle(ctx, roots, scope{env: r.ID, id: environmentScope}, r.Shares)
 	if err != nil {
 		return nil, fmt.Errorf("environment %s: %w", r.ID, err)
 	}

@@ -14,7 +14,7 @@ import (
 
 func mustEnvironment(t testing.TB, root keys.RootKey, id access.EnvironmentID) (keys.EnvironmentRecord, *keys.Environment) {
 	t.Helper()
-	r, e, err := keys.NewEnvironment(t.Context(), root, id, "default", time.Now())
+	r, e, err := keys.NewEnvironment(t.Context(), keys.NewRootKeys(root), id, "default", time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +24,7 @@ func mustEnvironment(t testing.TB, root keys.RootKey, id access.EnvironmentID) (
 func TestEnvironmentComesBackFromItsRecord(t *testing.T) {
 	root := keystest.NewRoot(t)
 	r, made := mustEnvironment(t, root, "one")
-	opened, err := keys.OpenEnvironment(t.Context(), root, r)
+	opened, err := keys.OpenEnvironment(t.Context(), keys.NewRootKeys(root), r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func TestEnvironmentOpensOnlyAsItWasStored(t *testing.T) {
 	root := keystest.NewRoot(t)
 	genuine, _ := mustEnvironment(t, root, "one")
 	other, _ := mustEnvironment(t, root, "two")
-	if _, err := keys.OpenEnvironment(t.Context(), root, genuine); err != nil {
+	if _, err := keys.OpenEnvironment(t.Context(), keys.NewRootKeys(root), genuine); err != nil {
 		t.Fatal(err)
 	}
 	for what, edit := range map[string]func(*keys.EnvironmentRecord){
@@ -75,7 +75,7 @@ func TestEnvironmentOpensOnlyAsItWasStored(t *testing.T) {
 	} {
 		r := genuine
 		edit(&r)
-		if _, err := keys.OpenEnvironment(t.Context(), root, r); !errors.Is(err, keys.ErrTampered) {
+		if _, err := keys.OpenEnvironment(t.Context(), keys.NewRootKeys(root), r); !errors.Is(err, keys.ErrTampered) {
 			t.Errorf("%s: %v, want %v", what, err, keys.ErrTampered)
 		}
 	}
@@ -84,7 +84,7 @@ func TestEnvironmentOpensOnlyAsItWasStored(t *testing.T) {
 func TestEnvironmentOfAnotherRootKeyNamesBoth(t *testing.T) {
 	root, other := keystest.NewRoot(t), keystest.NewRoot(t)
 	r, _ := mustEnvironment(t, root, "one")
-	_, err := keys.OpenEnvironment(t.Context(), other, r)
+	_, err := keys.OpenEnvironment(t.Context(), keys.NewRootKeys(other), r)
 	if !errors.Is(err, keys.ErrRefused) {
 		t.Fatalf("got %v, want %v", err, keys.ErrRefused)
 	}

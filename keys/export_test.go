@@ -98,7 +98,7 @@ type KEK = kek
 
 // NewKEK makes a KEK and its record outside of any store.
 func NewKEK(ctx context.Context, root RootKey, codec *record.Codec, r KEKRecord) (KEKRecord, *KEK, error) {
-	return newKEK(ctx, root, codec, r)
+	return newKEK(ctx, NewRootKeys(root), codec, r)
 }
 
 // OpenKEK is the way every KEK record takes, but for the cache.
@@ -106,7 +106,7 @@ func OpenKEK(ctx context.Context, root RootKey, env access.EnvironmentID, id ID,
 	if err := r.check(env, id); err != nil {
 		return nil, err
 	}
-	return openKEK(ctx, root, r)
+	return openKEK(ctx, NewRootKeys(root), r)
 }
 
 // RotateRecord makes the record of a KEK with one key more.

@@ -173,7 +173,7 @@ func TestVectorsOfEnvironment(t *testing.T) {
 	if again, err := codec.Encode(&r); err != nil || cmp.Diff([]byte(v.Record), again) != "" {
 		t.Errorf("environment record is encoded in another way now: %v", err)
 	}
-	e, err := keys.OpenEnvironment(t.Context(), mustGoldenRoot(t), r)
+	e, err := keys.OpenEnvironment(t.Context(), keys.NewRootKeys(mustGoldenRoot(t)), r)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -93,12 +93,12 @@ type kek struct {
 //
 // The KEK that is returned was opened from the record's stored form. A record that did not survive its
 // own encoding would lose everything sealed under it, and nobody would know before the first read.
-func newKEK(ctx context.Context, root RootKey, codec *record.Codec, r KEKRecord) (KEKRecord, *kek, error) {
+func newKEK(ctx context.Context, roots *RootKeys, codec *record.Codec, r KEKRecord) (KEKRecord, *kek, error) {
 	h, err := keyset.NewHandle(aead.XAES256GCM192BitNonceKeyTemplate())
 	if err != nil {
 		return KEKRecord{}, nil, fmt.Errorf("generate KEK: %w", err)
 	}
-	b, err := newBundle(ctx, root, r.scope())
+	b, err := newBundle(ctx, roots, r.scope())
 	if err != nil {
 		return KEKRecord{}, nil, fmt.Errorf("wrap KEK %s: %w", r.KeyID, err)
 	}
@@ -137,8 +137,8 @@ func (r *KEKRecord) aad() aad {
 }
 
 // openKEK unwraps a record that passed its check: [ErrTampered], [ErrRefused], outage.Error.
-func openKEK(ctx context.Context, root RootKey, r *KEKRecord) (*kek, error) {
-	b, err := openBundle(ctx, root, r.scope(), r.Shares)
+func openKEK(ctx context.Context, roots *RootKeys, r *KEKRecord) (*kek, error) {
+	b, err := openBundle(ctx, roots, r.scope(), r.Shares)
 	if err != nil {
 		return nil, fmt.Errorf("unwrap KEK %s: %w", r.KeyID, err)
 	}

@@ -22,7 +22,7 @@ import (
 type Keys struct {
 	store        Store
 	environments *Environments
-	root         RootKey
+	roots        *RootKeys
 	codec        *record.Codec
 	newID        func() string
 	now          func() time.Time
@@ -35,10 +35,10 @@ type Keys struct {
 
 // Config is what [New] needs.
 type Config struct {
-	// Store, Environments, Root, Codec and NewID are required.
+	// Store, Environments, Roots, Codec and NewID are required.
 	Store        Store
 	Environments *Environments
-	Root         RootKey
+	Roots        *RootKeys
 	Codec        *record.Codec
 	// NewID makes ids of KEKs and client data keys: UUIDv7 as text.
 	NewID func() string
@@ -61,14 +61,14 @@ type Config struct {
 
 // New checks the config.
 func New(c Config) (*Keys, error) {
-	if c.Store == nil || c.Environments == nil || c.Root == nil || c.Codec == nil || c.NewID == nil {
-		return nil, errors.New("keys: Store, Environments, Root, Codec and NewID are required")
+	if c.Store == nil || c.Environments == nil || c.Roots == nil || c.Codec == nil || c.NewID == nil {
+		return nil, errors.New("keys: Store, Environments, Roots, Codec and NewID are required")
 	}
 	if c.CacheTTL < 0 || c.CacheEntries < 0 || c.CreateRate < 0 || c.CreateBurst < 0 {
 		return nil, errors.New("keys: limits cannot be negative")
 	}
 	k := &Keys{
-		store: c.Store, environments: c.Environments, root: c.Root, codec: c.Codec,
+		store: c.Store, environments: c.Environments, roots: c.Roots, codec: c.Codec,
 		newID: c.NewID, now: c.Now,
 		rates:   newRates(cmp.Or(c.CreateRate, DefaultCreateRate), cmp.Or(c.CreateBurst, DefaultCreateBurst)),
 		unwraps: newFlight[unwrapKey, *kek](),
@@ -191,7 +191,7 @@ func (k *Keys) load(ctx context.Context, env access.EnvironmentID, id ID) (*kek,
 		return nil, 0, fmt.Errorf("KEK %s: %w", id, err)
 	}
 	if k.cache == nil {
-		opened, err := openKEK(ctx, k.root, r)
+		opened, err := openKEK(ctx, k.roots, r)
 		return opened, generation, err
 	}
 	if found := k.cache.find(kekKey{env, id}, generation, k.now()); found != nil {
@@ -220,7 +220,7 @@ func (k *Keys) unwrapOnce(ctx context.Context, r *KEKRecord, generation int64) (
 		if found := k.cache.find(key, generation, began); found != nil {
 			return found, nil
 		}
-		opened, err := openKEK(ctx, k.root, r)
+		opened, err := openKEK(ctx, k.roots, r)
 		if err != nil {
 			// Expired or of another generation, nothing of it may be used after a refusal.
 			k.cache.drop(key)

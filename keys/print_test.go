@@ -40,7 +40,7 @@ func TestNothingPrintsASecret(t *testing.T) {
 	s := keystest.New(t)
 	var shares [][]byte
 	root := spy{s.Root, func(share []byte) { shares = append(shares, share) }}
-	k := s.MustKeys(t, keys.Config{Root: root})
+	k := s.MustKeys(t, keys.Config{Roots: keys.NewRootKeys(root)})
 	c, b := keystest.MustContext(t, "organization_id", "org_1"), goldenInput(t).Object
 	permit := s.MustPermit(t, c)
 	sealed, conditions, err := k.Seal(t.Context(), permit, c, b, value(canary), keys.SealMeta{})
@@ -59,7 +59,7 @@ func TestNothingPrintsASecret(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	envRecord, env, err := keys.NewEnvironment(t.Context(), root, "one", "default", goldenInput(t).At)
+	envRecord, env, err := keys.NewEnvironment(t.Context(), keys.NewRootKeys(root), "one", "default", goldenInput(t).At)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestNothingPrintsASecret(t *testing.T) {
 	for _, v := range []any{
 		sealed, conditions, *conditions.Create, conditions.Create.Record, opened, data, envRecord, env,
 		keys.NewEnvironments(env), k, *k, local, *local, s.Root, c, b, kek, *kek, keys.SealMeta{}, keys.BlobHeader{},
-		keys.Config{Root: local, Environments: s.Environments, Store: s.Store}, keys.Binding{}, keys.Share{},
+		keys.Config{Roots: keys.NewRootKeys(local), Environments: s.Environments, Store: s.Store}, keys.NewRootKeys(local), *keys.NewRootKeys(local), keys.Binding{}, keys.Share{},
 		keys.RecordAAD("e", "k", nil), &keys.ContextError{},
 		fmt.Errorf("wrapped: %w", keys.ErrTampered),
 	} {

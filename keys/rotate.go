@@ -70,7 +70,7 @@ func (k *Keys) rotate(ctx context.Context, r *KEKRecord, at time.Time) (KEKRecor
 	if versions >= MaxVersions {
 		return KEKRecord{}, ErrVersions
 	}
-	old, err := openBundle(ctx, k.root, r.scope(), r.Shares)
+	old, err := openBundle(ctx, k.roots, r.scope(), r.Shares)
 	if err != nil {
 		return KEKRecord{}, fmt.Errorf("unwrap KEK %s: %w", r.KeyID, err)
 	}
@@ -85,7 +85,7 @@ func (k *Keys) rotate(ctx context.Context, r *KEKRecord, at time.Time) (KEKRecor
 	if err != nil {
 		return KEKRecord{}, fmt.Errorf("rotate KEK %s: %w", r.KeyID, err)
 	}
-	fresh, err := newBundle(ctx, k.root, r.scope())
+	fresh, err := newBundle(ctx, k.roots, r.scope())
 	if err != nil {
 		return KEKRecord{}, fmt.Errorf("wrap KEK %s: %w", r.KeyID, err)
 	}

@@ -58,9 +58,10 @@ type bundle struct {
 	material []byte
 }
 
-// newBundle makes fresh shares, one per slot, each wrapped by its root key. Until CMKs apply there is
-// one slot.
-func newBundle(ctx context.Context, root RootKey, s scope) (*bundle, error) {
+// newBundle makes fresh shares, one per slot, each wrapped by its root key: that of slot root by the current
+// one. Until CMKs apply there is one slot.
+func newBundle(ctx context.Context, roots *RootKeys, s scope) (*bundle, error) {
+	root := roots.Current()
 	ctx, cancel := context.WithTimeout(ctx, rootTimeout)
 	defer cancel()
 	share := make([]byte, ShareSize)
@@ -74,8 +75,9 @@ func newBundle(ctx context.Context, root RootKey, s scope) (*bundle, error) {
 }
 
 // openBundle unwraps all shares of a record. What the record says is not believed before the keyset
-// has opened, so its shape is checked first: slots in strictly rising order, the root's among them.
-func openBundle(ctx context.Context, root RootKey, s scope, shares []Share) (*bundle, error) {
+// has opened, so its shape is checked first: slots in strictly rising order, the root's among them. That one
+// may be under any root key at hand.
+func openBundle(ctx context.Context, roots *RootKeys, s scope, shares []Share) (*bundle, error) {
 	if err := checkSlots(shares); err != nil {
 		return nil, err
 	}
@@ -84,9 +86,12 @@ func openBundle(ctx context.Context, root RootKey, s scope, shares []Share) (*bu
 	b := &bundle{scope: s, shares: shares, material: make([]byte, 0, ShareSize*len(shares))}
 	for i := range shares {
 		share := &shares[i]
-		if share.Slot != RootSlot || share.KeyURI != root.URI() {
-			return nil, fmt.Errorf("%w: it needs root key %q, and the one at hand is %s",
-				ErrRefused, share.KeyURI, root.URI())
+		if share.Slot != RootSlot {
+			return nil, fmt.Errorf("%w: it needs key %q in a slot that no key at hand is for", ErrRefused, share.KeyURI)
+		}
+		root, err := roots.Key(ctx, share.KeyURI)
+		if err != nil {
+			return nil, err
 		}
 		opened, err := root.Unwrap(ctx, share.Wrapped, s.binding(share.Slot))
 		if err != nil {
@@ -119,6 +124,16 @@ func checkSlots(shares []Share) error {
 		return ErrTampered
 	}
 	return nil
+}
+
+// rootURI is the root key that the share of slot root is under; empty if there is none.
+func rootURI(shares []Share) string {
+	for i := range shares {
+		if shares[i].Slot == RootSlot {
+			return shares[i].KeyURI
+		}
+	}
+	return ""
 }
 
 // key is the AEAD that all shares together make for one purpose. The shares are uniformly random, so

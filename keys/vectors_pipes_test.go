@@ -100,7 +100,7 @@ func TestVectorsOfKeyedHashesOfPipes(t *testing.T) {
 	if err := mustCodec(t).Decode(stored.Record, &r); err != nil {
 		t.Fatal(err)
 	}
-	e, err := keys.OpenEnvironment(t.Context(), mustGoldenRoot(t), r)
+	e, err := keys.OpenEnvironment(t.Context(), keys.NewRootKeys(mustGoldenRoot(t)), r)
 	if err != nil {
 		t.Fatal(err)
 	}

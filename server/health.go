@@ -23,7 +23,8 @@ const (
 
 // Check is the state of one dependency.
 type Check struct {
-	// Name is the dependency as outage names it: "etcd", "root_key", "audit"; "server" for the process itself.
+	// Name is the dependency as outage names it: "etcd", "root_key", "audit"; "server" for the process itself;
+	// the name of its setting for a root key that is not the current one.
 	Name  string
 	State State
 	// Reason is a sentence for people where State is not Ready. The page asks for no credential: it

@@ -33,11 +33,16 @@ type Config struct {
 
 	TLS     TLSConfig     `koanf:"tls"`
 	RootKey RootKeyConfig `koanf:"root_key"`
-	Etcd    EtcdConfig    `koanf:"etcd"`
-	Vault   VaultConfig   `koanf:"vault"`
-	Keys    KeysConfig    `koanf:"keys"`
-	Pipes   PipesConfig   `koanf:"pipes"`
-	Audit   AuditConfig   `koanf:"audit"`
+	// OtherRootKeys are root keys that KEKs are still under, or already, by names of your choice. What is new
+	// is wrapped by RootKey; what is under one of the others can be read. So processes that are restarted
+	// one by one with another RootKey all need both. Each has to be there. Default: none.
+	OtherRootKeys map[string]RootKeyConfig `koanf:"other_root_keys" each:"NAME"`
+
+	Etcd  EtcdConfig  `koanf:"etcd"`
+	Vault VaultConfig `koanf:"vault"`
+	Keys  KeysConfig  `koanf:"keys"`
+	Pipes PipesConfig `koanf:"pipes"`
+	Audit AuditConfig `koanf:"audit"`
 
 	Limits LimitsConfig `koanf:"limits"`
 
@@ -122,7 +127,7 @@ type PipesConfig struct {
 	ReturnTo []string `koanf:"return_to"`
 	// Connectors say where built-in providers really are, by their slug: a GitHub Enterprise Server, a
 	// Microsoft tenant, an emulator. Client secrets and tokens go there.
-	Connectors map[string]EndpointsConfig `koanf:"connectors"`
+	Connectors map[string]EndpointsConfig `koanf:"connectors" each:"SLUG"`
 	Egress     EgressConfig               `koanf:"egress"`
 }
 

@@ -62,11 +62,13 @@ pipes:
 audit: {fsync: always}
 limits: {path_bytes: 4096, body_bytes: 1000000}
 cors_origins: [https://app.example.com]
+other_root_keys: {old: {path: /keys/old}}
 `)
 	got, err := main.LoadConfig(file, []string{
 		"etcd.endpoints=https://c:2379,https://d:2379", "vault.versions_kept=7", "vault.versions_kept=8",
 		"keys.cache_ttl=0", "admin_addr=127.0.0.1:9", "etcd.prefix=/a=b", "limits.body_bytes=70000",
 		"pipes.connectors.slack.base_url=http://127.0.0.1:8502", "pipes.connectors.slack.token_url=http://127.0.0.1:8503/t",
+		"other_root_keys.next.provider=awskms", "other_root_keys.next.key=" + keyARN,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -75,8 +77,11 @@ cors_origins: [https://app.example.com]
 		Addr: "127.0.0.1:1", AdminAddr: "127.0.0.1:9", PublicURL: "https://vault.example.com", DataDir: "/var/lib/culvert",
 		DrainDelay: 5 * time.Second, TLS: main.TLSConfig{CertFile: "/tls/cert.pem", KeyFile: "/tls/key.pem"},
 		RootKey: main.RootKeyConfig{Provider: "local", Path: "/keys/root"},
-		Etcd:    main.EtcdConfig{Endpoints: []string{"https://c:2379", "https://d:2379"}, Prefix: "/a=b"},
-		Vault:   main.VaultConfig{MaxValueBytes: 65536, VersionsKept: 8},
+		OtherRootKeys: map[string]main.RootKeyConfig{
+			"old": {Path: "/keys/old"}, "next": {Provider: "awskms", Key: keyARN},
+		},
+		Etcd:  main.EtcdConfig{Endpoints: []string{"https://c:2379", "https://d:2379"}, Prefix: "/a=b"},
+		Vault: main.VaultConfig{MaxValueBytes: 65536, VersionsKept: 8},
 		Pipes: main.PipesConfig{
 			ReturnTo: []string{"https://app.example.com"},
 			Connectors: map[string]main.EndpointsConfig{
@@ -103,6 +108,7 @@ func TestConfigOfAWSKMS(t *testing.T) {
 	for _, text := range []string{
 		"root_key: {provider: awskms, key: " + keyARN + "}",
 		"root_key: {provider: awskms, key: " + keyARN + ", endpoint: https://vpce-1.kms.eu-central-1.vpce.amazonaws.com}",
+		"other_root_keys: {old: {path: /x}, at-aws_2: {provider: awskms, key: " + keyARN + "}}",
 		"root_key: {provider: awskms, key: arn:aws-us-gov:kms:us-gov-west-1:111122223333:alias/culvert/root, endpoint: http://127.0.0.1:8080}",
 	} {
 		got, err := main.LoadConfig(MustWrite(t, text), nil)
@@ -179,6 +185,13 @@ func TestConfigRefused(t *testing.T) {
 		{file: "root_key: {provider: awskms, token: x, key: " + keyARN + "}", want: "setting root_key.token: provider awskms has no use for it"},
 		{file: "root_key: {provider: awskms, endpoint: http://kms.example.com, key: " + keyARN + "}",
 			want: "setting root_key.endpoint: the endpoint of a KMS is https://host[:port]"},
+		{file: "other_root_keys: {old: /x}", want: "setting other_root_keys.old is a section, not a value"},
+		{file: "other_root_keys: {old: {file: /x}}", want: "unknown setting \"other_root_keys.old.file\""},
+		{file: "other_root_keys: {old: {provider: local}}", want: "setting other_root_keys.old.path: must name the key file\nhint: other_root_keys are"},
+		{file: "other_root_keys: {old: {path: /x, token: y}}", want: "setting other_root_keys.old.token: provider local has no use for it\nhint: set other_root_keys.old.provider=awskms"},
+		{file: "other_root_keys: {old: {provider: aws}}", want: "setting other_root_keys.old.provider: unknown provider"},
+		{file: "other_root_keys: {old: {provider: awskms}}", want: "setting other_root_keys.old.key: \"\" is not the full ARN"},
+		{file: "other_root_keys: {ol/d: {path: /x}}", want: "setting other_root_keys: name \"ol/d\" is not 1 to 40 letters"},
 		{set: "etcd.prefix=culvert", want: "setting etcd.prefix: must be a slash and a name"},
 		{set: "etcd.prefix=/", want: "setting etcd.prefix: must be a slash and a name"},
 		{set: "etcd.endpoints=unix://x:1", want: "setting etcd.endpoints: \"unix://x:1\" is neither http nor https"},

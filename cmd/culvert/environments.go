@@ -21,12 +21,12 @@ import (
 // firstEnvironment is the name of the environment that a new store begins with.
 const firstEnvironment = "default"
 
-// opener opens the environments of a store, and the root key as soon as the first of them needs it.
+// opener opens the environments of a store, and the root keys as soon as the first of them needs one.
 type opener struct {
 	client *etcd.Client
 	codec  *record.Codec
-	// root is where the root key is.
-	root rootKeyPlace
+	// places are where the root keys are, the current one first.
+	places []rootKeyPlace
 	// keyFile is the root API key's, which is made after the store.
 	keyFile string
 	now     time.Time
@@ -36,10 +36,13 @@ type opener struct {
 	// tls is what the client has; nil if it is none.
 	tls *tls.Config
 
-	rootKey keys.RootKey
-	// refused is why the root key could not be opened, or used to make the first environment. It is told as
+	// rootKeys are those at the places; nil until they are needed.
+	rootKeys []keys.RootKey
+	// refused is why a root key could not be opened, or used to make the first environment. It is told as
 	// it is, not wrapped in the name of the environment that happened to be the first to need the key.
 	refused error
+	// uri is the root key of the environment that was opened last.
+	uri string
 	// first is the environment named [firstEnvironment].
 	first access.EnvironmentID
 	// made tells that the store was empty.
@@ -49,7 +52,7 @@ type opener struct {
 func (g *graph) newOpener(cfg Config, dir *dataDir, client *etcd.Client, codec *record.Codec, now time.Time) *opener {
 	return &opener{
 		tls:    g.tls,
-		client: client, codec: codec, root: cfg.RootKey.in(dir), keyFile: dir.file(apiKeyFile),
+		client: client, codec: codec, places: cfg.rootKeysIn(dir), keyFile: dir.file(apiKeyFile),
 		now: now, endpoints: cfg.Etcd.Endpoints, prefix: cfg.Etcd.Prefix,
 	}
 }
@@ -106,12 +109,12 @@ func (o *opener) make(ctx context.Context, admit func(*keys.Environment) (access
 			"look where the data went (etcd.prefix, the directory etcd); to begin a new store, use another data directory")
 	}
 	o.made = true
-	if o.rootKey, o.refused = o.root.open(ctx, true); o.refused != nil {
+	if o.rootKeys, o.refused = openRootKeys(ctx, o.places, true); o.refused != nil {
 		return o.refused
 	}
-	record, env, err := keys.NewEnvironment(ctx, o.rootKey, access.EnvironmentID(id.ULID(o.now)), firstEnvironment, o.now)
+	record, env, err := keys.NewEnvironment(ctx, o.roots(), access.EnvironmentID(id.ULID(o.now)), firstEnvironment, o.now)
 	if err != nil {
-		o.refused = o.root.explain(err)
+		o.refused = o.places[0].explain(err)
 		return o.refused
 	}
 	var first []access.KeyRecord
@@ -136,21 +139,35 @@ func (o *opener) place() string {
 // environment returns what [etcd.Client.Environments] calls for each record.
 func (o *opener) environment(ctx context.Context) func(keys.EnvironmentRecord) (*keys.Environment, error) {
 	return func(r keys.EnvironmentRecord) (*keys.Environment, error) {
-		if o.rootKey == nil {
-			if o.rootKey, o.refused = o.root.open(ctx, false); o.refused != nil {
+		if o.rootKeys == nil {
+			if o.rootKeys, o.refused = openRootKeys(ctx, o.places, false); o.refused != nil {
 				return nil, o.refused
 			}
 		}
+		o.uri = r.RootKeyURI()
 		if r.Name == firstEnvironment {
 			o.first = r.ID
 		}
-		env, err := keys.OpenEnvironment(ctx, o.rootKey, r)
+		env, err := keys.OpenEnvironment(ctx, o.roots(), r)
 		if named := errors.Unwrap(err); named != nil {
 			// etcd names the environment as well, and once is enough.
 			err = named
 		}
 		return env, err
 	}
+}
+
+// roots are the root keys that were opened.
+func (o *opener) roots() *keys.RootKeys { return keys.NewRootKeys(o.rootKeys[0], o.rootKeys[1:]...) }
+
+// needed is the place of the root key that the environment opened last is under, and whether it is at hand.
+func (o *opener) needed() (p rootKeyPlace, ok bool) {
+	for i, key := range o.rootKeys {
+		if key.URI() == o.uri {
+			return o.places[i], true
+		}
+	}
+	return o.places[0], false
 }
 
 // explain adds what an operator can do about the likeliest mistakes.
@@ -161,11 +178,17 @@ func (o *opener) explain(ctx context.Context, err error) error {
 	case err == nil && o.first == "":
 		return fmt.Errorf("the store has no environment named %q", firstEnvironment)
 	case errors.Is(err, keys.ErrTampered), errors.Is(err, keys.ErrRefused):
-		return o.root.explain(fmt.Errorf("%s does not open this store: %w", o.root, err))
+		p, ok := o.needed()
+		err = p.explain(fmt.Errorf("%s does not open this store: %w", p, err))
+		if !ok {
+			err = hinted(err, "or, if it has moved to another root key since, name that one in root_key or under other_root_keys")
+		}
+		return err
 	case errors.Is(err, etcd.ErrForeign):
 		return hinted(err, "name another one in etcd.prefix")
 	case outage.Of(err) != nil && outage.Of(err).Dependency == outage.RootKey:
-		return o.root.explain(err)
+		p, _ := o.needed()
+		return p.explain(err)
 	case outage.Of(err) != nil && outage.Of(err).Dependency == outage.Etcd:
 		if len(o.endpoints) == 0 {
 			return hinted(err, "try again: the disk of the data directory may be slow")

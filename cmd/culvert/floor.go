@@ -20,12 +20,14 @@ type floor struct {
 	audit        *audit.Log
 	store        *etcd.Store
 	environments *keys.Environments
-	rootKey      keys.RootKey
-	codec        *record.Codec
-	ids          *id.Clock
+	roots        *keys.RootKeys
+	// rootKeySettings are the names of the settings of the root keys, in the order of roots.
+	rootKeySettings []string
+	codec           *record.Codec
+	ids             *id.Clock
 }
 
-// buildFloor opens the audit log, etcd, the root key and the environments, and makes on a first start
+// buildFloor opens the audit log, etcd, the root keys and the environments, and makes on a first start
 // what is not there yet.
 func (g *graph) buildFloor(ctx context.Context, cfg Config, dir *dataDir) (*floor, error) {
 	f := &floor{ids: id.NewClock(time.Now)}
@@ -57,7 +59,10 @@ func (g *graph) buildFloor(ctx context.Context, cfg Config, dir *dataDir) (*floo
 		f.reportEnvironment(ctx, err)
 		return nil, err
 	}
-	f.rootKey = o.rootKey
+	f.roots = o.roots()
+	for _, p := range o.places {
+		f.rootKeySettings = append(f.rootKeySettings, p.setting)
+	}
 	f.store, err = etcd.NewStore(ctx, etcd.StoreConfig{
 		Client: client, Environments: f.environments, Codec: f.codec, IDs: f.ids, Node: node, Logger: g.log,
 	})

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"culvert/connectors"
@@ -25,7 +26,7 @@ func (g *graph) buildHouse(cfg Config, f *floor) error {
 		return err
 	}
 	k, err := keys.New(keys.Config{
-		Store: f.store, Environments: f.environments, Root: f.rootKey, Codec: f.codec, NewID: f.ids.UUID,
+		Store: f.store, Environments: f.environments, Roots: f.roots, Codec: f.codec, NewID: f.ids.UUID,
 		CacheTTL: cfg.Keys.CacheTTL, NoCache: cfg.Keys.CacheTTL == 0,
 	})
 	if err != nil {
@@ -103,11 +104,31 @@ func (f *floor) health(ctx context.Context) []server.Check {
 	if storage.State == server.Ready && len(f.store.Degraded()) > 0 {
 		storage.State, storage.Reason = server.Degraded, "the clocks of the replicas cannot be compared or differ"
 	}
-	return []server.Check{
-		storage,
-		check(outage.RootKey, f.rootKey.Check(ctx), "the root key cannot be used"),
-		check(outage.Audit, f.audit.Health(), "audit records cannot be written"),
+	checks := append([]server.Check{storage}, f.rootKeyHealth(ctx)...)
+	return append(checks, check(outage.Audit, f.audit.Health(), "audit records cannot be written"))
+}
+
+// rootKeyHealth asks all root keys at once, because a look at the health has little time. Without one of the
+// others only what is under it cannot be opened: the replica goes on getting requests.
+func (f *floor) rootKeyHealth(ctx context.Context) []server.Check {
+	all := f.roots.All()
+	checks := make([]server.Check, len(all))
+	var asked sync.WaitGroup
+	for i, key := range all {
+		asked.Go(func() {
+			err := key.Check(ctx)
+			if i == 0 {
+				checks[i] = check(outage.RootKey, err, "the root key cannot be used")
+				return
+			}
+			checks[i] = check(f.rootKeySettings[i], err, "this root key cannot be used, nor what is still under it")
+			if err != nil {
+				checks[i].State = server.Degraded
+			}
+		})
 	}
+	asked.Wait()
+	return checks
 }
 
 func check(name string, err error, reason string) server.Check {

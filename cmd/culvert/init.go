@@ -155,10 +155,10 @@ func (i *initializer) conclude(w io.Writer, file string) error {
 	_, _ = fmt.Fprintf(w, "Made a store under %s\n", i.opener.place())
 	for _, kept := range []struct{ what, path, why string }{
 		{"API key", i.opener.keyFile, "it has every right; hand it over, then take it out of there"},
-		{"Root key", i.opener.root.path, "keep a copy elsewhere, nothing can be read without it"},
+		{"Root key", i.opener.places[0].path, "keep a copy elsewhere, nothing can be read without it"},
 	} {
 		if kept.path == "" { // the key is in a KMS or an HSM
-			_, _ = fmt.Fprintf(w, "%s %s: nothing can be read without it\n", kept.what, i.opener.root.name())
+			_, _ = fmt.Fprintf(w, "%s %s: nothing can be read without it\n", kept.what, i.opener.places[0].name())
 			continue
 		}
 		path, err := filepath.Abs(kept.path)

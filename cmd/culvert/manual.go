@@ -24,7 +24,7 @@ func manual() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("manual: %w", err)
 	}
-	m := manualWriter{types: map[string]*ast.GenDecl{}}
+	m := manualWriter{types: map[string]*ast.GenDecl{}, described: map[string]string{}}
 	for _, decl := range file.Decls {
 		if types, ok := decl.(*ast.GenDecl); ok && types.Tok == token.TYPE {
 			m.types[types.Specs[0].(*ast.TypeSpec).Name.Name] = types
@@ -37,8 +37,10 @@ func manual() (string, error) {
 // manualWriter walks the declarations.
 type manualWriter struct {
 	types map[string]*ast.GenDecl
-	out   strings.Builder
-	err   error
+	// described is what the settings of a type began with where it was described.
+	described map[string]string
+	out       strings.Builder
+	err       error
 }
 
 // section writes the settings of a struct whose names begin with prefix, then those of its sections. more
@@ -50,6 +52,11 @@ func (m *manualWriter) section(name, prefix, more string) {
 		return
 	}
 	fields := decl.Specs[0].(*ast.TypeSpec).Type.(*ast.StructType).Fields.List
+	if as, ok := m.described[name]; ok {
+		m.again(fields, prefix, as, more)
+		return
+	}
+	m.described[name] = prefix
 	names := map[string]string{}
 	for _, f := range fields {
 		names[f.Names[0].Name] = settingName(f)
@@ -81,6 +88,15 @@ func (m *manualWriter) section(name, prefix, more string) {
 	}
 }
 
+// again writes the settings of a struct that was described where they begin with as.
+func (m *manualWriter) again(fields []*ast.Field, prefix, as, more string) {
+	m.paragraph("", "Sections "+strings.TrimSuffix(prefix, ".")+". "+more)
+	for _, f := range fields {
+		m.out.WriteString("  " + prefix + settingName(f) + "\n")
+	}
+	m.paragraph("      ", "Each is what the one of its name is in section "+strings.TrimSuffix(as, ".")+".")
+}
+
 // childSection names the struct type of a field that is a section, and what its settings begin with.
 func childSection(f *ast.Field, prefix string) (name, below string) {
 	switch t := f.Type.(type) {
@@ -90,16 +106,18 @@ func childSection(f *ast.Field, prefix string) (name, below string) {
 		}
 	case *ast.MapType:
 		if value, ok := t.Value.(*ast.Ident); ok {
-			return value.Name, prefix + settingName(f) + "." + anyName + "."
+			return value.Name, prefix + settingName(f) + "." + tagOf(f).Get(each) + "."
 		}
 	}
 	return "", ""
 }
 
 // settingName is the name in the field's tag.
-func settingName(f *ast.Field) string {
+func settingName(f *ast.Field) string { return tagOf(f).Get("koanf") }
+
+func tagOf(f *ast.Field) reflect.StructTag {
 	tag, _ := strconv.Unquote(f.Tag.Value)
-	return reflect.StructTag(tag).Get("koanf")
+	return reflect.StructTag(tag)
 }
 
 // settingWords puts the names of settings where a comment has those of fields.

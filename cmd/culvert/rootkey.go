@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,23 +21,30 @@ import (
 // rootKeyFile is the default of root_key.path, inside the data directory.
 const rootKeyFile = "root.key"
 
-// rootKeyPlace is where the settings say that the root key is.
+// rootKeyPlace is where the settings say that a root key is.
 type rootKeyPlace struct {
-	config RootKeyConfig
+	// setting is what the settings of it begin with.
+	setting string
+	config  RootKeyConfig
 	// path is the key file of provider local, else empty.
 	path string
 }
 
-// in is where the root key is, seen from a data directory.
-func (r RootKeyConfig) in(dir *dataDir) rootKeyPlace {
-	switch {
-	case r.Provider != "local":
-		return rootKeyPlace{r, ""}
-	case r.Path == "":
-		return rootKeyPlace{r, dir.file(rootKeyFile)}
+// rootKeysIn are where the root keys are, seen from a data directory, the current one first.
+func (c *Config) rootKeysIn(dir *dataDir) []rootKeyPlace {
+	var places []rootKeyPlace
+	for _, r := range c.rootKeys() {
+		p := rootKeyPlace{setting: r.name, config: r.config}
+		if p.config.Provider == "local" {
+			p.path = cmp.Or(p.config.Path, dir.file(rootKeyFile))
+		}
+		places = append(places, p)
 	}
-	return rootKeyPlace{r, r.Path}
+	return places
 }
+
+// isCurrent reports the root key that wraps what is new.
+func (p rootKeyPlace) isCurrent() bool { return p.setting == "root_key" }
 
 // String names the root key in an error.
 func (p rootKeyPlace) String() string { return "the root key " + p.name() }
@@ -52,7 +60,8 @@ func (p rootKeyPlace) name() string {
 	return "in " + p.path
 }
 
-// open opens the root key. A key of a KMS or an HSM is never made here; a file may be for an empty store.
+// open opens the root key. A key of a KMS or an HSM is never made here; the file of the current one may be for an
+// empty store.
 func (p rootKeyPlace) open(ctx context.Context, storeIsEmpty bool) (key keys.RootKey, err error) {
 	switch p.config.Provider {
 	case "awskms":
@@ -60,8 +69,12 @@ func (p rootKeyPlace) open(ctx context.Context, storeIsEmpty bool) (key keys.Roo
 	case "pkcs11":
 		key, err = p.openPKCS11(ctx)
 	default:
-		if key, err = openRootKeyFile(p.path, storeIsEmpty); err != nil {
-			return nil, err
+		if p.isCurrent() {
+			return openRootKeyFile(p.path, storeIsEmpty)
+		}
+		if key, err = localkms.Open(p.path); errors.Is(err, fs.ErrNotExist) {
+			return nil, hinted(fmt.Errorf("root key file %s is missing (%s)", p.path, p.setting),
+				"put the file back; or take the setting away, if culvert keys list shows no KEK under that key")
 		}
 	}
 	if err != nil {
@@ -109,20 +122,48 @@ func (p rootKeyPlace) hints() rootKeyHints {
 	switch p.config.Provider {
 	case "awskms":
 		return rootKeyHints{
-			down: "see that this machine has credentials for AWS and reaches the KMS (root_key.endpoint, if it has one of its own)",
-			refused: "root_key.key has to be the key that the store was made with, enabled, and its policy and this " +
+			down: "see that this machine has credentials for AWS and reaches the KMS (" + p.setting + ".endpoint, if it has one of its own)",
+			refused: p.setting + ".key has to be the key that " + p.purpose() + ", enabled, and its policy and this " +
 				"machine's role have to allow its use",
 		}
 	case "pkcs11":
 		return rootKeyHints{
-			down: "see with pkcs11-tool -L that the module in root_key.path reaches the token, and that this user may use it",
-			refused: "root_key.token and root_key.key have to name the key that the store was made with, and root_key.pin_file " +
+			down: "see with pkcs11-tool -L that the module in " + p.setting + ".path reaches the token, and that this user may use it",
+			refused: p.setting + ".token and " + p.setting + ".key have to name the key that " + p.purpose() + ", and " + p.setting + ".pin_file " +
 				"the PIN of the token's user; tokens count wrong PINs and lock themselves",
-			tampered: "root_key.key has to name the key that the store was made with: the label may be another key's by now",
+			tampered: p.setting + ".key has to name the key that " + p.purpose() + ": the label may be another key's by now",
 		}
 	}
-	const file = "name the key file that the store was made with in root_key.path"
+	file := "name the key file that " + p.purpose() + " in " + p.setting + ".path"
 	return rootKeyHints{refused: file, tampered: file}
+}
+
+// purpose says of a root key what an operator knows it by.
+func (p rootKeyPlace) purpose() string {
+	if p.isCurrent() {
+		return "the store was made with"
+	}
+	return "KEKs are under"
+}
+
+// openRootKeys opens all root keys of the settings, of which the first may be made for an empty store. One that
+// cannot be opened ends the start: without it, some records would not open, and nobody would know which.
+func openRootKeys(ctx context.Context, places []rootKeyPlace, storeIsEmpty bool) ([]keys.RootKey, error) {
+	var opened []keys.RootKey
+	for _, p := range places {
+		key, err := p.open(ctx, storeIsEmpty)
+		if err != nil {
+			return nil, err
+		}
+		for i, other := range opened {
+			if key.URI() == other.URI() {
+				return nil, hinted(usage("settings %s and %s are the same root key", places[i].setting, p.setting),
+					"take one of them away, or name another key there")
+			}
+		}
+		opened = append(opened, key)
+	}
+	return opened, nil
 }
 
 // openRootKeyFile opens the root key file. Only for a store that is still empty may it be made: a store

@@ -160,13 +160,16 @@ func checkSection(value any, schema reflect.Type, name string) error {
 	return nil
 }
 
-// anyName stands for a part of a setting's name that is not in the schema.
-const anyName = "SLUG"
+// each is the tag of a map of sections: the word that stands for their names, in capitals, which no setting of
+// the schema has.
+const each = "each"
 
 // isSetting tells whether key is the setting that known describes.
 func isSetting(key, known string) bool {
 	have, want := strings.Split(key, "."), strings.Split(known, ".")
-	return slices.EqualFunc(have, want, func(have, want string) bool { return have == want || want == anyName && have != "" })
+	return slices.EqualFunc(have, want, func(have, want string) bool {
+		return have == want || want == strings.ToUpper(want) && have != ""
+	})
 }
 
 func unknownKey(key string) error {
@@ -188,7 +191,7 @@ func keysOf(schema reflect.Type, prefix string) []string {
 		case reflect.Struct:
 			names = append(names, keysOf(f.Type, name+".")...)
 		case reflect.Map:
-			names = append(names, keysOf(f.Type.Elem(), name+"."+anyName+".")...)
+			names = append(names, keysOf(f.Type.Elem(), name+"."+f.Tag.Get(each)+".")...)
 		default:
 			names = append(names, name)
 		}

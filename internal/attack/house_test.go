@@ -73,7 +73,7 @@ func newHouse(t *testing.T) *house {
 // addEnvironment puts a second environment into the store, whose keys the same root key wraps.
 func (h *house) addEnvironment(t *testing.T, s *vaulttest.Stack) {
 	t.Helper()
-	record, env, err := keys.NewEnvironment(t.Context(), s.Root, access.EnvironmentID(id.ULID(time.Now())), "second", time.Now())
+	record, env, err := keys.NewEnvironment(t.Context(), keys.NewRootKeys(s.Root), access.EnvironmentID(id.ULID(time.Now())), "second", time.Now())
 	must(t, err)
 	h.second = env
 	body, err := s.Codec.Encode(record)

@@ -19,7 +19,7 @@ import (
 func (h *house) start(t testing.TB) string {
 	t.Helper()
 	_, err := h.stack.Client.Environments(t.Context(), h.stack.Codec, func(r keys.EnvironmentRecord) (*keys.Environment, error) {
-		return keys.OpenEnvironment(t.Context(), h.stack.Root, r)
+		return keys.OpenEnvironment(t.Context(), keys.NewRootKeys(h.stack.Root), r)
 	})
 	switch {
 	case err == nil:

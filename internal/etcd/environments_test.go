@@ -13,7 +13,9 @@ import (
 
 // opening opens environments with a root key.
 func opening(ctx context.Context, root keys.RootKey) func(keys.EnvironmentRecord) (*keys.Environment, error) {
-	return func(r keys.EnvironmentRecord) (*keys.Environment, error) { return keys.OpenEnvironment(ctx, root, r) }
+	return func(r keys.EnvironmentRecord) (*keys.Environment, error) {
+		return keys.OpenEnvironment(ctx, keys.NewRootKeys(root), r)
+	}
 }
 
 func testInitialize(t *testing.T, open opener) {

@@ -53,7 +53,7 @@ func preparedPlace(t testing.TB, client *etcd.Client) *place {
 	if p.codec, err = record.NewCodec(); err != nil {
 		t.Fatal(err)
 	}
-	p.record, p.environment, err = keys.NewEnvironment(t.Context(), p.root, p.env, "default", time.Now())
+	p.record, p.environment, err = keys.NewEnvironment(t.Context(), keys.NewRootKeys(p.root), p.env, "default", time.Now())
 	if err != nil {
 		t.Fatalf("new environment: %v", err)
 	}

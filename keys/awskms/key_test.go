@@ -197,9 +197,9 @@ func TestCallsPerRead(t *testing.T) {
 	s := keystest.New(t)
 	b := keys.ObjectBinding{ObjectID: "o", Name: "n", VersionID: "v", Sequence: 1}
 	c := keystest.MustContext(t, "organization_id", "org_1")
-	s.Keys = s.MustKeys(t, keys.Config{Root: key})
+	s.Keys = s.MustKeys(t, keys.Config{Roots: keys.NewRootKeys(key)})
 	sealed := s.MustSeal(t, c, b, "value")
-	cold, permit := s.MustKeys(t, keys.Config{Root: key}), s.MustPermit(t, c)
+	cold, permit := s.MustKeys(t, keys.Config{Roots: keys.NewRootKeys(key)}), s.MustPermit(t, c)
 	read := func() {
 		value, err := cold.Open(t.Context(), permit, sealed, b)
 		if err != nil || !bytes.Equal(value.Reveal(), []byte("value")) {

@@ -43,7 +43,7 @@ func New(t testing.TB) *Stack {
 		t.Fatal(err)
 	}
 	s := &Stack{Root: NewRoot(t), Codec: codec, IDs: id.NewClock(time.Now)}
-	stored, env, err := keys.NewEnvironment(ctx, s.Root, Environment, "test", time.Now())
+	stored, env, err := keys.NewEnvironment(ctx, keys.NewRootKeys(s.Root), Environment, "test", time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,8 +72,8 @@ func (s *Stack) MustKeys(t testing.TB, c keys.Config) *keys.Keys {
 	if c.Store == nil {
 		c.Store = s.Store
 	}
-	if c.Root == nil {
-		c.Root = s.Root
+	if c.Roots == nil {
+		c.Roots = keys.NewRootKeys(s.Root)
 	}
 	c.Environments, c.Codec, c.NewID = s.Environments, s.Codec, s.IDs.UUID
 	k, err := keys.New(c)

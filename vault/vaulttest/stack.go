@@ -87,7 +87,7 @@ func WithConfig(t testing.TB, c Config) *Stack {
 	var err error
 	s.Codec, err = record.NewCodec()
 	must(t, "codec", err)
-	s.Record, s.Environment, err = keys.NewEnvironment(ctx, s.Root, access.EnvironmentID(id.ULID(c.Now())), "default", c.Now())
+	s.Record, s.Environment, err = keys.NewEnvironment(ctx, keys.NewRootKeys(s.Root), access.EnvironmentID(id.ULID(c.Now())), "default", c.Now())
 	must(t, "new environment", err)
 	must(t, "initialize", s.Client.Initialize(ctx, s.Codec, s.Record, s.Environment))
 	s.Environments = keys.NewEnvironments(s.Environment)
@@ -120,7 +120,7 @@ func (s *Stack) Replica(t testing.TB, changes ...func(*Config)) *Stack {
 	}
 	var err error
 	r.Environments, err = s.Client.Environments(t.Context(), s.Codec, func(record keys.EnvironmentRecord) (*keys.Environment, error) {
-		return keys.OpenEnvironment(t.Context(), s.Root, record)
+		return keys.OpenEnvironment(t.Context(), keys.NewRootKeys(s.Root), record)
 	})
 	must(t, "open environments", err)
 	r.Environment, err = r.Environments.Environment(s.Record.ID)
@@ -142,7 +142,7 @@ func (s *Stack) open(t testing.TB, node string) {
 	must(t, "store", err)
 	t.Cleanup(s.Store.Close)
 	s.Keys, err = keys.New(keys.Config{
-		Store: s.keysStore(), Environments: s.Environments, Root: s.Root, Codec: s.Codec, NewID: s.IDs.UUID, Now: c.Now,
+		Store: s.keysStore(), Environments: s.Environments, Roots: keys.NewRootKeys(s.Root), Codec: s.Codec, NewID: s.IDs.UUID, Now: c.Now,
 	})
 	must(t, "keys", err)
 	s.Gate, err = access.NewGate(access.GateConfig{
