@@ -45,7 +45,7 @@ type client struct {
 // open reads the files. Nothing is sent yet.
 func (c *connection) open() (*client, error) {
 	if err := checkOrigin("--server", c.server); err != nil {
-		return nil, usage("--server must be an origin, such as https://culvert.example.com")
+		return nil, hinted(usage("--server must be an origin"), "such as https://culvert.example.com")
 	}
 	if u, err := url.Parse(c.server); err != nil || u.Scheme == "http" && !isLoopback(withPort(u)) {
 		return nil, hinted(usage("--server %s would send the API key in clear", c.server), "use https, or a loopback address")
@@ -55,7 +55,7 @@ func (c *connection) open() (*client, error) {
 		return nil, hinted(fmt.Errorf("API key: %w", err), "name the file that holds it with --key-file")
 	}
 	if _, err := parseKeyLine(text); err != nil {
-		return nil, fmt.Errorf("%s does not hold an API key", c.keyFile)
+		return nil, hinted(fmt.Errorf("%s does not hold an API key", c.keyFile), "name the file that holds it with --key-file")
 	}
 	transport := &http.Transport{Proxy: nil, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
 	if c.caFile != "" {
@@ -65,7 +65,7 @@ func (c *connection) open() (*client, error) {
 		}
 		transport.TLSClientConfig.RootCAs = x509.NewCertPool()
 		if !transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s has no certificate", c.caFile)
+			return nil, hinted(fmt.Errorf("%s has no certificate", c.caFile), "name a file of PEM certificates with --ca-file")
 		}
 	}
 	return &client{
@@ -149,7 +149,7 @@ func (c *client) call(ctx context.Context, method, path string, body, answer any
 		return answered(response.StatusCode, text)
 	}
 	if err := json.Unmarshal(text, answer); err != nil {
-		return errors.New("the answer is no JSON: is this a Culvert server?")
+		return hinted(errors.New("the answer is no JSON"), "see that --server is a Culvert server")
 	}
 	return nil
 }
@@ -176,11 +176,42 @@ func answered(status int, text []byte) error {
 		} `json:"errors"`
 	}
 	if json.Unmarshal(text, &body) != nil || body.Code == "" {
-		return fmt.Errorf("the server answered with status %d and no error of Culvert's", status)
+		return hinted(fmt.Errorf("the server answered with status %d and no error of Culvert's", status), "see that --server is a Culvert server, and not what stands before it")
 	}
 	message := body.Message
 	if len(body.Errors) > 0 {
 		message = body.Errors[0].Message
 	}
-	return &apiError{status: status, code: body.Code, message: message, requestID: body.RequestID}
+	err := &apiError{status: status, code: body.Code, message: message, requestID: body.RequestID}
+	return hinted(err, err.hint())
+}
+
+// hint is what the person at the command line can do about an answer.
+func (e *apiError) hint() string {
+	switch e.code {
+	case "unauthorized":
+		return "name the file that holds an API key of this server with --key-file"
+	case "forbidden":
+		return "use an API key whose role allows it"
+	case "entity_not_found":
+		return "culvert keys list shows the KEKs, culvert keys jobs the jobs"
+	case "key_shredded":
+		return "what was under it is gone for good; the next value of the same context gets a new KEK"
+	case "root_key_refused":
+		return "culvert keys show ID names the root key: see that it is enabled, and that its policy lets the server use it"
+	case "job_ended":
+		return "culvert keys job ID shows how; to do it again, make another job"
+	case "job_not_cancellable":
+		return "it ends by itself: culvert keys job ID shows how far it is"
+	case "shred_in_progress", "too_many_jobs":
+		return "culvert keys jobs shows what is under way"
+	case "invalid_request_parameters":
+		return "the command's --help says what it takes"
+	case "integrity_failure":
+		return "somebody changed the store: the server's log names the record under the id of the request"
+	}
+	if e.status == http.StatusServiceUnavailable {
+		return "try again; /readyz of the server says what it misses"
+	}
+	return "the server's log has more under the id of the request"
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -49,10 +48,15 @@ type jobFlags struct {
 }
 
 func (f *jobFlags) register(cmd *cobra.Command) {
+	f.registerJob(cmd)
+	cmd.Flags().BoolVar(&f.all, "all", false, "all KEKs")
+}
+
+// registerJob leaves out what a shred does not have.
+func (f *jobFlags) registerJob(cmd *cobra.Command) {
 	f.keysFlags.register(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&f.item, "context", "", "KEKs whose key context has this item, `name=value`")
-	flags.BoolVar(&f.all, "all", false, "all KEKs")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "count, and change nothing")
 	flags.BoolVar(&f.detach, "detach", false, "do not wait for the end of the job")
 	flags.IntVar(&f.rate, "rate", 0, "at most so many records a second; default as many as it can")
@@ -159,31 +163,38 @@ func (f *jobFlags) run(cmd *cobra.Command, body map[string]any) error {
 	if err := printJob(cmd.OutOrStdout(), raw, f.json); err != nil {
 		return err
 	}
-	if j.State == "failed" || j.State == "cancelled" {
-		return fmt.Errorf("job %s %s", j.ID, j.State)
+	switch err := fmt.Errorf("job %s %s", j.ID, j.State); j.State {
+	case "failed":
+		return hinted(err, "the server's log names each record that was left as it is; the same command tries those again")
+	case "cancelled":
+		return hinted(err, "what it did stays done; the same command does the rest")
 	}
 	return nil
 }
 
-// watch waits for the end of a job. Whoever interrupts it leaves the job alone.
-func watch(ctx context.Context, c *client, j job, show func(job)) (json.RawMessage, error) {
+// watch waits for the end of a job. Whoever interrupts it leaves the job alone, and so does a server that is
+// gone: the error names the job, which goes on.
+func watch(ctx context.Context, c *client, j job, show *progress) (json.RawMessage, error) {
+	defer show.end()
+	left := func(err error) error {
+		return hinted(err, "culvert keys job "+j.ID+" shows it, culvert keys cancel "+j.ID+" ends it")
+	}
 	for {
 		var raw json.RawMessage
 		err := c.get(ctx, jobsPath+"/"+url.PathEscape(j.ID), nil, &raw)
 		if ctx.Err() != nil {
-			return nil, hinted(fmt.Errorf("job %s goes on without this command", j.ID),
-				"culvert keys job "+j.ID+" shows it, culvert keys cancel "+j.ID+" ends it")
+			return nil, left(fmt.Errorf("job %s goes on without this command", j.ID))
 		}
 		var refused *apiError
 		if err != nil && (!errors.As(err, &refused) || refused.status != 503) {
-			return nil, err
+			return nil, left(fmt.Errorf("job %s goes on without this command: %w", j.ID, err))
 		}
 		if err == nil {
 			now, err := parseJob(raw)
 			if err != nil {
 				return nil, err
 			}
-			show(now)
+			show.line(now)
 			if now.EndedAt != nil {
 				return raw, nil
 			}
@@ -195,21 +206,29 @@ func watch(ctx context.Context, c *client, j job, show func(job)) (json.RawMessa
 	}
 }
 
-// progressOn shows progress in one line of a terminal, and nothing elsewhere.
-func progressOn(out io.Writer) func(job) {
-	file, ok := out.(*os.File)
-	if !ok {
-		return func(job) {}
+// progress is one line of a terminal that is written again and again; without a terminal, nothing.
+type progress struct {
+	out   io.Writer
+	meter meter
+	begun bool
+}
+
+func progressOn(out io.Writer) *progress {
+	if file := terminal(out); file != nil {
+		return &progress{out: file}
 	}
-	if info, err := file.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return func(job) {}
-	}
-	meter := &meter{}
-	return func(j job) {
-		_, _ = fmt.Fprintf(file, "\r\x1b[K%s", meter.line(j, time.Now()))
-		if j.EndedAt != nil {
-			_, _ = fmt.Fprintln(file)
-		}
+	return &progress{out: io.Discard}
+}
+
+func (p *progress) line(j job) {
+	p.begun = true
+	_, _ = fmt.Fprintf(p.out, "\r\x1b[K%s", p.meter.line(j, time.Now()))
+}
+
+// end leaves the line, so that what comes next has one of its own.
+func (p *progress) end() {
+	if p.begun {
+		_, _ = fmt.Fprintln(p.out)
 	}
 }
 

@@ -101,16 +101,27 @@ func listKeysCommand() *cobra.Command {
 func parseItem(text string) (name, value string, err error) {
 	name, value, ok := strings.Cut(text, "=")
 	if !ok || name == "" {
-		return "", "", usage("a context item is written name=value")
+		return "", "", hinted(usage("a context item is written name=value"), "such as organization_id=org_123, as culvert keys list shows them")
 	}
 	return name, value, nil
 }
 
 func listKEKs(ctx context.Context, c *client, query url.Values, asJSON bool, out io.Writer) error {
-	if !asJSON {
-		_, _ = fmt.Fprintln(out, "KEK                                   STATE     VERSIONS  PRIMARY     CONTEXT")
+	headed := asJSON
+	head := func() {
+		if !headed {
+			_, _ = fmt.Fprintln(out, "KEK                                   STATE     VERSIONS  PRIMARY     CONTEXT")
+		}
+		headed = true
 	}
-	return c.eachOf(ctx, keksPath, query, func(raw json.RawMessage) error { return printLine(out, raw, asJSON) })
+	err := c.eachOf(ctx, keksPath, query, func(raw json.RawMessage) error {
+		head()
+		return printLine(out, raw, asJSON)
+	})
+	if err == nil {
+		head() // of a list without lines
+	}
+	return err
 }
 
 // printLine prints one KEK of a list: as JSON one to a line.

@@ -121,9 +121,9 @@ func unknownCommand(root *cobra.Command, name string) error {
 	}
 	err := usage("unknown command %q", name)
 	if near := nearest(name, known); near != "" {
-		return hinted(err, "did you mean culvert "+near+"?")
+		return hinted(err, "did you mean "+root.CommandPath()+" "+near+"?")
 	}
-	return hinted(err, "culvert help lists the commands")
+	return hinted(err, root.CommandPath()+" --help lists the commands")
 }
 
 // noArguments refuses arguments.

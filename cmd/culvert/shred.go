@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 )
 
@@ -23,8 +24,8 @@ func shredCommand() *cobra.Command {
 		Long:  shredLong,
 		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if flags.all {
-				return usage("%s is about --context", cmd.CommandPath())
+			if !cmd.Flags().Changed("context") {
+				return hinted(usage("%s is about --context", cmd.CommandPath()), "name the item with --context name=value; culvert keys list shows them")
 			}
 			body, err := flags.request(cmd, "shred", nil)
 			if err != nil {
@@ -37,26 +38,22 @@ func shredCommand() *cobra.Command {
 					}
 				}
 				if confirm != flags.item {
-					return usage("that is not the context item: nothing was destroyed")
+					return hinted(usage("that is not the context item: nothing was destroyed"), "repeat --context letter for letter")
 				}
 				body["confirm"] = confirm
 			}
 			return flags.run(cmd, body)
 		},
 	}
-	flags.register(cmd)
+	flags.registerJob(cmd)
 	cmd.Flags().StringVar(&confirm, "confirm", "", "the context item once more, `name=value`")
 	return cmd
 }
 
 // ask has a person type the item. Where there is nobody to ask, --confirm is needed.
 func ask(in io.Reader, out io.Writer, item string) (string, error) {
-	file, ok := in.(*os.File)
-	if ok {
-		info, err := file.Stat()
-		ok = err == nil && info.Mode()&os.ModeCharDevice != 0
-	}
-	if !ok {
+	file := terminal(in)
+	if file == nil {
 		return "", hinted(usage("a shred has to be confirmed"), "repeat the context item with --confirm")
 	}
 	_, _ = fmt.Fprintf(out, "Everything under %s becomes unreadable, for good. Type the item to go on: ", item)
@@ -65,4 +62,13 @@ func ask(in io.Reader, out io.Writer, item string) (string, error) {
 		return "", fmt.Errorf("read the confirmation: %w", err)
 	}
 	return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), nil
+}
+
+// terminal is what a person sits at, or nil. The null device is a character device too, and nobody is there.
+func terminal(stream any) *os.File {
+	file, ok := stream.(*os.File)
+	if !ok || !isatty.IsTerminal(file.Fd()) {
+		return nil
+	}
+	return file
 }
