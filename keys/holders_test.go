@@ -44,6 +44,11 @@ func TestRewrapOfPipes(t *testing.T) {
 	}))
 	mustRotate(t, s, orgKEK)
 	mustRotate(t, s, emptyKEK)
+	for id, tally := range mustTallies(t, s) {
+		if tally != (keys.Tally{Records: 2, Stale: 2}) {
+			t.Errorf("%s has %+v, want an object and what pipes keeps", id, tally)
+		}
+	}
 	ended := s.MustEndJob(t, s.MustJob(t, keys.JobRequest{Kind: keys.RewrapJob, All: true}).ID)
 	if want := (keys.Counts{Total: 4, Done: 4, Changed: 4}); ended.State != keys.JobSucceeded || ended.Counts != want {
 		t.Errorf("the job ended as %+v", ended)

@@ -35,6 +35,8 @@ type Info struct {
 	// RootKeys are all needed to unwrap the KEK; none once it was shredded.
 	RootKeys   []RootKeyRef
 	ShreddedAt time.Time
+	// Tally is nil where nothing was counted: nobody asked, or there were too many records.
+	Tally *Tally
 }
 
 // RootKeyRef names a root key or CMK, and the slot of the share that it wraps.
@@ -63,6 +65,8 @@ type Query struct {
 	Limit int
 	// After is the id of a KEK, exclusive.
 	After ID
+	// Tally asks for the number of records of each KEK.
+	Tally bool
 }
 
 // Page is a page of KEKs in order of creation. After is the cursor of the next one, empty at the end:
@@ -115,10 +119,15 @@ func (o *operation) list(ctx context.Context, q Query) (Page, error) {
 		}
 		page.Data = append(page.Data, f.Record.info())
 	}
+	if q.Tally {
+		if err := o.tally(ctx, found, page.Data); err != nil {
+			return Page{}, err
+		}
+	}
 	return page, nil
 }
 
-// Describe returns one KEK, also one that was shredded.
+// Describe returns one KEK with the number of its records, also one that was shredded.
 //
 // Errors: [ErrNoKEK].
 func (ops *Operations) Describe(ctx context.Context, call access.Call, id ID) (Info, error) {
@@ -130,5 +139,9 @@ func (ops *Operations) Describe(ctx context.Context, call access.Call, id ID) (I
 	if err != nil {
 		return trail.Answer(ctx, o.Operation, Info{}, err)
 	}
-	return trail.Answer(ctx, o.Operation, found.Record.info(), nil)
+	infos := []Info{found.Record.info()}
+	if err := o.tally(ctx, []KEKAt{found}, infos); err != nil {
+		return trail.Answer(ctx, o.Operation, Info{}, err)
+	}
+	return trail.Answer(ctx, o.Operation, infos[0], nil)
 }

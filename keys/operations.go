@@ -3,6 +3,7 @@ package keys
 import (
 	"context"
 	"errors"
+	"time"
 
 	"culvert/internal/access"
 	"culvert/internal/audit"
@@ -22,6 +23,9 @@ type Operations struct {
 	keys  *Keys
 	store OperationsStore
 	guard *trail.Guard
+	// tallying holds whoever counts records; capacity 1. tallyTime is that of the constant, but in tests.
+	tallying  chan struct{}
+	tallyTime time.Duration
 }
 
 // OperationsConfig is what [Operations] are made of. All fields are required.
@@ -38,7 +42,7 @@ func NewOperations(c OperationsConfig) (*Operations, error) {
 		return nil, errors.New("keys: operations need Keys, Store, Gate and Audit")
 	}
 	return &Operations{
-		keys: c.Keys, store: c.Store,
+		keys: c.Keys, store: c.Store, tallying: make(chan struct{}, 1), tallyTime: tallyTime,
 		guard: &trail.Guard{Gate: c.Gate, Audit: c.Audit, Fence: c.Store.Fence, Verdict: judge},
 	}, nil
 }

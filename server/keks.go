@@ -34,6 +34,9 @@ func decodeKEKs(x *exchange) (keys.Query, error) {
 	if q.Limit, err = parameters.limit(); err != nil {
 		return q, err
 	}
+	if q.Tally, err = parameters.unless("counts"); err != nil {
+		return q, err
+	}
 	after, err := parameters.text("after")
 	q.After = keys.ID(after)
 	return q, err
@@ -104,6 +107,14 @@ func (w *jsonWriter) kek(i keys.Info) {
 		w.text(r.URI)
 		w.raw(`}`)
 	})
+	if i.Tally == nil {
+		w.raw(`,"records":null,"stale_records":null`)
+	} else {
+		w.raw(`,"records":`)
+		w.number(int(i.Tally.Records))
+		w.raw(`,"stale_records":`)
+		w.number(int(i.Tally.Stale))
+	}
 	w.raw(`,"shredded_at":`)
 	w.timeOrNull(i.ShreddedAt)
 	w.raw(`}`)

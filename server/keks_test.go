@@ -18,7 +18,7 @@ func keyVisits(kek, job string) map[string]visit {
 		"GET /culvert/v1/keks": {
 			good: []request{get(keks), get(keks + "?context_name=o&context_value=1&" + canary + "=1")},
 			bad: []request{get(keks + "?limit=" + canary), get(keks + "?after=" + canary), get(keks + "?context_name=" + canary),
-				get(keks + "?context_name=" + canary + "%00&context_value=" + canary), get(keks + "?context_value=" + canary)},
+				get(keks + "?context_name=" + canary + "%00&context_value=" + canary), get(keks + "?context_value=" + canary), get(keks + "?counts=" + canary)},
 		},
 		"GET /culvert/v1/keks/:id":         {good: []request{get(keks + "/" + kek)}, bad: []request{get(keks + "/" + canary), get(keks + "/" + kek + "?" + canary + "=%z")}},
 		"POST /culvert/v1/keks/:id/rotate": {good: []request{post(keks+"/"+kek+"/rotate", canary)}, bad: []request{post(keks+"/"+canary+"/rotate", canary)}},
@@ -41,10 +41,11 @@ func TestKEKs(t *testing.T) {
 	one := d.mustCreate(t, "one", "value")
 	other := d.do(t, post(kv, createBody("other", "v"))).want(t, 201).object(t)
 	id := one["key_id"].(string)
-	kek := func(versions float64, primary any) map[string]any {
+	kek := func(versions float64, primary, records, stale any) map[string]any {
 		return map[string]any{
 			"object": "kek", "id": id, "key_context": map[string]any{"org": "o1"}, "state": "active",
 			"created_at": eventTimeShape, "versions": versions, "primary_created_at": primary, "shredded_at": nil,
+			"records": records, "stale_records": stale,
 			"root_keys": []any{map[string]any{"slot": "root", "uri": d.stack.Root.URI()}},
 		}
 	}
@@ -52,7 +53,9 @@ func TestKEKs(t *testing.T) {
 	if data := page["data"].([]any); len(data) != 2 || page["object"] != "list" {
 		t.Fatalf("list: %v", page)
 	}
-	shape(t, page["data"].([]any)[0], kek(1, eventTimeShape))
+	shape(t, page["data"].([]any)[0], kek(1, eventTimeShape, 1.0, 0.0))
+	uncounted := d.do(t, get(keks+"?counts=false")).want(t, 200).object(t)
+	shape(t, uncounted["data"].([]any)[0], kek(1, eventTimeShape, nil, nil))
 	ofItem := d.do(t, get(keks+"?context_name=org&context_value=o1")).want(t, 200).object(t)
 	if data := ofItem["data"].([]any); len(data) != 1 || data[0].(map[string]any)["id"] != id {
 		t.Errorf("of an item: %v", ofItem)
@@ -63,8 +66,8 @@ func TestKEKs(t *testing.T) {
 	if data := second["data"].([]any); after != id || data[0].(map[string]any)["id"] != other["key_id"] {
 		t.Errorf("second page: %v after %v", second, after)
 	}
-	shape(t, d.do(t, post(keks+"/"+id+"/rotate", "")).want(t, 200).object(t), kek(2, eventTimeShape))
-	shape(t, d.do(t, get(keks+"/"+id)).want(t, 200).object(t), kek(2, eventTimeShape))
+	shape(t, d.do(t, post(keks+"/"+id+"/rotate", "")).want(t, 200).object(t), kek(2, eventTimeShape, nil, nil))
+	shape(t, d.do(t, get(keks+"/"+id)).want(t, 200).object(t), kek(2, eventTimeShape, 1.0, 1.0))
 	if got := d.do(t, get(kv+"/"+one["id"].(string))).want(t, 200); !strings.Contains(got.body, `"value":"value"`) {
 		t.Errorf("after the rotation: %s", got.body)
 	}
@@ -78,6 +81,7 @@ func TestKEKs(t *testing.T) {
 	d.do(t, get(keks+"?context_name=org")).mustRefuse(t, 400, "invalid_query")
 	d.do(t, get(keks+"?context_value=o1")).mustRefuse(t, 400, "invalid_query")
 	d.do(t, get(keks+"?after=nope")).mustRefuse(t, 400, "invalid_cursor")
+	d.do(t, get(keks+"?counts=maybe")).mustRefuse(t, 400, "invalid_query")
 	d.do(t, get(keks+"?limit=0")).mustRefuse(t, 400, "invalid_query")
 	d.do(t, get(keks+"?context_name=a%00&context_value=b")).mustRefuse(t, 422, "invalid_request_parameters")
 }

@@ -74,6 +74,14 @@ func (q query) flag(name string) (bool, error) {
 	return false, malformedQuery(name, "must be true or false")
 }
 
+// unless is a parameter that is true or false; true if it is absent.
+func (q query) unless(name string) (bool, error) {
+	if _, given := q.values[name]; !given {
+		return true, nil
+	}
+	return q.flag(name)
+}
+
 // paging is what every list in two directions is asked with. An empty cursor is none: some clients always
 // send both.
 type paging struct {

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -62,6 +63,9 @@ type kek struct {
 		Slot string `json:"slot"`
 		URI  string `json:"uri"`
 	} `json:"root_keys"`
+	// Records and Stale are nil where the server did not count.
+	Records    *uint64    `json:"records"`
+	Stale      *uint64    `json:"stale_records"`
 	ShreddedAt *time.Time `json:"shredded_at"`
 }
 
@@ -71,6 +75,7 @@ const keksPath = "/culvert/v1/keks"
 func listKeysCommand() *cobra.Command {
 	var flags keysFlags
 	var item string
+	var counts bool
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List KEKs in order of creation, all or those of a context item",
@@ -80,7 +85,7 @@ func listKeysCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			query := url.Values{"limit": {"100"}}
+			query := url.Values{"limit": {"100"}, "counts": {strconv.FormatBool(counts)}}
 			if cmd.Flags().Changed("context") {
 				name, value, err := parseItem(item)
 				if err != nil {
@@ -93,6 +98,7 @@ func listKeysCommand() *cobra.Command {
 		},
 	}
 	flags.register(cmd)
+	cmd.Flags().BoolVar(&counts, "counts", true, "count the records of each KEK, which goes through all there are")
 	cmd.Flags().StringVar(&item, "context", "", "only KEKs whose key context has this item, `name=value`")
 	return cmd
 }
@@ -110,13 +116,24 @@ func listKEKs(ctx context.Context, c *client, query url.Values, asJSON bool, out
 	headed := asJSON
 	head := func() {
 		if !headed {
-			_, _ = fmt.Fprintln(out, "KEK                                   STATE     VERSIONS  PRIMARY     CONTEXT")
+			_, _ = fmt.Fprintln(out, "KEK                                   STATE     VERSIONS  PRIMARY      RECORDS     STALE  CONTEXT  ROOT KEYS")
 		}
 		headed = true
 	}
 	err := c.eachOf(ctx, keksPath, query, func(raw json.RawMessage) error {
 		head()
-		return printLine(out, raw, asJSON)
+		var k kek
+		if err := json.Unmarshal(raw, &k); err != nil {
+			return fmt.Errorf("decode the answer: %w", err)
+		}
+		if k.Records == nil {
+			query.Set("counts", "false") // what was too much for one page is too much for the next
+		}
+		if asJSON {
+			_, err := fmt.Fprintf(out, "%s\n", raw)
+			return err
+		}
+		return k.printLine(out)
 	})
 	if err == nil {
 		head() // of a list without lines
@@ -124,22 +141,27 @@ func listKEKs(ctx context.Context, c *client, query url.Values, asJSON bool, out
 	return err
 }
 
-// printLine prints one KEK of a list: as JSON one to a line.
-func printLine(out io.Writer, raw json.RawMessage, asJSON bool) error {
-	if asJSON {
-		_, err := fmt.Fprintf(out, "%s\n", raw)
-		return err
-	}
-	var k kek
-	if err := json.Unmarshal(raw, &k); err != nil {
-		return fmt.Errorf("decode the answer: %w", err)
-	}
+// printLine prints one KEK of a list.
+func (k *kek) printLine(out io.Writer) error {
 	primary := "-"
 	if k.Versions > 0 {
 		primary = k.PrimaryAt.Format(time.DateOnly)
 	}
-	_, err := fmt.Fprintf(out, "%-36s  %-8s  %8d  %-10s  %s\n", k.ID, k.State, k.Versions, primary, contextText(k.Context))
+	line := fmt.Sprintf("%-36s  %-8s  %8d  %-10s  %8s  %8s  %s",
+		k.ID, k.State, k.Versions, primary, countText(k.Records), countText(k.Stale), contextText(k.Context))
+	for _, r := range k.RootKeys {
+		line += "  " + r.URI
+	}
+	_, err := fmt.Fprintln(out, line)
 	return err
+}
+
+// countText is a number, or a question mark where there are too many to be counted for an answer.
+func countText(n *uint64) string {
+	if n == nil {
+		return "?"
+	}
+	return strconv.FormatUint(*n, 10)
 }
 
 // contextText is a key context in one line, in order. Items come quoted where they would not be read as
@@ -211,6 +233,9 @@ func (k *kek) print(out io.Writer) error {
 	}
 	for _, r := range k.RootKeys {
 		_, _ = fmt.Fprintf(w, "Root key\t%s (%s)\n", r.URI, r.Slot)
+	}
+	if k.Records != nil && k.Stale != nil {
+		_, _ = fmt.Fprintf(w, "Records\t%d, %d of them stale\n", *k.Records, *k.Stale)
 	}
 	if k.ShreddedAt != nil {
 		_, _ = fmt.Fprintf(w, "Shredded\t%s\n", k.ShreddedAt.Format(time.RFC3339))
