@@ -127,6 +127,9 @@ func (w *worker) rewrapped(ctx context.Context, h Holder) (fresh [][]byte, condi
 			return [][]byte{}, nil, nil
 		}
 		with, generation, err := w.keys.load(ctx, w.env(), d.KeyID)
+		if errors.Is(err, ErrShredded) {
+			continue // a shred has begun that will destroy it
+		}
 		if err != nil {
 			return nil, nil, err
 		}

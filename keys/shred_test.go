@@ -48,6 +48,9 @@ func TestShred(t *testing.T) {
 					if _, err := r.Vault.Get(ctx, r.Call(), id); !errors.Is(err, keys.ErrShredded) {
 						t.Errorf("%s: get: %v, want %v", when, err, keys.ErrShredded)
 					}
+					if _, err := r.Vault.Update(ctx, r.Call(), vault.UpdateRequest{ID: id, Value: vaulttest.Value("new")}); !errors.Is(err, keys.ErrShredded) {
+						t.Errorf("%s: update: %v, want %v", when, err, keys.ErrShredded)
+					}
 				}
 			}
 			if _, err := r.Vault.DecryptDataKey(ctx, r.Call(), data.Blob); !errors.Is(err, keys.ErrShredded) {

@@ -47,11 +47,12 @@ func (o *operation) update(ctx context.Context, r UpdateRequest) (Object, error)
 	err := o.change(ctx, r.ID, r.IfVersion, func(found Stored) error {
 		next, pruneTo := o.nextHeader(found.Header)
 		w, err := o.seal(ctx, next, r.Value, events.DataUpdated)
+		// A shred under way is no reason to come back for an object that is there: it is among what is shredded.
+		if errors.Is(err, keys.ErrShredding) || err == nil && w.Header.KeyID != found.KeyID {
+			return o.lostKEK(ctx, found.KeyID)
+		}
 		if err != nil {
 			return err
-		}
-		if w.Header.KeyID != found.KeyID {
-			return o.lostKEK(ctx, found.KeyID)
 		}
 		if pruneTo > 0 {
 			w.Pruned = pruneTo - found.Versions[len(found.Versions)-1].Sequence + 1

@@ -28,8 +28,9 @@ type feed struct {
 	// ctx ends with the store.
 	ctx   context.Context
 	sinks sinks
-	// delay holds back every response with events; only the tests of the fence set it.
+	// delay holds back every response with events, hold does until it returns; only tests set them.
 	delay time.Duration
+	hold  func(ctx context.Context)
 
 	ready atomic.Bool
 	// applied is the revision up to which all events are in memory.
@@ -109,6 +110,9 @@ func (f *feed) once() error {
 	for resp := range responses {
 		if f.delay > 0 && !resp.IsProgressNotify() {
 			time.Sleep(f.delay)
+		}
+		if f.hold != nil && !resp.IsProgressNotify() {
+			f.hold(ctx)
 		}
 		if err := resp.Err(); err != nil {
 			return err

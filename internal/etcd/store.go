@@ -45,6 +45,9 @@ type StoreConfig struct {
 	MinFreeBytes uint64
 	// WatchDelay holds back every response of the watch with events, for tests of the fence. Default 0.
 	WatchDelay time.Duration
+	// HoldWatch is called in front of each of them: the watch stalls until it returns. Its context ends with
+	// the watch. Default nil.
+	HoldWatch func(ctx context.Context)
 }
 
 // Store implements the stores of keys, vault, pipes, access and events on one etcd keyspace. It is safe for
@@ -113,7 +116,7 @@ func newStore(cfg StoreConfig) (*Store, error) {
 	}
 	s.indexes = newIndexes(s, cmp.Or(cfg.IndexObjects, DefaultIndexObjects))
 	s.epochs = newEpochs(s)
-	s.feed = &feed{client: cfg.Client, log: cfg.Logger, ctx: life, sinks: s, delay: cfg.WatchDelay, advanced: make(chan struct{}, 1)}
+	s.feed = &feed{client: cfg.Client, log: cfg.Logger, ctx: life, sinks: s, delay: cfg.WatchDelay, hold: cfg.HoldWatch, advanced: make(chan struct{}, 1)}
 	s.fence = &fence{feed: s.feed, timeout: readTimeout}
 	s.room = newRoom(cfg.Client, cmp.Or(cfg.MinFreeBytes, 1<<30))
 	s.nodes = newNodes(s, cfg.Node)

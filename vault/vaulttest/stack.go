@@ -34,8 +34,9 @@ type Config struct {
 	WrapKeys func(keys.Store) keys.Store
 	// Endpoints are of an etcd that others can reach too; default one embedded in the stack alone.
 	Endpoints []string
-	// WatchDelay holds back the watch of the store.
+	// WatchDelay holds back the watch of the store, HoldWatch stalls it while it does not return.
 	WatchDelay time.Duration
+	HoldWatch  func(ctx context.Context)
 	// Report is the gate's; default fails the test.
 	Report func(ctx context.Context, keyID string, err error)
 }
@@ -137,7 +138,8 @@ func (s *Stack) open(t testing.TB, node string) {
 	var err error
 	s.IDs, s.Node = id.NewClock(c.Now), node
 	s.Store, err = etcd.NewStore(t.Context(), etcd.StoreConfig{
-		Client: s.Client, Environments: s.Environments, Codec: s.Codec, IDs: s.IDs, Logger: logger, Node: node, WatchDelay: c.WatchDelay,
+		Client: s.Client, Environments: s.Environments, Codec: s.Codec, IDs: s.IDs, Logger: logger, Node: node,
+		WatchDelay: c.WatchDelay, HoldWatch: c.HoldWatch,
 	})
 	must(t, "store", err)
 	t.Cleanup(s.Store.Close)
