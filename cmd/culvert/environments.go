@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -140,9 +141,12 @@ func (o *opener) place() string {
 func (o *opener) environment(ctx context.Context) func(keys.EnvironmentRecord) (*keys.Environment, error) {
 	return func(r keys.EnvironmentRecord) (*keys.Environment, error) {
 		if o.rootKeys == nil {
-			if o.rootKeys, o.refused = openRootKeys(ctx, o.places, false); o.refused != nil {
+			opened, err := openRootKeys(ctx, o.places, false)
+			if err != nil {
+				o.refused = lacking(r.RootKeyURI(), opened, err)
 				return nil, o.refused
 			}
+			o.rootKeys = opened
 		}
 		o.uri = r.RootKeyURI()
 		if r.Name == firstEnvironment {
@@ -155,6 +159,18 @@ func (o *opener) environment(ctx context.Context) func(keys.EnvironmentRecord) (
 		}
 		return env, err
 	}
+}
+
+// lacking adds which root key the store needs to why it was not opened: a file that is missing or damaged does
+// not tell whose it was, and the record does, to who looks for a copy. It is quoted, because nothing vouches for
+// the record yet.
+func lacking(uri string, opened []keys.RootKey, err error) error {
+	_, id, _ := strings.Cut(uri, ":")
+	isNeeded := func(key keys.RootKey) bool { return key.URI() == uri }
+	if outage.Of(err) != nil || strings.Contains(err.Error(), id) || slices.ContainsFunc(opened, isNeeded) {
+		return err
+	}
+	return fmt.Errorf("%w, and the store needs root key %q", err, uri)
 }
 
 // roots are the root keys that were opened.

@@ -147,17 +147,18 @@ func (p rootKeyPlace) purpose() string {
 }
 
 // openRootKeys opens all root keys of the settings, of which the first may be made for an empty store. One that
-// cannot be opened ends the start: without it, some records would not open, and nobody would know which.
+// cannot be opened ends the start: without it, some records would not open, and nobody would know which. With the
+// error come those before it.
 func openRootKeys(ctx context.Context, places []rootKeyPlace, storeIsEmpty bool) ([]keys.RootKey, error) {
 	var opened []keys.RootKey
 	for _, p := range places {
 		key, err := p.open(ctx, storeIsEmpty)
 		if err != nil {
-			return nil, err
+			return opened, err
 		}
 		for i, other := range opened {
 			if key.URI() == other.URI() {
-				return nil, hinted(usage("settings %s and %s are the same root key", places[i].setting, p.setting),
+				return opened, hinted(usage("settings %s and %s are the same root key", places[i].setting, p.setting),
 					"take one of them away, or name another key there")
 			}
 		}

@@ -51,7 +51,7 @@ func decode(text []byte) (id string, h *keyset.Handle, err error) {
 	switch {
 	case len(bytes.TrimSpace(text)) == 0:
 		return "", nil, errors.New("is empty")
-	case block == nil && bytes.Contains(text, []byte("-----BEGIN "+blockType)):
+	case block == nil && (bytes.Contains(text, []byte("-----BEGIN "+blockType)) || beginsLikeOurs(text)):
 		return "", nil, errors.New("is truncated or damaged: restore it from a copy")
 	case block == nil || block.Type != blockType:
 		return "", nil, errors.New("is not a root key of Culvert")
@@ -73,6 +73,12 @@ func decode(text []byte) (id string, h *keyset.Handle, err error) {
 		return "", nil, fmt.Errorf("holds no keyset for key %s", id)
 	}
 	return id, h, nil
+}
+
+// beginsLikeOurs reports a file that was cut off before its block, however early.
+func beginsLikeOurs(text []byte) bool {
+	n := min(len(text), len(preamble))
+	return string(text[:n]) == preamble[:n]
 }
 
 func checksum(id string, raw []byte) string {

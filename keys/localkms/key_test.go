@@ -198,6 +198,9 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 	} {
 		mustRefuse(t, mustWrite(t, bad), why)
 	}
+	for _, n := range []int{1, 50, 100, 190, len(text) - 2} {
+		mustRefuse(t, mustWrite(t, text[:n]), "is truncated")
+	}
 	mustRefuse(t, t.TempDir(), "not a regular file")
 	mustOpen(t, mustWrite(t, append([]byte("# a note of the operator\n"), text...)))
 }
