@@ -119,9 +119,9 @@ func TestCacheIsOfOneGeneration(t *testing.T) {
 }
 
 func TestRefusalDropsTheCachedKEK(t *testing.T) {
-	s := keystest.New(t)
+	s, clock := keystest.New(t), newHandClock()
 	store := &hostileStore{Store: s.Store}
-	o := newOpener(t, s, keys.Config{Store: store}, "a")
+	o := newOpener(t, s, keys.Config{Store: store, Now: clock.Now}, "a")
 	o.unwraps(t)
 	s.Root.Refuse()
 	if err := o.open(t); err != nil {
@@ -137,6 +137,7 @@ func TestRefusalDropsTheCachedKEK(t *testing.T) {
 		t.Errorf("old generation after a refusal: %v, want %v", err, keys.ErrRefused)
 	}
 	s.Root.Fail(nil)
+	clock.advance(keys.RefusalTTL)
 	if err := o.open(t); err != nil {
 		t.Errorf("allowed again: %v", err)
 	}
@@ -157,6 +158,7 @@ func TestOutageEndsAtTheTTL(t *testing.T) {
 		t.Errorf("after the TTL: %v, want an outage of the root key", err)
 	}
 	s.Root.Fail(nil)
+	clock.advance(keys.BreakerPause)
 	if err := o.open(t); err != nil {
 		t.Errorf("root key back: %v", err)
 	}

@@ -162,13 +162,15 @@ func TestCreationIsRateLimited(t *testing.T) {
 
 // A root key that is away stops new contexts, and leaves nothing behind that would stop them later.
 func TestCreationFailsWithTheRootKey(t *testing.T) {
-	s := keystest.New(t)
+	s, clock := keystest.New(t), newHandClock()
+	s.Keys = s.MustKeys(t, keys.Config{Now: clock.Now})
 	c, b := keystest.MustContext(t, "a", "b"), goldenInput(t).Object
 	permit := s.MustPermit(t, c)
 	s.Root.Down()
 	if _, _, err := s.Keys.Seal(t.Context(), permit, c, b, value("v"), keys.SealMeta{}); outage.Of(err) == nil {
 		t.Errorf("root key down: %v, want an outage", err)
 	}
+	clock.advance(keys.BreakerPause)
 	s.Root.Refuse()
 	if _, _, err := s.Keys.Seal(t.Context(), permit, c, b, value("v"), keys.SealMeta{}); !errors.Is(err, keys.ErrRefused) {
 		t.Errorf("root key disabled: %v, want %v", err, keys.ErrRefused)

@@ -14,6 +14,10 @@ import (
 const (
 	BlobSize  = blobSize
 	BlobMagic = blobMagic
+
+	BreakerPause  = breakerPause
+	RefusalTTL    = refusalTTL
+	SweepInterval = sweepInterval
 )
 
 // AADs is every byte string of aad.go, by its name, for one set of inputs.
@@ -160,6 +164,12 @@ func ParseBlob(blob []byte) (BlobHeader, []byte, error) { return parseBlob(blob)
 
 // Cached is how many KEKs are cached, expired ones included.
 func (k *Keys) Cached() int { return k.cache.len() }
+
+// Sweep forgets what has expired.
+func (k *Keys) Sweep() { k.cache.sweep(k.now()) }
+
+// Extendable reports that only the root key wraps the KEK.
+func (r *KEKRecord) Extendable() bool { return r.extendable() }
 
 // Unwrap is what a reader does who has just missed the cache.
 func (k *Keys) Unwrap(ctx context.Context, r *KEKRecord, generation int64) error {

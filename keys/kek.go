@@ -75,6 +75,10 @@ func (r *KEKRecord) check(env access.EnvironmentID, id ID) error {
 // rotated reports that the keyset has more than the key it was made with.
 func (r *KEKRecord) rotated() bool { return r.Versions != 0 || !r.RotatedAt.IsZero() || r.Primary != 0 }
 
+// extendable reports that only the root key wraps the KEK. With a customer's key beside it the customer can
+// take the KEK back, and an outage must not keep it from him.
+func (r *KEKRecord) extendable() bool { return len(r.Shares) == 1 && r.Shares[0].Slot == RootSlot }
+
 func (r *KEKRecord) scope() scope {
 	return scope{env: r.Environment, id: string(r.KeyID), context: r.Context().Canonical()}
 }

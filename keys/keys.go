@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"culvert/internal/access"
+	"culvert/internal/outage"
 	"culvert/internal/record"
 	"culvert/internal/secret"
 )
@@ -46,6 +47,9 @@ type Config struct {
 	// default [DefaultCacheTTL]. It bounds how long a revoked root key goes on working, and nothing
 	// else: shred and rotation hold at once.
 	CacheTTL time.Duration
+	// OutageExtension is how much longer it is used while the root key does not answer; default 0. It is not
+	// for KEKs under a customer's key, and ends with a refusal.
+	OutageExtension time.Duration
 	// NoCache unwraps for every single use, whatever CacheTTL says.
 	NoCache bool
 	// CacheEntries bounds the unwrapped KEKs held; default [DefaultCacheEntries].
@@ -64,11 +68,11 @@ func New(c Config) (*Keys, error) {
 	if c.Store == nil || c.Environments == nil || c.Roots == nil || c.Codec == nil || c.NewID == nil {
 		return nil, errors.New("keys: Store, Environments, Roots, Codec and NewID are required")
 	}
-	if c.CacheTTL < 0 || c.CacheEntries < 0 || c.CreateRate < 0 || c.CreateBurst < 0 {
+	if c.CacheTTL < 0 || c.OutageExtension < 0 || c.CacheEntries < 0 || c.CreateRate < 0 || c.CreateBurst < 0 {
 		return nil, errors.New("keys: limits cannot be negative")
 	}
 	k := &Keys{
-		store: c.Store, environments: c.Environments, roots: c.Roots, codec: c.Codec,
+		store: c.Store, environments: c.Environments, codec: c.Codec,
 		newID: c.NewID, now: c.Now,
 		rates:   newRates(cmp.Or(c.CreateRate, DefaultCreateRate), cmp.Or(c.CreateBurst, DefaultCreateBurst)),
 		unwraps: newFlight[unwrapKey, *kek](),
@@ -77,8 +81,9 @@ func New(c Config) (*Keys, error) {
 	if k.now == nil {
 		k.now = time.Now
 	}
+	k.roots = c.Roots.guarded(k.now)
 	if !c.NoCache {
-		k.cache = newCache(cmp.Or(c.CacheTTL, DefaultCacheTTL), cmp.Or(c.CacheEntries, DefaultCacheEntries))
+		k.cache = newCache(cmp.Or(c.CacheTTL, DefaultCacheTTL), c.OutageExtension, cmp.Or(c.CacheEntries, DefaultCacheEntries))
 	}
 	return k, nil
 }
@@ -194,10 +199,10 @@ func (k *Keys) load(ctx context.Context, env access.EnvironmentID, id ID) (*kek,
 		opened, err := openKEK(ctx, k.roots, r)
 		return opened, generation, err
 	}
-	if found := k.cache.find(kekKey{env, id}, generation, k.now()); found != nil {
-		return found, generation, nil
+	if found, err := k.cache.find(kekKey{env, id}, generation, k.now()); found != nil || err != nil {
+		return found, generation, err
 	}
-	opened, err := k.unwrapOnce(ctx, r, generation)
+	opened, err := k.renew(ctx, r, generation)
 	return opened, generation, err
 }
 
@@ -210,23 +215,24 @@ func (k *Keys) checkMarkers(ctx context.Context, r *KEKRecord) error {
 	return err
 }
 
-// unwrapOnce asks the root key for one KEK, once for all who want it now, and caches the answer.
-// Whatever another generation left in the cache is not used, and goes.
+// unwrapOnce asks the root key for one KEK, once for all who want it now, and caches the answer: the KEK,
+// or for a moment the refusal, in place of whatever was there, of this generation or another. An outage is
+// no answer.
 func (k *Keys) unwrapOnce(ctx context.Context, r *KEKRecord, generation int64) (*kek, error) {
 	key := kekKey{r.Environment, r.KeyID}
 	return k.unwraps.do(ctx, unwrapKey{key, generation}, func(ctx context.Context) (*kek, error) {
 		began := k.now()
 		// A caller who missed before the last flight landed finds what it brought.
-		if found := k.cache.find(key, generation, began); found != nil {
-			return found, nil
+		if found, err := k.cache.find(key, generation, began); found != nil || err != nil {
+			return found, err
 		}
 		opened, err := openKEK(ctx, k.roots, r)
-		if err != nil {
-			// Expired or of another generation, nothing of it may be used after a refusal.
-			k.cache.drop(key)
-			return nil, err
+		switch {
+		case err == nil:
+			k.cache.add(key, generation, opened, began, r.extendable())
+		case outage.Of(err) == nil:
+			k.cache.refuse(key, generation, err, k.now())
 		}
-		k.cache.add(key, generation, opened, began)
-		return opened, nil
+		return opened, err
 	})
 }

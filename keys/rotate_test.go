@@ -159,7 +159,8 @@ func TestSealedBeforeARotation(t *testing.T) {
 
 // A root key that does not answer leaves the KEK as it is.
 func TestRotateWithoutTheRootKey(t *testing.T) {
-	s := keystest.New(t)
+	s, clock := keystest.New(t), newHandClock()
+	s.Keys = s.MustKeys(t, keys.Config{Now: clock.Now})
 	c, b := keystest.MustContext(t, "a", "b"), goldenInput(t).Object
 	sealed := s.MustSeal(t, c, b, "v")
 	record, _, err := s.Store.KEK(t.Context(), keystest.Environment, sealed.KeyID)
@@ -168,6 +169,7 @@ func TestRotateWithoutTheRootKey(t *testing.T) {
 	if _, err := s.Keys.RotateRecord(t.Context(), record, time.Now()); outage.Of(err) == nil {
 		t.Errorf("root key down: %v, want an outage", err)
 	}
+	clock.advance(keys.BreakerPause)
 	s.Root.Refuse()
 	if _, err := s.Keys.RotateRecord(t.Context(), record, time.Now()); !errors.Is(err, keys.ErrRefused) {
 		t.Errorf("root key disabled: %v, want %v", err, keys.ErrRefused)

@@ -92,7 +92,12 @@ func (r *Runner) Close() {
 func (r *Runner) run(ctx context.Context) {
 	tick := time.NewTicker(r.poll)
 	defer tick.Stop()
+	swept := time.Now()
 	for {
+		if cache := r.keys.cache; cache != nil && time.Since(swept) >= sweepInterval {
+			cache.sweep(r.keys.now())
+			swept = time.Now()
+		}
 		for _, env := range r.keys.environments.IDs() {
 			jobs, err := r.store.Jobs(ctx, env)
 			if err != nil && !errors.Is(err, ErrTampered) {

@@ -167,7 +167,7 @@ func (w *worker) endShred(ctx context.Context) error {
 	now := w.keys.now().UTC()
 	w.job.State, w.job.EndedAt, w.job.CachesUntil = JobSucceeded, now, now
 	if w.keys.cache != nil {
-		w.job.CachesUntil = now.Add(w.keys.cache.ttl)
+		w.job.CachesUntil = w.keys.cache.longest(now)
 	}
 	w.job.Beat++
 	e, err := w.job.event(events.JobEnded, now)

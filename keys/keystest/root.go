@@ -22,9 +22,10 @@ import (
 type Root struct {
 	key keys.RootKey
 
-	mu    sync.Mutex // guards fault and delay
+	mu    sync.Mutex // guards fault, delay and hung
 	fault error
 	delay time.Duration
+	hung  chan struct{} // what the next call waits for; nil: nothing
 
 	wraps, unwraps atomic.Int64
 }
@@ -69,6 +70,17 @@ func (r *Root) Slow(d time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.delay = d
+}
+
+// Hang makes the next call wait for release, whatever its context says.
+func (r *Root) Hang(t testing.TB) (release func()) {
+	hung := make(chan struct{})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.hung = hung
+	release = sync.OnceFunc(func() { close(hung) })
+	t.Cleanup(release)
+	return release
 }
 
 // Wraps counts the calls of Wrap, failed ones included.
@@ -116,8 +128,12 @@ func (r *Root) Describe(ctx context.Context) (keys.Description, error) {
 
 func (r *Root) suffer(ctx context.Context) error {
 	r.mu.Lock()
-	fault, delay := r.fault, r.delay
+	fault, delay, hung := r.fault, r.delay, r.hung
+	r.hung = nil
 	r.mu.Unlock()
+	if hung != nil {
+		<-hung
+	}
 	if delay > 0 {
 		timer := time.NewTimer(delay)
 		defer timer.Stop()
