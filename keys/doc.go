@@ -28,7 +28,9 @@
 // # Cost
 //
 // A warm open is two AES openings and one look at the store, about 2.5 µs of CPU; it takes no lock.
-// The root key is called once per KEK, replica and cache TTL, by however many callers want it at once.
+// The root key is called once per KEK, replica and cache TTL, by however many callers want it at once. A refusal
+// is remembered for seconds. A root key that did not answer is asked once a second by one caller, and whoever
+// else needs it fails at once; with [Config.OutageExtension] what is cached goes on meanwhile.
 // Creating a KEK calls it once more and is limited per environment; reads never create one.
 //
 // # Threat model
@@ -73,6 +75,8 @@
 // a CMK beside the root key the customer's administrator is needed too. Alone he sees in the KMS's log
 // the environment, the key id, the slot and a digest of the key context: who guesses a whole context
 // can confirm that it is in use. He can refuse: what is cached goes on for the cache TTL at most.
+// He can keep the KMS from answering: then it goes on for [Config.OutageExtension] besides, but for KEKs under a
+// customer's key.
 //
 // Thief of a replica's disk. An embedded etcd is a backup (above). A local root key file beside it opens
 // everything: keys/localkms is for development and for those who protect the file by other means.

@@ -117,6 +117,11 @@ type KeysConfig struct {
 	// CacheTTL is how long an unwrapped KEK may be used before the root key is asked again: how long
 	// a KMS that takes its permission back is not noticed. 0 asks every time. Default 5m, at most 24h.
 	CacheTTL time.Duration `koanf:"cache_ttl"`
+	// OutageExtension is how much longer an unwrapped KEK may be used while the root key does not answer: an
+	// outage of the KMS that is shorter is noticed by new key contexts alone. It ends when the root key
+	// refuses, and never applies to KEKs that a customer's key protects as well. 0 to 24h, default 0; it is of
+	// no use where cache_ttl is 0.
+	OutageExtension time.Duration `koanf:"outage_extension"`
 }
 
 // PipesConfig is the section pipes: connected accounts of other providers.

@@ -52,7 +52,7 @@ etcd:
   endpoints: [http://a:2379, http://b:2379]
   prefix: /one
 vault: {max_value_bytes: 65536, versions_kept: 3}
-keys: {cache_ttl: 30s}
+keys: {cache_ttl: 30s, outage_extension: 2h}
 pipes:
   return_to: [https://app.example.com]
   connectors:
@@ -66,7 +66,7 @@ other_root_keys: {old: {path: /keys/old}}
 `)
 	got, err := main.LoadConfig(file, []string{
 		"etcd.endpoints=https://c:2379,https://d:2379", "vault.versions_kept=7", "vault.versions_kept=8",
-		"keys.cache_ttl=0", "admin_addr=127.0.0.1:9", "etcd.prefix=/a=b", "limits.body_bytes=70000",
+		"keys.cache_ttl=1m", "admin_addr=127.0.0.1:9", "etcd.prefix=/a=b", "limits.body_bytes=70000",
 		"pipes.connectors.slack.base_url=http://127.0.0.1:8502", "pipes.connectors.slack.token_url=http://127.0.0.1:8503/t",
 		"other_root_keys.next.provider=awskms", "other_root_keys.next.key=" + keyARN,
 	})
@@ -81,7 +81,7 @@ other_root_keys: {old: {path: /keys/old}}
 			"old": {Path: "/keys/old"}, "next": {Provider: "awskms", Key: keyARN},
 		},
 		Etcd:  main.EtcdConfig{Endpoints: []string{"https://c:2379", "https://d:2379"}, Prefix: "/a=b"},
-		Vault: main.VaultConfig{MaxValueBytes: 65536, VersionsKept: 8},
+		Vault: main.VaultConfig{MaxValueBytes: 65536, VersionsKept: 8}, Keys: main.KeysConfig{CacheTTL: time.Minute, OutageExtension: 2 * time.Hour},
 		Pipes: main.PipesConfig{
 			ReturnTo: []string{"https://app.example.com"},
 			Connectors: map[string]main.EndpointsConfig{
@@ -201,6 +201,8 @@ func TestConfigRefused(t *testing.T) {
 		{file: "etcd: {endpoints: [http://x:1], ca_file: /x}", want: "http://x:1 is plain http, but certificates are given"},
 		{set: "vault.max_value_bytes=1048577", want: "setting vault.max_value_bytes: must be from 1 to 1048576"},
 		{set: "vault.versions_kept=0", want: "setting vault.versions_kept: must be from 1 to 100"},
+		{set: "keys.outage_extension=25h", want: "setting keys.outage_extension: must be from 0 to 24h"},
+		{file: "keys: {cache_ttl: 0, outage_extension: 1h}", want: "setting keys.outage_extension: with keys.cache_ttl 0 there is nothing to extend\nhint: give"},
 		{set: "keys.cache_ttl=-1s", want: "setting keys.cache_ttl: must be from 0 to 24h"},
 		{set: "audit.fsync=never", want: "setting audit.fsync: must be interval or always"},
 		{set: "limits.path_bytes=1", want: "setting limits.path_bytes: must be from 1024 to 65536"},

@@ -23,8 +23,10 @@ type floor struct {
 	roots        *keys.RootKeys
 	// rootKeySettings are the names of the settings of the root keys, in the order of roots.
 	rootKeySettings []string
-	codec           *record.Codec
-	ids             *id.Clock
+	// warm tells whether key contexts work without the root key. The house sets it.
+	warm  func() bool
+	codec *record.Codec
+	ids   *id.Clock
 }
 
 // buildFloor opens the audit log, etcd, the root keys and the environments, and makes on a first start

@@ -27,11 +27,12 @@ func (g *graph) buildHouse(cfg Config, f *floor) error {
 	}
 	k, err := keys.New(keys.Config{
 		Store: f.store, Environments: f.environments, Roots: f.roots, Codec: f.codec, NewID: f.ids.UUID,
-		CacheTTL: cfg.Keys.CacheTTL, NoCache: cfg.Keys.CacheTTL == 0,
+		CacheTTL: cfg.Keys.CacheTTL, NoCache: cfg.Keys.CacheTTL == 0, OutageExtension: cfg.Keys.OutageExtension,
 	})
 	if err != nil {
 		return err
 	}
+	f.warm = k.Warm
 	v, err := vault.New(vault.Config{
 		Store: f.store, Keys: k, Environments: f.environments, Gate: gate, Audit: f.audit, IDs: f.ids,
 		Limits: vault.Limits{MaxValueBytes: cfg.Vault.MaxValueBytes, VersionsKept: cfg.Vault.VersionsKept},
@@ -119,6 +120,11 @@ func (f *floor) rootKeyHealth(ctx context.Context) []server.Check {
 			err := key.Check(ctx)
 			if i == 0 {
 				checks[i] = check(outage.RootKey, err, "the root key cannot be used")
+				if outage.Of(err) != nil && f.warm() {
+					// Every replica has the same root key: without any of them nothing would be read at all.
+					checks[i].State = server.Degraded
+					checks[i].Reason = "the root key does not answer: key contexts in memory go on for a while, others wait for it"
+				}
 				return
 			}
 			checks[i] = check(f.rootKeySettings[i], err, "this root key cannot be used, nor what is still under it")

@@ -119,6 +119,12 @@ func (c *Config) validateLimits() error {
 	if d := c.Keys.CacheTTL; d < 0 || d > 24*time.Hour {
 		return usage("setting keys.cache_ttl: must be from 0 to 24h")
 	}
+	if d := c.Keys.OutageExtension; d < 0 || d > 24*time.Hour {
+		return usage("setting keys.outage_extension: must be from 0 to 24h")
+	} else if d > 0 && c.Keys.CacheTTL == 0 {
+		return hinted(usage("setting keys.outage_extension: with keys.cache_ttl 0 there is nothing to extend"),
+			"give keys.cache_ttl, such as 5m, or leave keys.outage_extension out")
+	}
 	if f := c.Audit.Fsync; f != "interval" && f != "always" {
 		return usage("setting audit.fsync: must be interval or always")
 	}
