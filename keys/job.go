@@ -75,6 +75,8 @@ type Job struct {
 	Counts Counts `cbor:"19,keyasint"`
 	// CachesUntil is until when memory may hold a KEK that was shredded. Nothing uses it there.
 	CachesUntil time.Time `cbor:"20,keyasint,omitzero"`
+	// HistoryUntil is when a shred had the store forget its history, in which the KEKs were as before.
+	HistoryUntil time.Time `cbor:"40,keyasint,omitzero"`
 }
 
 // Counts are how far a job has come, in records (of a rotation: in KEKs).

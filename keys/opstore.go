@@ -29,6 +29,9 @@ type OperationsStore interface {
 	Shred(ctx context.Context, tombstone KEKRecord, generation int64, e events.Event) error
 	// EndShred is PutJob for the end of a shred: its marker goes with it.
 	EndShred(ctx context.Context, j Job, revision int64, e events.Event) (int64, error)
+	// Compact forgets what was overwritten or deleted before the call: nobody reads it from the store any more.
+	// What files and backups hold of it is another matter.
+	Compact(ctx context.Context) error
 
 	HolderStore
 	JobStore

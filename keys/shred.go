@@ -157,6 +157,13 @@ func (w *worker) isUnreadable(ctx context.Context, h Holder) (bool, error) {
 // endShred ends the job with its marker, unless a KEK could not be looked at: then the marker stays, and
 // with it the refusal, until another shred of the item has seen them all.
 func (w *worker) endShred(ctx context.Context) error {
+	if !w.job.DryRun {
+		// Until then whoever can read etcd can read the KEKs as they were.
+		if err := w.store.Compact(ctx); err != nil {
+			return err
+		}
+		w.job.HistoryUntil = w.keys.now().UTC()
+	}
 	if w.job.Counts.Failed > 0 || w.job.DryRun {
 		reason := ""
 		if w.job.Counts.Failed > 0 {

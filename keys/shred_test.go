@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -86,7 +87,8 @@ func TestShred(t *testing.T) {
 	other.MustRunner(t)
 	ended := s.MustEndJob(t, job.ID)
 	if ended.State != keys.JobSucceeded || ended.Counts.Changed != 2 || ended.Counts.Unreadable != 5 || ended.Counts.Failed != 0 ||
-		ended.Counts.Done != ended.Counts.Total || !ended.CachesUntil.After(ended.EndedAt) {
+		ended.Counts.Done != ended.Counts.Total || !ended.CachesUntil.After(ended.EndedAt) ||
+		ended.HistoryUntil.Before(ended.StartedAt) || ended.HistoryUntil.After(ended.EndedAt) {
 		t.Errorf("the job ended as %+v", ended)
 	}
 	refused("when it is done")
@@ -192,6 +194,36 @@ func TestShredOutlivesItsNode(t *testing.T) {
 	}
 	if _, err := s.Operations.Rotate(t.Context(), s.Call(), lives); err != nil {
 		t.Errorf("the KEK of another item: %v", err)
+	}
+}
+
+// remembering is a store whose history cannot be forgotten for a while.
+type remembering struct {
+	keys.OperationsStore
+	asked atomic.Int64
+}
+
+func (r *remembering) Compact(ctx context.Context) error {
+	if r.asked.Add(1) < 3 {
+		return &outage.Error{Dependency: outage.Etcd}
+	}
+	return r.OperationsStore.Compact(ctx)
+}
+
+// A shred has not ended before history has: its receipt says so.
+func TestShredIsForgotten(t *testing.T) {
+	s := vaulttest.New(t)
+	mustObjects(t, s, 1, "organization_id", "org_1")
+	store := &remembering{OperationsStore: s.Store}
+	s.MustRunner(t, func(c *keys.RunnerConfig) { c.Store = store })
+	request := shredOf("org_1")
+	request.DryRun = true
+	if dry := s.MustEndJob(t, s.MustJob(t, request).ID); !dry.HistoryUntil.IsZero() || store.asked.Load() != 0 {
+		t.Errorf("a dry run asked for it %d times and ended as %+v", store.asked.Load(), dry)
+	}
+	ended := s.MustEndJob(t, s.MustJob(t, shredOf("org_1")).ID)
+	if ended.State != keys.JobSucceeded || ended.HistoryUntil.IsZero() || store.asked.Load() != 3 {
+		t.Errorf("the job asked for it %d times and ended as %+v", store.asked.Load(), ended)
 	}
 }
 

@@ -152,5 +152,7 @@ func (w *jsonWriter) job(j keys.Job) {
 	w.timeOrNull(j.EndedAt)
 	w.raw(`,"caches_until":`)
 	w.timeOrNull(j.CachesUntil)
+	w.raw(`,"history_until":`)
+	w.timeOrNull(j.HistoryUntil)
 	w.raw(`}`)
 }

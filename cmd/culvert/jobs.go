@@ -35,6 +35,7 @@ type job struct {
 	Failed       uint64     `json:"failed"`
 	Unreadable   uint64     `json:"unreadable"`
 	CachesUntil  *time.Time `json:"caches_until"`
+	HistoryUntil *time.Time `json:"history_until"`
 	CreatedAt    time.Time  `json:"created_at"`
 	EndedAt      *time.Time `json:"ended_at"`
 }
@@ -295,8 +296,9 @@ func (j job) text() string {
 	if j.Kind == "shred" {
 		parts = append(parts, fmt.Sprintf("%d records unreadable", j.Unreadable))
 	}
-	if j.CachesUntil != nil {
-		parts = append(parts, "in memory until "+j.CachesUntil.Format(time.RFC3339)+", in backups from before "+j.EndedAt.Format(time.RFC3339))
+	if j.CachesUntil != nil && j.HistoryUntil != nil && j.EndedAt != nil {
+		parts = append(parts, fmt.Sprintf("in memory until %s, in etcd's history until %s, in backups from before %s",
+			j.CachesUntil.Format(time.RFC3339), j.HistoryUntil.Format(time.RFC3339), j.EndedAt.Format(time.RFC3339)))
 	}
 	if j.Reason != "" {
 		parts = append(parts, "("+j.Reason+")")

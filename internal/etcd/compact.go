@@ -2,9 +2,11 @@ package etcd
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -39,6 +41,21 @@ func (s *Store) compact(ctx context.Context) {
 		}
 		previous = revision
 	}
+}
+
+// Compact implements keys.OperationsStore. A walk that reads at a revision it began with begins once more.
+func (s *Store) Compact(ctx context.Context) error {
+	ctx, cancel := bounded(ctx, readTimeout)
+	defer cancel()
+	head, err := s.client.head(ctx)
+	if err != nil {
+		return down(err)
+	}
+	// Somebody else may have done it, and further.
+	if _, err := s.client.kv.Compact(ctx, head.Revision); err != nil && !errors.Is(err, rpctypes.ErrCompacted) {
+		return down(err)
+	}
+	return nil
 }
 
 // recover makes room in an embedded etcd that has come near its quota: a compaction that waits until

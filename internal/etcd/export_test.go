@@ -308,3 +308,12 @@ func testItem(key string, value []byte, revision int64) *item {
 	}
 	return newItem(key, &mvccpb.KeyValue{Value: value, ModRevision: revision})
 }
+
+// HeaderByNameAtOnce is what HeaderByName falls back to.
+func (s *Store) HeaderByNameAtOnce(ctx context.Context, env access.EnvironmentID, name string) (vault.Stored, error) {
+	e, err := s.environments.Environment(env)
+	if err != nil {
+		return vault.Stored{}, err
+	}
+	return s.headerByNameAtOnce(ctx, env, keyName(env, e.NameIndex(name)), name)
+}

@@ -2,8 +2,10 @@ package etcd
 
 import (
 	"context"
+	"errors"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"culvert/internal/access"
@@ -77,6 +79,15 @@ func (s *Store) HeaderByName(ctx context.Context, env access.EnvironmentID, name
 }
 
 func (s *Store) headerByNameAtOnce(ctx context.Context, env access.EnvironmentID, key, name string) (vault.Stored, error) {
+	found, err := s.headerByNameAt(ctx, env, key, name)
+	if errors.Is(err, rpctypes.ErrCompacted) {
+		found, err = s.headerByNameAt(ctx, env, key, name) // history was forgotten between the two reads
+	}
+	return found, err
+}
+
+// headerByNameAt reads name and object at one revision.
+func (s *Store) headerByNameAt(ctx context.Context, env access.EnvironmentID, key, name string) (vault.Stored, error) {
 	resp, err := s.client.get(ctx, s.client.abs(key))
 	if err != nil {
 		return vault.Stored{}, down(err)

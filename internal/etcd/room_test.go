@@ -296,3 +296,70 @@ func TestCompaction(t *testing.T) {
 		t.Error("the store's own watch was compacted away")
 	}
 }
+
+// TestCompact: on demand history is forgotten up to the moment of the call, on either kind of etcd, once or
+// twice.
+func TestCompact(t *testing.T) {
+	t.Parallel()
+	for kind, cfg := range map[string]etcd.Config{
+		"embedded": {DataDir: t.TempDir()}, "external": {Endpoints: []string{etcdtest.Listening(t)}},
+	} {
+		p := newPlace(t, etcdtest.MustOpen(t, cfg))
+		s := p.mustStore(t)
+		w := p.mustCreate(t, s, "kept", p.mustKEK(t, s, nil))
+		p.rawPut(t, "node/overwritten", []byte("old"))
+		before := revisionOf(t, p)
+		p.rawPut(t, "node/overwritten", []byte("new"))
+		read := func(options ...clientv3.OpOption) (string, error) {
+			resp, err := p.client.KV().Get(t.Context(), p.client.Abs("node/overwritten"), options...)
+			if err != nil || len(resp.Kvs) != 1 {
+				return "", err
+			}
+			return string(resp.Kvs[0].Value), nil
+		}
+		if got, err := read(clientv3.WithRev(before)); got != "old" {
+			t.Fatalf("%s: history has %q before, %v", kind, got, err)
+		}
+		for range 2 {
+			if err := s.Compact(t.Context()); err != nil {
+				t.Fatalf("%s: %v", kind, err)
+			}
+		}
+		if got, err := read(clientv3.WithRev(before)); !errors.Is(err, rpctypes.ErrCompacted) {
+			t.Errorf("%s: history has %q, %v", kind, got, err)
+		}
+		if got, err := read(); got != "new" {
+			t.Errorf("%s: the present is %q, %v", kind, got, err)
+		}
+		p.mustSee(t, s, w)
+	}
+}
+
+// TestByNameWhileCompacted: a by-name read in whose middle history is forgotten finds its object all the same.
+func TestByNameWhileCompacted(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, etcdtest.MustOpen(t, etcd.Config{Endpoints: []string{etcdtest.Listening(t)}}))
+	s := p.mustStore(t)
+	w := p.mustCreate(t, s, "kept", p.mustKEK(t, s, nil))
+	// One compaction a round, so that no read meets two.
+	for range 100 {
+		done := make(chan error, 1)
+		go func() {
+			_, err := p.client.KV().Put(t.Context(), p.client.Abs("node/other"), "x")
+			done <- errors.Join(err, s.Compact(t.Context()))
+		}()
+		for reading := true; reading; {
+			select {
+			case err := <-done:
+				reading = false
+				if err != nil {
+					t.Errorf("compact: %v", err)
+				}
+			default:
+			}
+			if got, err := s.HeaderByNameAtOnce(t.Context(), p.env, w.Header.Name); err != nil || got.ID != w.Header.ID {
+				t.Errorf("by name: %v", err)
+			}
+		}
+	}
+}
