@@ -27,6 +27,8 @@ var (
 	KeyShred       = keyShred
 	KeyEpoch       = keyEpoch
 	KeyKEK         = keyKEK
+	KeyJob         = keyJob
+	PrefixKEKs     = prefixKEKs
 	KeyObject      = keyObject
 	KeyVersion     = keyVersion
 	KeyName        = keyName
