@@ -34,6 +34,8 @@ type breaker struct {
 	behind atomic.Bool
 }
 
+var _ Rewrapper = (*breaker)(nil)
+
 var errNotAsked = errors.New("it did not answer a moment ago, and was not asked")
 
 // Wrap implements [RootKey].
@@ -52,6 +54,23 @@ func (b *breaker) Unwrap(ctx context.Context, wrapped []byte, to Binding) (share
 		return err
 	})
 	return share, err
+}
+
+// RewrapFrom implements [Rewrapper] where the key behind it does. One that was not asked, because its provider
+// does not reach from, passes for one that answered: the Wrap that follows tells.
+func (b *breaker) RewrapFrom(ctx context.Context, from RootKey, wrapped []byte, to Binding) (rewrapped []byte, ok bool, err error) {
+	key, ok := b.RootKey.(Rewrapper)
+	if !ok {
+		return nil, false, nil
+	}
+	if behind, is := from.(*breaker); is {
+		from = behind.RootKey // a provider knows its own keys
+	}
+	err = b.call(ctx, func() error {
+		rewrapped, ok, err = key.RewrapFrom(ctx, from, wrapped, to)
+		return err
+	})
+	return rewrapped, ok, err
 }
 
 func (b *breaker) call(ctx context.Context, ask func() error) (err error) {

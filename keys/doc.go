@@ -81,6 +81,11 @@
 // Thief of a replica's disk. An embedded etcd is a backup (above). A local root key file beside it opens
 // everything: keys/localkms is for development and for those who protect the file by other means.
 //
+// Thief of an old root key. With a backup from before the move to another root key he opens what is in it,
+// and has its KEKs: a move changes what wraps them and not what they are. What was written since is
+// closed to him only under KEKs that were rotated after the move, and what was there before only once
+// it is re-encrypted.
+//
 // Curious operator with logs. Errors name ids and never repeat input, values or what a KMS said; no type
 // here prints its key material under any verb of fmt, in JSON or slog. A core dump or the memory of the
 // process is another matter: it holds the KEKs of the TTL, and wiping is best effort, because Tink and

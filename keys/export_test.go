@@ -118,6 +118,15 @@ func (k *Keys) RotateRecord(ctx context.Context, r *KEKRecord, at time.Time) (KE
 	return k.rotate(ctx, r, at)
 }
 
+// MovedRecord makes the record of a KEK under another root key.
+func (k *Keys) MovedRecord(ctx context.Context, r *KEKRecord, uri string) (KEKRecord, error) {
+	to, err := k.roots.Key(ctx, uri)
+	if err != nil {
+		return KEKRecord{}, err
+	}
+	return k.moved(ctx, r, to)
+}
+
 // Stale reports that a key was wrapped under an older key of the KEK.
 func (r *KEKRecord) Stale(wrapped []byte) bool { return r.stale(wrapped) }
 

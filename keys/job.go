@@ -18,6 +18,8 @@ type JobKind string
 const (
 	// RewrapJob wraps DEKs again under the current version of their KEK.
 	RewrapJob JobKind = "rewrap"
+	// RewrapRootJob brings KEKs under another root key.
+	RewrapRootJob JobKind = "rewrap_root"
 	// RotateJob gives KEKs a new version.
 	RotateJob JobKind = "rotate"
 	// ShredJob destroys KEKs.
@@ -25,7 +27,9 @@ const (
 )
 
 // known reports a kind of this version. One of a later version is left to nodes that have that.
-func (k JobKind) known() bool { return k == RewrapJob || k == RotateJob || k == ShredJob }
+func (k JobKind) known() bool {
+	return k == RewrapJob || k == RewrapRootJob || k == RotateJob || k == ShredJob
+}
 
 // JobState is where a job stands. The last three are final.
 type JobState string
@@ -75,6 +79,9 @@ type Job struct {
 	Counts Counts `cbor:"19,keyasint"`
 	// CachesUntil is until when memory may hold a KEK that was shredded. Nothing uses it there.
 	CachesUntil time.Time `cbor:"20,keyasint,omitzero"`
+	// RootKey is the URI of the root key that a [RewrapRootJob] moves KEKs to: the one that was current where the
+	// job was made, so that a node that has another one for current does not undo it.
+	RootKey string `cbor:"21,keyasint,omitempty"`
 	// HistoryUntil is when a shred had the store forget its history, in which the KEKs were as before.
 	HistoryUntil time.Time `cbor:"40,keyasint,omitzero"`
 }

@@ -46,7 +46,7 @@ func (r *JobRequest) check() error {
 	}
 	switch {
 	case !r.Kind.known():
-		return &InvalidError{Field: "kind", Rule: "must be rewrap, rotate or shred"}
+		return &InvalidError{Field: "kind", Rule: "must be rewrap, rewrap_root, rotate or shred"}
 	case r.Kind == ShredJob && r.Scope.Item == (Item{}):
 		return &InvalidError{Field: "context_name", Rule: "and context_value are what a shred is about"}
 	case r.Kind == ShredJob && !r.DryRun && r.Confirm != r.Scope.Item.Name+"="+r.Scope.Item.Value:
@@ -129,7 +129,10 @@ func (o *operation) newJob(r JobRequest) Job {
 		ID: JobID(o.ops.keys.newID()), Environment: o.Environment(), Kind: r.Kind, Scope: r.Scope, DryRun: r.DryRun, Rate: r.Rate,
 		Actor: JobActor{ID: actor.ID, Source: actor.Source, Name: actor.Name}, CreatedAt: now, State: JobQueued,
 	}
-	if r.Kind == RotateJob {
+	switch r.Kind {
+	case RewrapRootJob:
+		job.RootKey = o.ops.keys.roots.Current().URI()
+	case RotateJob:
 		job.Before = now.Add(-r.OlderThan)
 	}
 	return job

@@ -117,12 +117,8 @@ func (b *bundle) settle(ctx context.Context, codec *record.Codec, r KEKRecord, h
 	if r.Sealed, err = b.seal(ctx, purposeKEK, h, r.aad()); err != nil {
 		return KEKRecord{}, nil, fmt.Errorf("seal KEK %s: %w", r.KeyID, err)
 	}
-	stored, err := codec.Encode(&r)
+	back, err := asStored(codec, r)
 	if err != nil {
-		return KEKRecord{}, nil, fmt.Errorf("KEK %s: %w", r.KeyID, err)
-	}
-	var back KEKRecord
-	if err := codec.Decode(stored, &back); err != nil {
 		return KEKRecord{}, nil, fmt.Errorf("KEK %s: %w", r.KeyID, err)
 	}
 	opened, err := b.kek(ctx, &back)

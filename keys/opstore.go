@@ -20,6 +20,12 @@ type OperationsStore interface {
 	// ReplaceKEK stores a record in place of the one of that generation, with its event. [ErrConflict].
 	ReplaceKEK(ctx context.Context, r KEKRecord, generation int64, e events.Event) error
 
+	// EnvironmentRecord is the record of an environment's own keysets, with its revision.
+	EnvironmentRecord(ctx context.Context, env access.EnvironmentID) (*EnvironmentRecord, int64, error)
+	// ReplaceEnvironment stores it in place of the one of that revision. [ErrConflict] if it was not there, or if
+	// it is not certain whether it was stored, and can not be any more.
+	ReplaceEnvironment(ctx context.Context, r EnvironmentRecord, revision int64) error
+
 	// Shredding is as of [Store].
 	Shredding(ctx context.Context, env access.EnvironmentID, items map[string]string) (bool, error)
 	// BeginShred stores a new job and the marker of its item. [ErrShredding] if the marker of another job

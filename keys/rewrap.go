@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
 )
 
 // Holder is a record that holds wrapped DEKs, as a store finds it on its walk through all of them: the
@@ -51,36 +50,14 @@ func (w *worker) rewrap(ctx context.Context) error {
 			return err
 		}
 		for some := range slices.Chunk(page, w.width()) {
-			if err := w.rewrapSome(ctx, some); err != nil {
+			if err := atOnce(ctx, w, some, holderKey, w.rewrapHolder); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// rewrapSome brings a few records up to date at once: each is a transaction of its own, and etcd syncs its
-// disk once for all that arrive together.
-func (w *worker) rewrapSome(ctx context.Context, some []Holder) error {
-	type outcome struct {
-		changed bool
-		failed  error
-	}
-	outcomes := make([]outcome, len(some))
-	var work sync.WaitGroup
-	for i, h := range some {
-		if err := w.step(ctx); err != nil {
-			break // the context has ended; done says so below
-		}
-		work.Go(func() { outcomes[i].changed, outcomes[i].failed = w.rewrapHolder(ctx, h) })
-	}
-	work.Wait()
-	for i, h := range some {
-		if err := w.done(ctx, h.Key, outcomes[i].changed, outcomes[i].failed); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+func holderKey(h Holder) string { return h.Key }
 
 // rewrapHolder brings one record up to date. A record that changed meanwhile is read again; one that is
 // gone has nothing to be done for.

@@ -141,41 +141,7 @@ func (r *KEKRecord) stale(wrapped []byte) bool {
 
 // rotate is the job of that kind: it walks the KEKs of its scope and rotates those whose primary is older
 // than the job says.
-func (w *worker) rotate(ctx context.Context) error {
-	if w.job.Cursor == "" {
-		total, err := w.store.CountKEKs(ctx, w.env(), w.job.Scope.Item)
-		if err != nil {
-			return err
-		}
-		w.job.Counts.Total = total
-	}
-	if w.job.Scope.KeyID != "" {
-		w.job.Counts.Total = 1
-		if w.job.Cursor != "" {
-			return nil
-		}
-		changed, failed := w.rotateKEK(ctx, w.job.Scope.KeyID)
-		return w.done(ctx, string(w.job.Scope.KeyID), changed, failed)
-	}
-	for {
-		page, err := w.store.KEKs(ctx, w.env(), w.job.Scope.Item, ID(w.job.Cursor), stepPage)
-		if err != nil || len(page) == 0 {
-			return err
-		}
-		for _, k := range page {
-			if err := w.step(ctx); err != nil {
-				return err
-			}
-			changed, failed := false, k.Err
-			if failed == nil {
-				changed, failed = w.rotateKEK(ctx, k.ID)
-			}
-			if err := w.done(ctx, string(k.ID), changed, failed); err != nil {
-				return err
-			}
-		}
-	}
-}
+func (w *worker) rotate(ctx context.Context) error { return w.eachKEK(ctx, 0, w.rotateKEK) }
 
 // rotateKEK rotates one KEK unless its primary is new enough, which it is once any node has done this.
 func (w *worker) rotateKEK(ctx context.Context, id ID) (changed bool, err error) {

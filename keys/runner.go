@@ -117,7 +117,7 @@ func (r *Runner) run(ctx context.Context) {
 
 // consider takes a job over if nobody runs it.
 func (r *Runner) consider(ctx context.Context, found JobAt) {
-	if found.Job.ended() || !found.Job.Kind.known() || !r.free(found.Job) || !r.orphaned(found) {
+	if found.Job.ended() || !found.Job.Kind.known() || !r.able(ctx, found.Job) || !r.free(found.Job) || !r.orphaned(found) {
 		return
 	}
 	next := *found.Job
@@ -142,6 +142,16 @@ func (r *Runner) consider(ctx context.Context, found JobAt) {
 		}()
 		r.do(ctx, next, revision)
 	})
+}
+
+// able reports that this node has what the job needs: one that moves KEKs to a root key which is not at hand
+// here is for another node.
+func (r *Runner) able(ctx context.Context, j *Job) bool {
+	if j.Kind != RewrapRootJob {
+		return true
+	}
+	_, err := r.keys.roots.Key(ctx, j.RootKey)
+	return err == nil
 }
 
 // free reports that this node does not run the job, and may run one more. A shred waits for no other.
@@ -211,6 +221,8 @@ func (w *worker) run(ctx context.Context) error {
 	switch w.job.Kind {
 	case RewrapJob:
 		err = w.rewrap(ctx)
+	case RewrapRootJob:
+		err = w.rewrapRoot(ctx)
 	case RotateJob:
 		err = w.rotate(ctx)
 	case ShredJob:

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	tinkpb "github.com/tink-crypto/tink-go/v2/proto/tink_go_proto"
@@ -89,20 +90,29 @@ func openBundle(ctx context.Context, roots *RootKeys, s scope, shares []Share) (
 		if share.Slot != RootSlot {
 			return nil, fmt.Errorf("%w: it needs key %q in a slot that no key at hand is for", ErrRefused, share.KeyURI)
 		}
-		root, err := roots.Key(ctx, share.KeyURI)
+		opened, err := roots.unwrap(ctx, s, share)
 		if err != nil {
 			return nil, err
-		}
-		opened, err := root.Unwrap(ctx, share.Wrapped, s.binding(share.Slot))
-		if err != nil {
-			return nil, rootError(root, err)
-		}
-		if opened.Len() != ShareSize {
-			return nil, ErrTampered
 		}
 		b.material = append(b.material, opened.Reveal()...)
 	}
 	return b, nil
+}
+
+// unwrap asks the key that a share is under.
+func (rs *RootKeys) unwrap(ctx context.Context, s scope, share *Share) (secret.Bytes, error) {
+	root, err := rs.Key(ctx, share.KeyURI)
+	if err != nil {
+		return secret.Bytes{}, err
+	}
+	opened, err := root.Unwrap(ctx, share.Wrapped, s.binding(share.Slot))
+	if err != nil {
+		return secret.Bytes{}, rootError(root, err)
+	}
+	if opened.Len() != ShareSize {
+		return secret.Bytes{}, ErrTampered
+	}
+	return opened, nil
 }
 
 // forget wipes the material. What Tink and the runtime copied of it stays until it is collected.
@@ -128,10 +138,8 @@ func checkSlots(shares []Share) error {
 
 // rootURI is the root key that the share of slot root is under; empty if there is none.
 func rootURI(shares []Share) string {
-	for i := range shares {
-		if shares[i].Slot == RootSlot {
-			return shares[i].KeyURI
-		}
+	if i := slices.IndexFunc(shares, isRoot); i >= 0 {
+		return shares[i].KeyURI
 	}
 	return ""
 }

@@ -13,7 +13,7 @@ import (
 func eventTypes() map[events.Type]bool {
 	types := map[events.Type]bool{}
 	for _, t := range []events.Type{
-		events.DataCreated, events.DataUpdated, events.DataDeleted, events.KEKCreated, events.KEKRotated, events.JobCreated, events.JobEnded,
+		events.DataCreated, events.DataUpdated, events.DataDeleted, events.KEKCreated, events.KEKRotated, events.KEKRewrapped, events.JobCreated, events.JobEnded,
 		"vault.data.read", "vault.metadata.read", "vault.names.listed", events.KEKDeleted,
 		"vault.dek.read", "vault.dek.decrypted",
 		"vault.byok_key.verification_completed", "vault.byok_key.deleted",

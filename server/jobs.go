@@ -131,6 +131,8 @@ func (w *jsonWriter) job(j keys.Job) {
 	}
 	w.raw(`,"primaries_before":`)
 	w.timeOrNull(j.Before)
+	w.raw(`,"root_key":`)
+	w.textOrNull(j.RootKey)
 	w.raw(`,"dry_run":`)
 	w.bool(j.DryRun)
 	w.raw(`,"rate":`)

@@ -21,7 +21,7 @@ func TestJobs(t *testing.T) {
 	job := func(state string, about map[string]any) map[string]any {
 		shape := map[string]any{
 			"object": "job", "id": uuidShape, "kind": "rewrap", "state": state, "reason": nil, "key_id": nil, "context_name": nil,
-			"context_value": nil, "primaries_before": nil, "dry_run": false, "rate": 0.0, "total": 0.0, "done": 0.0, "changed": 0.0, "failed": 0.0,
+			"context_value": nil, "primaries_before": nil, "root_key": nil, "dry_run": false, "rate": 0.0, "total": 0.0, "done": 0.0, "changed": 0.0, "failed": 0.0,
 			"unreadable": 0.0, "caches_until": nil, "history_until": nil, "actor_id": actorShape, "created_at": eventTimeShape, "started_at": nil, "ended_at": nil,
 		}
 		for name, value := range about {
@@ -70,6 +70,10 @@ func TestJobs(t *testing.T) {
 	d.mustJob(t, `{"kind":"shred","context_name":"org","context_value":"o1","confirm":"org=o1"}`)
 	// From the answer on, whatever the job has come to.
 	d.do(t, get(kv+"/"+one["id"].(string))).mustRefuse(t, 403, "key_shredded")
+	move := d.mustJob(t, `{"kind":"rewrap_root","all":true,"dry_run":true}`)
+	if move["root_key"] != d.stack.Root.URI() {
+		t.Errorf("a move to the root key %v, want the current one, %s", move["root_key"], d.stack.Root.URI())
+	}
 	d.do(t, get(jobs+"/"+d.stack.IDs.UUID())).mustRefuse(t, 404, "entity_not_found")
 	d.do(t, post(jobs, `{"kind":"rewrap","key_id":"`+d.stack.IDs.UUID()+`"}`)).mustRefuse(t, 404, "entity_not_found")
 	d.do(t, get(jobs+"?after=x")).mustRefuse(t, 400, "invalid_cursor")

@@ -34,8 +34,8 @@ type Config struct {
 	TLS     TLSConfig     `koanf:"tls"`
 	RootKey RootKeyConfig `koanf:"root_key"`
 	// OtherRootKeys are root keys that KEKs are still under, or already, by names of your choice. What is new
-	// is wrapped by RootKey; what is under one of the others can be read. So processes that are restarted
-	// one by one with another RootKey all need both. Each has to be there. Default: none.
+	// is wrapped by RootKey; what is under one of the others can be read. Each has to be there. Default:
+	// none. deploy/rootkey says how a store moves to another root key.
 	OtherRootKeys map[string]RootKeyConfig `koanf:"other_root_keys" each:"NAME"`
 
 	Etcd  EtcdConfig  `koanf:"etcd"`

@@ -57,7 +57,7 @@ func rootCommand() *cobra.Command {
 	root.SetVersionTemplate("culvert {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(helpCommand())
-	root.AddCommand(devCommand(), initCommand(), serverCommand(), keysCommand(), versionCommand())
+	root.AddCommand(devCommand(), initCommand(), serverCommand(), keysCommand(), newRootKeyCommand(), versionCommand())
 	return root
 }
 

@@ -161,3 +161,40 @@ func (c *Client) readRoot(ctx context.Context) error {
 	}
 	return ErrUninitialized
 }
+
+// EnvironmentRecord implements keys.OperationsStore.
+func (s *Store) EnvironmentRecord(ctx context.Context, env access.EnvironmentID) (*keys.EnvironmentRecord, int64, error) {
+	it, err := s.lookup(ctx, keyEnv(env))
+	if err != nil {
+		return nil, 0, err
+	}
+	if !it.exists() {
+		return nil, 0, keys.ErrTampered // this process has its keys
+	}
+	record, err := open[keys.EnvironmentRecord](s, env, it)
+	if err == nil && record.ID != env {
+		err = keys.ErrTampered
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	return record, it.revision, nil
+}
+
+// ReplaceEnvironment implements keys.OperationsStore. The MAC stays the environment's own: its key is in the
+// record before and after.
+func (s *Store) ReplaceEnvironment(ctx context.Context, r keys.EnvironmentRecord, revision int64) error {
+	if err := s.room.forWrite(); err != nil {
+		return err
+	}
+	key := keyEnv(r.ID)
+	op, err := s.put(r.ID, key, r)
+	if err != nil {
+		return err
+	}
+	_, err = s.putJob(ctx, change{
+		env: r.ID, then: []clientv3.Op{op},
+		when: []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(s.client.abs(key)), "=", revision)},
+	})
+	return err
+}

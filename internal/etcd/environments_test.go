@@ -78,6 +78,31 @@ func testInitializeAtOnce(t *testing.T, open opener) {
 	}
 }
 
+func testReplaceEnvironment(t *testing.T, open opener) {
+	p := newPlace(t, open(t))
+	s, other := p.mustStore(t), p.mustStore(t)
+	r, revision, err := s.EnvironmentRecord(t.Context(), p.env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := *r
+	next.Shares = []keys.Share{{Slot: keys.RootSlot, KeyURI: "local:next", Wrapped: []byte("share")}}
+	if err := s.ReplaceEnvironment(t.Context(), next, revision); err != nil {
+		t.Fatal(err)
+	}
+	// Another replica sees it, and what it read before is no ground to write on.
+	mustFence(t, other)
+	got, _, err := other.EnvironmentRecord(t.Context(), p.env)
+	if err != nil || got.RootKeyURI() != "local:next" {
+		t.Errorf("at another replica: under %q, %v", got.RootKeyURI(), err)
+	}
+	mustBe(t, "replace what was replaced", other.ReplaceEnvironment(t.Context(), *r, revision), keys.ErrConflict)
+	p.rawPut(t, etcd.KeyEnv(p.env), append(p.rawGet(t, etcd.KeyEnv(p.env)), 0))
+	mustFence(t, s)
+	_, _, err = s.EnvironmentRecord(t.Context(), p.env)
+	mustBe(t, "a record that somebody edited", err, keys.ErrTampered)
+}
+
 func testForeignRoot(t *testing.T, open opener) {
 	for name, plant := range map[string]func(*place){
 		"another program's key": func(p *place) { p.rawPut(t, "registry/pods", []byte("x")) },

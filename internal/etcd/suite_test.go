@@ -21,6 +21,7 @@ func scenarios() []scenario {
 	return []scenario{
 		{"initialize", testInitialize},
 		{"initialize at once", testInitializeAtOnce},
+		{"replace an environment", testReplaceEnvironment},
 		{"foreign root", testForeignRoot},
 		{"environments", testEnvironments},
 		{"object", testObject},

@@ -23,10 +23,12 @@ const (
 	DataDeleted Type = "vault.data.deleted"
 	KEKCreated  Type = "vault.kek.created"
 	KEKDeleted  Type = "vault.kek.deleted"
-	// KEKRotated is our own, as those of jobs: one when a job is made, one when it ends.
-	KEKRotated Type = "vault.kek.rotated"
-	JobCreated Type = "keys.job.created"
-	JobEnded   Type = "keys.job.ended"
+	// KEKRotated and KEKRewrapped, which tells of another root key, are our own, as those of jobs: one when a job
+	// is made, one when it ends.
+	KEKRotated   Type = "vault.kek.rotated"
+	KEKRewrapped Type = "vault.kek.rewrapped"
+	JobCreated   Type = "keys.job.created"
+	JobEnded     Type = "keys.job.ended"
 
 	AccountConnected     Type = "pipes.connected_account.connected"
 	AccountDisconnected  Type = "pipes.connected_account.disconnected"

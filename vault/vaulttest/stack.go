@@ -34,6 +34,8 @@ type Config struct {
 	WrapKeys func(keys.Store) keys.Store
 	// Endpoints are of an etcd that others can reach too; default one embedded in the stack alone.
 	Endpoints []string
+	// Roots are the root keys at hand; default the stack's own alone.
+	Roots *keys.RootKeys
 	// WatchDelay holds back the watch of the store, HoldWatch stalls it while it does not return.
 	WatchDelay time.Duration
 	HoldWatch  func(ctx context.Context)
@@ -88,7 +90,7 @@ func WithConfig(t testing.TB, c Config) *Stack {
 	var err error
 	s.Codec, err = record.NewCodec()
 	must(t, "codec", err)
-	s.Record, s.Environment, err = keys.NewEnvironment(ctx, keys.NewRootKeys(s.Root), access.EnvironmentID(id.ULID(c.Now())), "default", c.Now())
+	s.Record, s.Environment, err = keys.NewEnvironment(ctx, s.roots(), access.EnvironmentID(id.ULID(c.Now())), "default", c.Now())
 	must(t, "new environment", err)
 	must(t, "initialize", s.Client.Initialize(ctx, s.Codec, s.Record, s.Environment))
 	s.Environments = keys.NewEnvironments(s.Environment)
@@ -121,7 +123,7 @@ func (s *Stack) Replica(t testing.TB, changes ...func(*Config)) *Stack {
 	}
 	var err error
 	r.Environments, err = s.Client.Environments(t.Context(), s.Codec, func(record keys.EnvironmentRecord) (*keys.Environment, error) {
-		return keys.OpenEnvironment(t.Context(), keys.NewRootKeys(s.Root), record)
+		return keys.OpenEnvironment(t.Context(), r.roots(), record)
 	})
 	must(t, "open environments", err)
 	r.Environment, err = r.Environments.Environment(s.Record.ID)
@@ -144,7 +146,7 @@ func (s *Stack) open(t testing.TB, node string) {
 	must(t, "store", err)
 	t.Cleanup(s.Store.Close)
 	s.Keys, err = keys.New(keys.Config{
-		Store: s.keysStore(), Environments: s.Environments, Roots: keys.NewRootKeys(s.Root), Codec: s.Codec, NewID: s.IDs.UUID, Now: c.Now,
+		Store: s.keysStore(), Environments: s.Environments, Roots: s.roots(), Codec: s.Codec, NewID: s.IDs.UUID, Now: c.Now,
 	})
 	must(t, "keys", err)
 	s.Gate, err = access.NewGate(access.GateConfig{
@@ -162,6 +164,13 @@ func (s *Stack) open(t testing.TB, node string) {
 	must(t, "vault", err)
 	s.Operations, err = keys.NewOperations(keys.OperationsConfig{Keys: s.Keys, Store: s.Store, Gate: s.Gate, Audit: s.Audit})
 	must(t, "operations", err)
+}
+
+func (s *Stack) roots() *keys.RootKeys {
+	if s.config.Roots == nil {
+		return keys.NewRootKeys(s.Root)
+	}
+	return s.config.Roots
 }
 
 func (s *Stack) vaultStore() vault.Store {

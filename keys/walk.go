@@ -1,0 +1,68 @@
+package keys
+
+import (
+	"context"
+	"slices"
+	"sync"
+)
+
+// atOnce looks at a few records at once: each change is a transaction of its own, and etcd syncs its disk once
+// for all that arrive together, as a KMS answers several calls in the time of one.
+func atOnce[T any](ctx context.Context, w *worker, some []T, cursor func(T) string, do func(context.Context, T) (changed bool, err error)) error {
+	type outcome struct {
+		changed bool
+		failed  error
+	}
+	outcomes := make([]outcome, len(some))
+	var work sync.WaitGroup
+	for i, one := range some {
+		if err := w.step(ctx); err != nil {
+			break // the context has ended; done says so below
+		}
+		work.Go(func() { outcomes[i].changed, outcomes[i].failed = do(ctx, one) })
+	}
+	work.Wait()
+	for i, one := range some {
+		if err := w.done(ctx, cursor(one), outcomes[i].changed, outcomes[i].failed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eachKEK walks the KEKs of the job's scope. more is what the job looks at beside them.
+func (w *worker) eachKEK(ctx context.Context, more uint64, do func(context.Context, ID) (changed bool, err error)) error {
+	if id := w.job.Scope.KeyID; id != "" {
+		w.job.Counts.Total = 1
+		if w.job.Cursor != "" {
+			return nil
+		}
+		changed, failed := do(ctx, id)
+		return w.done(ctx, string(id), changed, failed)
+	}
+	if w.job.Cursor == "" {
+		total, err := w.store.CountKEKs(ctx, w.env(), w.job.Scope.Item)
+		if err != nil {
+			return err
+		}
+		w.job.Counts.Total = total + more
+	}
+	for {
+		page, err := w.store.KEKs(ctx, w.env(), w.job.Scope.Item, ID(w.job.Cursor), stepPage)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		for some := range slices.Chunk(page, w.width()) {
+			if err := atOnce(ctx, w, some, kekID, func(ctx context.Context, k KEKAt) (bool, error) {
+				if k.Err != nil {
+					return false, k.Err
+				}
+				return do(ctx, k.ID)
+			}); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func kekID(k KEKAt) string { return string(k.ID) }
