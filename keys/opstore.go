@@ -49,6 +49,9 @@ type HolderStore interface {
 	// end. A record that fails its integrity check is among them, with Err.
 	Holders(ctx context.Context, env access.EnvironmentID, after string, limit int) ([]Holder, error)
 	CountHolders(ctx context.Context, env access.EnvironmentID) (uint64, error)
+	// EachHolder is the whole walk at once, for a number of records that fits into the time of an answer: by few
+	// reads, which become slower the more there are.
+	EachHolder(ctx context.Context, env access.EnvironmentID, each func(Holder)) error
 	// Holder reads one of them again. Without DEKs if it is gone.
 	Holder(ctx context.Context, env access.EnvironmentID, key string) (Holder, error)
 	// Rewrap puts other DEKs into a record, in the order of its own, if it is at its revision and the

@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"culvert/internal/outage"
 )
 
-const (
-	// tallyTime bounds how long records are counted. It is below what a call may wait for etcd in all, so
-	// that the rest of the answer is still given.
-	tallyTime = 3 * time.Second
-	// tallyPage is how many records are read at once.
-	tallyPage = 500
-)
+// tallyTime bounds how long records are counted, so that the rest of the answer is still given.
+const tallyTime = 3 * time.Second
 
 // Tally is how many records hold DEKs under a KEK.
 type Tally struct {
@@ -31,7 +28,7 @@ func (o *operation) tally(ctx context.Context, found []KEKAt, infos []Info) erro
 	if len(found) == 0 {
 		return nil
 	}
-	walkCtx, cancel := context.WithTimeoutCause(ctx, o.ops.tallyTime, errTallyTime)
+	walkCtx, cancel := context.WithTimeoutCause(ctx, outage.Within(ctx, o.ops.tallyTime), errTallyTime)
 	defer cancel()
 	// A walk at a time: however many ask, they do not take all of the processor and of etcd.
 	select {
@@ -45,18 +42,8 @@ func (o *operation) tally(ctx context.Context, found []KEKAt, infos []Info) erro
 	for _, f := range found {
 		tallies[f.ID], records[f.ID] = &Tally{}, f.Record
 	}
-	for after := ""; ; {
-		page, err := o.ops.store.Holders(walkCtx, o.Environment(), after, tallyPage)
-		if err != nil {
-			return inTime(walkCtx, err)
-		}
-		if len(page) == 0 {
-			break
-		}
-		for _, h := range page {
-			h.addTo(tallies, records)
-		}
-		after = page[len(page)-1].Key
+	if err := o.ops.store.EachHolder(walkCtx, o.Environment(), func(h Holder) { h.addTo(tallies, records) }); err != nil {
+		return inTime(walkCtx, err)
 	}
 	for i := range infos {
 		infos[i].Tally = tallies[infos[i].ID]

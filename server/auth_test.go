@@ -145,6 +145,26 @@ func TestRoutesAndActions(t *testing.T) {
 	}
 }
 
+// Every call is told within seconds that storage is away, but for those that may be in the middle of something
+// with a provider.
+func TestOnlyWhatMayAskAProviderWaitsLonger(t *testing.T) {
+	want := []string{
+		"DELETE /data-integrations/:slug", "DELETE /data-integrations/:slug/organization",
+		"DELETE /user_management/users/:user_id/connected_accounts/:slug",
+		"GET /data-integrations/:slug/:dik/callback", "GET /data-integrations/:ticket/authorize-redirect",
+		"POST /data-integrations", "POST /data-integrations/:slug/authorize", "POST /data-integrations/:slug/credentials",
+		"POST /data-integrations/:slug/token", "POST /data-integrations/:ticket/authorize-redirect", "POST /data-integrations/:ticket/cancel",
+		"POST /user_management/users/:user_id/connected_accounts/:slug",
+		"PUT /data-integrations/:slug", "PUT /data-integrations/:slug/organization",
+		"PUT /user_management/users/:user_id/connected_accounts/:slug",
+	}
+	got := newDoor(t).server.Unhurried()
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("routes that may wait longer: %q", got)
+	}
+}
+
 func toAny(rows []server.Route) []any {
 	out := make([]any, len(rows))
 	for i, r := range rows {

@@ -51,3 +51,14 @@ func (p *Probe) Decode(raw []byte) (nulls []string, refused bool, err error) {
 
 // WithDeadlines wraps a connection as the listener does.
 func WithDeadlines(c net.Conn) net.Conn { return &deadlines{Conn: c} }
+
+// Unhurried are the routes that may wait longer than others.
+func (s *Server) Unhurried() []string {
+	var names []string
+	for _, r := range s.routes {
+		if !r.prompt {
+			names = append(names, r.name)
+		}
+	}
+	return names
+}

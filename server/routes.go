@@ -89,6 +89,9 @@ const public access.Action = ""
 // vaultPrefix tells the routes whose errors have the vault's shape.
 const vaultPrefix = "/vault/"
 
+// ownPrefix is that of what the contract does not have.
+const ownPrefix = "/culvert/v1/"
+
 // The contract's documentation and some of its clients spell the same paths with an underscore.
 const (
 	integrationsPath  = "/data-integrations"
@@ -105,8 +108,8 @@ type route struct {
 	handler    handler
 	// vault routes carry the member "error" in error bodies.
 	vault bool
-	// prompt routes wait for storage only, and no longer than patience; others may have to wait for a
-	// provider, whose answer must not be lost.
+	// prompt routes wait no longer than patience for storage, in all; others may have to wait for a provider,
+	// whose answer must not be lost.
 	prompt   bool
 	requests requestCounter
 	// log has method and route in every line, written once.
@@ -119,7 +122,7 @@ func (s *Server) row(method, path string, action access.Action, h handler) *rout
 		name:     method + " " + path,
 		handler:  h,
 		vault:    hasVaultPrefix(path),
-		prompt:   hasVaultPrefix(path) || path == "/events",
+		prompt:   method == http.MethodGet || hasVaultPrefix(path) || strings.HasPrefix(path, ownPrefix),
 		requests: s.metrics.requestCounter(path, method),
 		log:      s.logger,
 	}
@@ -140,7 +143,7 @@ func (s *Server) row(method, path string, action access.Action, h handler) *rout
 // leg is a row that a browser calls in a flow.
 func (s *Server) leg(method, path string, action access.Action, h handler) *route {
 	r := s.row(method, path, action, h)
-	r.Browser = true
+	r.Browser, r.prompt = true, false
 	return r
 }
 

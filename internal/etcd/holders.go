@@ -72,6 +72,31 @@ func (s *Store) walkHolders(ctx context.Context, kind string, env access.Environ
 	return s.fetchRange(ctx, from, s.client.end(prefix), int64(limit))
 }
 
+// holdersAtOnce is how many records one read of [Store.EachHolder] takes: as many as of the list index.
+const holdersAtOnce = loadPage
+
+// EachHolder implements keys.HolderStore. It goes by plain ranges: windows of time would be dozens of reads for
+// a dozen records.
+func (s *Store) EachHolder(ctx context.Context, env access.EnvironmentID, each func(keys.Holder)) error {
+	for _, kind := range holderKinds() {
+		from, end := s.client.abs(kind+"/"+string(env)+"/"), s.client.end(kind+"/"+string(env)+"/")
+		for {
+			items, err := s.fetchRange(ctx, from, end, holdersAtOnce)
+			if err != nil {
+				return err
+			}
+			for _, it := range items {
+				each(s.holder(env, it))
+			}
+			if len(items) < holdersAtOnce {
+				break
+			}
+			from = s.client.abs(items[len(items)-1].key) + "\x00"
+		}
+	}
+	return nil
+}
+
 // CountHolders implements keys.HolderStore.
 func (s *Store) CountHolders(ctx context.Context, env access.EnvironmentID) (uint64, error) {
 	var all uint64

@@ -3,6 +3,7 @@ package etcd_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -68,6 +69,35 @@ func TestListFromEtcdIsOneMoment(t *testing.T) {
 	}
 	if bad > 0 {
 		t.Fatalf("%d of %d lists showed neither the object that was created first nor the one deleted after it", bad, rounds)
+	}
+}
+
+// TestListFromEtcdHasWhatIsOlder: that a list knows where it began does not hide what comes in before that.
+func TestListFromEtcdHasWhatIsOlder(t *testing.T) {
+	p := newPlace(t, etcdtest.Embedded(t))
+	s := p.mustStore(t, func(c *etcd.StoreConfig) { c.IndexObjects = 1 })
+	c := p.mustKEK(t, s, nil)
+	want := []vault.ObjectID{p.mustCreate(t, s, "second", c).Header.ID, p.mustCreate(t, s, "third", c).Header.ID}
+	for round := range 3 {
+		mustFence(t, s)
+		page, err := s.List(t.Context(), p.env, vault.Query{Limit: 100})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []vault.ObjectID
+		for _, d := range page.Data {
+			got = append(got, d.ID)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("round %d: %v, want %v", round, got, want)
+		}
+		old := time.Now().Add(-time.Duration(round+1) * 24 * time.Hour)
+		w := p.write(fmt.Sprintf("first-%d", round), c)
+		w.Header.ID = vault.ObjectID(id.NewClock(func() time.Time { return old }).UUID())
+		if _, err := s.Create(t.Context(), w, nil); err != nil {
+			t.Fatal(err)
+		}
+		want = slices.Insert(want, 0, w.Header.ID)
 	}
 }
 

@@ -67,6 +67,7 @@ type Store struct {
 	epochs  *epochs
 	room    *room
 	nodes   *nodes
+	origins origins
 	// window is how many objects one range read of a list may hold.
 	window int64
 
@@ -116,6 +117,7 @@ func newStore(cfg StoreConfig) (*Store, error) {
 	}
 	s.indexes = newIndexes(s, cmp.Or(cfg.IndexObjects, DefaultIndexObjects))
 	s.epochs = newEpochs(s)
+	s.origins.byPrefix = map[string]int64{}
 	s.feed = &feed{client: cfg.Client, log: cfg.Logger, ctx: life, sinks: s, delay: cfg.WatchDelay, hold: cfg.HoldWatch, advanced: make(chan struct{}, 1)}
 	s.fence = &fence{feed: s.feed, timeout: readTimeout}
 	s.room = newRoom(cfg.Client, cmp.Or(cfg.MinFreeBytes, 1<<30))

@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -91,30 +92,70 @@ func (s *Store) walk(ctx context.Context, l timeline, after string, n int) ([]*i
 func (s *Store) countRange(ctx context.Context, prefix string) (uint64, error) {
 	ctx, cancel := bounded(ctx, readTimeout)
 	defer cancel()
-	resp, err := s.client.kv.Get(ctx, s.client.abs(prefix), clientv3.WithPrefix(), clientv3.WithCountOnly())
+	resp, err := s.client.get(ctx, s.client.abs(prefix), clientv3.WithPrefix(), clientv3.WithCountOnly())
 	if err != nil {
 		return 0, down(err)
 	}
 	return uint64(resp.Count), nil
 }
 
-// oldest is the creation time of the first key of a run in milliseconds, or about now if there is none
-// before. It is found by halving the time since 1970: each step counts a range, and only the last ones
-// are not empty. Revision 0 is the present.
+// oldest is a time in milliseconds before which a run has no key: that of its first one, as it was when that was
+// last searched for, or about now if there was none. Revision 0 is the present.
 func (s *Store) oldest(ctx context.Context, l timeline, now, revision int64) (int64, error) {
-	bound := func(ms int64) string { return s.client.abs(l.prefix + l.text(ms)) }
+	none := func(from, to int64) (bool, error) {
+		bound := func(ms int64) string { return s.client.abs(l.prefix + l.text(ms)) }
+		resp, err := s.client.get(ctx, bound(from), clientv3.WithRange(bound(to)), clientv3.WithCountOnly(), clientv3.WithRev(revision))
+		if err != nil {
+			return false, down(err)
+		}
+		return resp.Count == 0, nil
+	}
+	if known, ok := s.origins.of(l.prefix); ok && known <= now {
+		if still, err := none(0, known); err != nil || still {
+			return known, err
+		}
+	}
+	// Found by halving the time since 1970: each step counts a range, and only the last ones are not empty.
 	low, high := int64(0), now
 	for high-low > 1 {
 		middle := low + (high-low)/2
-		resp, err := s.client.kv.Get(ctx, bound(low), clientv3.WithRange(bound(middle)), clientv3.WithCountOnly(), clientv3.WithRev(revision))
+		empty, err := none(low, middle)
 		if err != nil {
-			return 0, down(err)
+			return 0, err
 		}
-		if resp.Count > 0 {
-			high = middle
-		} else {
+		if empty {
 			low = middle
+		} else {
+			high = middle
 		}
 	}
+	s.origins.note(l.prefix, low)
 	return low, nil
+}
+
+// origins remembers where runs begin, to save forty reads: that there is nothing before is asked again each
+// time, because clocks differ and a walk may be of the past.
+type origins struct {
+	mu sync.Mutex
+	// byPrefix is guarded by mu.
+	byPrefix map[string]int64
+}
+
+// maxOrigins bounds the memory: there is a run for every context item that somebody lists KEKs by.
+const maxOrigins = 1000
+
+func (o *origins) of(prefix string) (millis int64, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	millis, ok = o.byPrefix[prefix]
+	return millis, ok
+}
+
+func (o *origins) note(prefix string, millis int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.byPrefix) >= maxOrigins {
+		clear(o.byPrefix)
+	}
+	o.byPrefix[prefix] = millis
 }
