@@ -2,6 +2,8 @@ package keys
 
 import (
 	"hash/maphash"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -152,6 +154,18 @@ func (c *cache) warm(now time.Time) bool {
 		}
 	}
 	return false
+}
+
+// dropUnder forgets all KEKs that it takes a customer's key to unwrap.
+func (c *cache) dropUnder(uri string) {
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		next := maps.Clone(*s.entries.Load())
+		maps.DeleteFunc(next, func(_ kekKey, e *entry) bool { return e.kek != nil && slices.Contains(e.kek.cmks, uri) })
+		s.entries.Store(&next)
+		s.mu.Unlock()
+	}
 }
 
 // len counts the entries, expired ones included.

@@ -103,7 +103,10 @@ func (k *Keys) draft(ctx context.Context, env access.EnvironmentID, c Context) (
 		return nil, ErrCreateRate
 	}
 	// Read before anything is made: whatever changes from here on is a conflict.
-	revision, err := k.store.CMKMapRevision(ctx, env, c)
+	if shredding, err := k.store.Shredding(ctx, env, c.Items()); err != nil || shredding {
+		return nil, fmt.Errorf("guards of a new KEK: %w", cmp.Or(err, ErrShredding))
+	}
+	m, revision, err := k.store.CMKMap(ctx, env)
 	if err != nil {
 		return nil, fmt.Errorf("guards of a new KEK: %w", err)
 	}
@@ -111,9 +114,9 @@ func (k *Keys) draft(ctx context.Context, env access.EnvironmentID, c Context) (
 	if _, err := parseUUID(string(id)); err != nil {
 		return nil, errors.New("keys: NewID made no UUID")
 	}
-	r, opened, err := newKEK(ctx, k.roots, k.codec, KEKRecord{
+	r, opened, err := newKEK(ctx, k.wrappers(), k.codec, KEKRecord{
 		Environment: env, KeyID: id, Items: c.Items(), CreatedAt: k.now().UTC(),
-	})
+	}, m.slots(c))
 	if err != nil {
 		return nil, err
 	}

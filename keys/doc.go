@@ -78,6 +78,16 @@
 // He can keep the KMS from answering: then it goes on for [Config.OutageExtension] besides, but for KEKs under a
 // customer's key.
 //
+// Customer with a CMK. Takes the key back and so cuts everything under the CMK's item: KEKs that are not in a
+// cache at once, cached ones after the cache TTL at most, on a replica that was refused at once. Nobody but the
+// customer is cut, unless two items have one key. What was handed out before is out: values, data keys, tokens.
+// With the root key alone there open the KEKs of backups from before the key was attached, of etcd's history
+// until it is compacted, and of a record of that time that a writer of etcd puts back: what they open is
+// what was stored until then, and, as long as DEKs are not rewrapped (the job that attaches does that),
+// what came later. The customer learns, from the KMS's log, the item, the key ids, and when KEKs are unwrapped.
+// A customer cannot name a file or a host: a key is an ARN, asked at the operator's endpoint or AWS's, or one
+// of the settings.
+//
 // Thief of a replica's disk. An embedded etcd is a backup (above). A local root key file beside it opens
 // everything: keys/localkms is for development and for those who protect the file by other means.
 //
@@ -112,6 +122,20 @@
 // A shred holds from the answer to its request on: its job is stored with a marker of the context item, and
 // whoever is about to use a KEK looks for the markers of its context's items. The tombstones come after that.
 //
+// # Customers' keys
+//
+// A map says which context items have a CMK ([CMKMap]). A KEK that is made has a share for each item of its
+// context that is in the map, and compares the map's revision in the transaction that stores it; the
+// jobs that attach and detach seal the others again under the same comparison ([Operations.AttachCMK]). So at
+// every moment the KEKs are under what the map says, but for those that a job has not come to.
+//
+// Who detaches: while the job goes through the KEKs, new ones are still under the key. Then it is released, in
+// one transaction with the job's progress, and a second walk finds what was made meanwhile. A job that is
+// cancelled or dies leaves a state that says so, and attaching or detaching again goes on.
+//
+// A refusal is remembered for a second, so that a key that was taken back costs its owner's KMS a call a second,
+// and empties the cache of all that is under the key; an unwrap that was granted before it is not cached after.
+//
 // # Decisions
 //
 // One KEK per full key context, not one per item of it. With one per item either any of several KEKs
@@ -121,6 +145,10 @@
 // Shares, not one wrapped keyset. A root key that encrypts the keyset itself would have a second one,
 // a customer's, nested around it: an order that cannot be changed without both. Shares are wrapped side
 // by side, all are needed, each is rewrapped alone, and what a KMS sees does not grow with the keyset.
+//
+// One map for all CMKs of an environment, not a record each. New KEKs compare one revision whatever their
+// items, and a CMK that is added or taken away is one compare-and-swap; the price is a bound on their number,
+// and that KEKs which are made at that moment are made again.
 //
 // XAES-256-GCM for KEKs, AES-256-GCM below and above. A KEK wraps without a bound for years, where the
 // random 96-bit nonces of GCM would meet; a DEK and a share's key seal one message each, where they are

@@ -60,7 +60,7 @@ func environmentTemplate(p purpose) *tinkpb.KeyTemplate {
 // NewEnvironment makes an environment's keysets, and the record that the store keeps of them. The
 // handles returned were opened from that record. Errors are those of the root key.
 func NewEnvironment(ctx context.Context, roots *RootKeys, id access.EnvironmentID, name string, at time.Time) (EnvironmentRecord, *Environment, error) {
-	b, err := newBundle(ctx, roots, scope{env: id, id: environmentScope})
+	b, err := newBundle(ctx, wrappers{roots: roots}, scope{env: id, id: environmentScope}, nil)
 	if err != nil {
 		return EnvironmentRecord{}, nil, fmt.Errorf("environment %s: %w", id, err)
 	}
@@ -86,7 +86,7 @@ func NewEnvironment(ctx context.Context, roots *RootKeys, id access.EnvironmentI
 // [ErrRefused] if it needs a root key that is not at hand (the error names it), an outage.Error. The caller has
 // compared the record's id with the key it stood at.
 func OpenEnvironment(ctx context.Context, roots *RootKeys, r EnvironmentRecord) (*Environment, error) {
-	b, err := openBundle(ctx, roots, scope{env: r.ID, id: environmentScope}, r.Shares)
+	b, err := openBundle(ctx, wrappers{roots: roots}, scope{env: r.ID, id: environmentScope}, r.Shares)
 	if err != nil {
 		return nil, fmt.Errorf("environment %s: %w", r.ID, err)
 	}

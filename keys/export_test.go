@@ -38,6 +38,7 @@ func AADs(in AADInput) map[string][]byte {
 		"share/kek":          shareInfo(purposeKEK, scope, in.Shares),
 		"share/mac":          shareInfo(purposeMAC, scope, in.Shares),
 		"root":               scope.binding(in.Slot).AssociatedData(),
+		"root/cmk":           scope.binding(Item{Name: "organization_id", Value: "org_01JQ"}.slot()).AssociatedData(),
 		"root/items":         itemsBinding(scope.binding(in.Slot), in.Name, in.Value).AssociatedData(),
 		"record":             recordMAC(in.Environment, in.Key, in.Body),
 		"index/context":      contextIndex(c),
@@ -102,7 +103,7 @@ type KEK = kek
 
 // NewKEK makes a KEK and its record outside of any store.
 func NewKEK(ctx context.Context, root RootKey, codec *record.Codec, r KEKRecord) (KEKRecord, *KEK, error) {
-	return newKEK(ctx, NewRootKeys(root), codec, r)
+	return newKEK(ctx, wrappers{roots: NewRootKeys(root)}, codec, r, nil)
 }
 
 // OpenKEK is the way every KEK record takes, but for the cache.
@@ -110,7 +111,20 @@ func OpenKEK(ctx context.Context, root RootKey, env access.EnvironmentID, id ID,
 	if err := r.check(env, id); err != nil {
 		return nil, err
 	}
-	return openKEK(ctx, NewRootKeys(root), r)
+	return openKEK(ctx, wrappers{roots: NewRootKeys(root)}, r)
+}
+
+// NewKEKUnder is [NewKEK] under customers' keys, and OpenKEKUnder [OpenKEK].
+func NewKEKUnder(ctx context.Context, root RootKey, source CMKSource, codec *record.Codec, r KEKRecord, cmks ...RootKeyRef) (KEKRecord, *KEK, error) {
+	return newKEK(ctx, wrappers{NewRootKeys(root), newCustomers(source, nil, time.Now)}, codec, r, cmks)
+}
+
+// OpenKEKUnder is the reverse.
+func OpenKEKUnder(ctx context.Context, root RootKey, source CMKSource, r *KEKRecord) (*KEK, error) {
+	if err := r.check(r.Environment, r.KeyID); err != nil {
+		return nil, err
+	}
+	return openKEK(ctx, wrappers{NewRootKeys(root), newCustomers(source, nil, time.Now)}, r)
 }
 
 // RotateRecord makes the record of a KEK with one key more.

@@ -66,7 +66,7 @@ func goldenInput(t testing.TB) keys.AADInput {
 
 func TestVectorsOfAADs(t *testing.T) {
 	want := map[string]string{}
-	for _, file := range []string{"aad.json", "aad-pipes.json", "aad-items.json", "aad-rotated.json"} {
+	for _, file := range []string{"aad.json", "aad-pipes.json", "aad-items.json", "aad-rotated.json", "aad-cmk.json"} {
 		added := map[string]string{}
 		mustReadJSON(t, file, &added)
 		for name, a := range added {
@@ -219,9 +219,11 @@ func mustReadJSON(t testing.TB, name string, v any) {
 
 // mustGoldenRoot opens the root key of the vectors. It protects nothing but them. A checkout gives
 // every file its own idea of a mode, so the key is opened from a copy.
-func mustGoldenRoot(t testing.TB) *localkms.Key {
+func mustGoldenRoot(t testing.TB) *localkms.Key { return mustGoldenKey(t, "root-key.txt") }
+
+func mustGoldenKey(t testing.TB, name string) *localkms.Key {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("testdata", "v1", "root-key.txt"))
+	text, err := os.ReadFile(filepath.Join("testdata", "v1", name))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,10 +24,16 @@ const (
 	RotateJob JobKind = "rotate"
 	// ShredJob destroys KEKs.
 	ShredJob JobKind = "shred"
+	// AttachJob brings KEKs under a CMK, DetachJob takes them from one.
+	AttachJob JobKind = "attach_cmk"
+	DetachJob JobKind = "detach_cmk"
 )
 
 // known reports a kind of this version. One of a later version is left to nodes that have that.
-func (k JobKind) known() bool {
+func (k JobKind) known() bool { return k.asked() || k == AttachJob || k == DetachJob }
+
+// asked reports a kind that [Operations.CreateJob] makes.
+func (k JobKind) asked() bool {
 	return k == RewrapJob || k == RewrapRootJob || k == RotateJob || k == ShredJob
 }
 
@@ -82,8 +88,20 @@ type Job struct {
 	// RootKey is the URI of the root key that a [RewrapRootJob] moves KEKs to: the one that was current where the
 	// job was made, so that a node that has another one for current does not undo it.
 	RootKey string `cbor:"21,keyasint,omitempty"`
+	// CMK is what it attaches or detaches, and KeyURI that customer's key. A dry run has the key alone.
+	CMK    CMKID  `cbor:"30,keyasint,omitempty"`
+	KeyURI string `cbor:"31,keyasint,omitempty"`
 	// HistoryUntil is when a shred had the store forget its history, in which the KEKs were as before.
 	HistoryUntil time.Time `cbor:"40,keyasint,omitzero"`
+}
+
+// BackupsBefore is from when on a backup holds nothing that opens without the CMK that the job has attached:
+// one from before may, and what it may open with the root key alone is what it holds. Zero for other jobs.
+func (j *Job) BackupsBefore() time.Time {
+	if j.Kind == AttachJob && j.State == JobSucceeded && !j.DryRun {
+		return j.EndedAt
+	}
+	return time.Time{}
 }
 
 // Counts are how far a job has come, in records (of a rotation: in KEKs).

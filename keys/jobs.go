@@ -45,7 +45,7 @@ func (r *JobRequest) check() error {
 		}
 	}
 	switch {
-	case !r.Kind.known():
+	case !r.Kind.asked():
 		return &InvalidError{Field: "kind", Rule: "must be rewrap, rewrap_root, rotate or shred"}
 	case r.Kind == ShredJob && r.Scope.Item == (Item{}):
 		return &InvalidError{Field: "context_name", Rule: "and context_value are what a shred is about"}

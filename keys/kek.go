@@ -90,6 +90,9 @@ type kek struct {
 	// context is the canonical key context that the seal proved, not what anyone asked for.
 	context string
 	aead    tink.AEAD
+	// cmks are the URIs of the customers' keys that it takes to unwrap it. A cache may hold on to it no
+	// longer than they allow, whatever it does for others while a KMS is away.
+	cmks []string
 }
 
 // newKEK makes a KEK and its record. Its keyset has one key: XAES-256-GCM, because a KEK wraps many
@@ -97,12 +100,12 @@ type kek struct {
 //
 // The KEK that is returned was opened from the record's stored form. A record that did not survive its
 // own encoding would lose everything sealed under it, and nobody would know before the first read.
-func newKEK(ctx context.Context, roots *RootKeys, codec *record.Codec, r KEKRecord) (KEKRecord, *kek, error) {
+func newKEK(ctx context.Context, w wrappers, codec *record.Codec, r KEKRecord, cmks []RootKeyRef) (KEKRecord, *kek, error) {
 	h, err := keyset.NewHandle(aead.XAES256GCM192BitNonceKeyTemplate())
 	if err != nil {
 		return KEKRecord{}, nil, fmt.Errorf("generate KEK: %w", err)
 	}
-	b, err := newBundle(ctx, roots, r.scope())
+	b, err := newBundle(ctx, w, r.scope(), cmks)
 	if err != nil {
 		return KEKRecord{}, nil, fmt.Errorf("wrap KEK %s: %w", r.KeyID, err)
 	}
@@ -137,8 +140,8 @@ func (r *KEKRecord) aad() aad {
 }
 
 // openKEK unwraps a record that passed its check: [ErrTampered], [ErrRefused], outage.Error.
-func openKEK(ctx context.Context, roots *RootKeys, r *KEKRecord) (*kek, error) {
-	b, err := openBundle(ctx, roots, r.scope(), r.Shares)
+func openKEK(ctx context.Context, w wrappers, r *KEKRecord) (*kek, error) {
+	b, err := openBundle(ctx, w, r.scope(), r.Shares)
 	if err != nil {
 		return nil, fmt.Errorf("unwrap KEK %s: %w", r.KeyID, err)
 	}
@@ -156,7 +159,11 @@ func (b *bundle) kek(ctx context.Context, r *KEKRecord) (*kek, error) {
 	if err != nil {
 		return nil, ErrTampered
 	}
-	return &kek{env: r.Environment, id: r.KeyID, context: b.scope.context, aead: opened}, nil
+	k := &kek{env: r.Environment, id: r.KeyID, context: b.scope.context, aead: opened}
+	for _, ref := range r.cmkSlots() {
+		k.cmks = append(k.cmks, ref.URI)
+	}
+	return k, nil
 }
 
 // keyset opens the keyset of a record, and compares it with what the record says of it.

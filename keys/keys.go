@@ -18,12 +18,13 @@ import (
 // Callers pass the read fence of their request before they call; what a method reads from the store is
 // then at least as new. Every method takes a permit that was completed with the key context in question
 // and returns access.ErrDenied for any other: a use case that forgets to complete its permit opens
-// nothing. Other errors, where a method says no more: [ErrTampered], [ErrShredded], [ErrRefused], an
-// outage.Error of the store or the root key.
+// nothing. Other errors, where a method says no more: [ErrTampered], [ErrShredded], [ErrCMKRefused],
+// [ErrRefused], an outage.Error of the store, the root key or a CMK.
 type Keys struct {
 	store        Store
 	environments *Environments
 	roots        *RootKeys
+	customers    *customers
 	codec        *record.Codec
 	newID        func() string
 	now          func() time.Time
@@ -41,6 +42,8 @@ type Config struct {
 	Environments *Environments
 	Roots        *RootKeys
 	Codec        *record.Codec
+	// CMKs opens customers' keys; default: there are none.
+	CMKs CMKSource
 	// NewID makes ids of KEKs and client data keys: UUIDv7 as text.
 	NewID func() string
 	// CacheTTL is how long an unwrapped KEK is used, counted from its unwrap and not from its last use;
@@ -85,8 +88,11 @@ func New(c Config) (*Keys, error) {
 	if !c.NoCache {
 		k.cache = newCache(cmp.Or(c.CacheTTL, DefaultCacheTTL), c.OutageExtension, cmp.Or(c.CacheEntries, DefaultCacheEntries))
 	}
+	k.customers = newCustomers(c.CMKs, k.cache, k.now)
 	return k, nil
 }
+
+func (k *Keys) wrappers() wrappers { return wrappers{roots: k.roots, cmks: k.customers} }
 
 // Sealed is a value under a DEK of its own, and that DEK under the KEK with that key id. Neither holds
 // anything in clear, and each carries the number of its format.
@@ -196,7 +202,7 @@ func (k *Keys) load(ctx context.Context, env access.EnvironmentID, id ID) (*kek,
 		return nil, 0, fmt.Errorf("KEK %s: %w", id, err)
 	}
 	if k.cache == nil {
-		opened, err := openKEK(ctx, k.roots, r)
+		opened, err := openKEK(ctx, k.wrappers(), r)
 		return opened, generation, err
 	}
 	if found, err := k.cache.find(kekKey{env, id}, generation, k.now()); found != nil || err != nil {
@@ -226,11 +232,14 @@ func (k *Keys) unwrapOnce(ctx context.Context, r *KEKRecord, generation int64) (
 		if found, err := k.cache.find(key, generation, began); found != nil || err != nil {
 			return found, err
 		}
-		opened, err := openKEK(ctx, k.roots, r)
+		opened, err := openKEK(ctx, k.wrappers(), r)
 		switch {
 		case err == nil:
 			k.cache.add(key, generation, opened, began, r.extendable())
-		case outage.Of(err) == nil:
+			if uri, ok := k.customers.refusedSince(opened.cmks, began); ok {
+				k.cache.dropUnder(uri)
+			}
+		case outage.Of(err) == nil && !errors.Is(err, ErrCMKRefused): // those are remembered by their keys
 			k.cache.refuse(key, generation, err, k.now())
 		}
 		return opened, err

@@ -109,7 +109,7 @@ func (o *operation) retry(ctx context.Context, round func() error) error {
 // judge is what an audit record says of how a call ended; it follows server/errors.go.
 func judge(action access.Action, err error) trail.Verdict {
 	if err == nil {
-		if action == access.JobCreate {
+		if action == access.JobCreate || action == access.CMKAttach {
 			return trail.Allow(201)
 		}
 		return trail.Allow(200)
@@ -136,6 +136,11 @@ func judge(action access.Action, err error) trail.Verdict {
 		{ErrConflict, trail.Fail("concurrent_request", 503)},
 		{ErrTampered, trail.Fail("integrity_failure", 500)},
 		{ErrShredded, trail.Fail("key_shredded", 403)},
+		{ErrNoCMK, trail.Fail("entity_not_found", 404)},
+		{ErrCMKExists, trail.Fail("cmk_exists", 409)},
+		{ErrCMKBusy, trail.Fail("cmk_busy", 409)},
+		{ErrTooManyCMKs, trail.Fail("too_many_cmks", 409)},
+		{ErrCMKRefused, trail.Fail("cmk_refused", 403)}, // before ErrRefused, which it is too
 		{ErrRefused, trail.Fail("root_key_refused", 403)},
 	} {
 		if errors.Is(err, known.err) {

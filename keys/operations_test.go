@@ -20,8 +20,9 @@ type useCase struct {
 	call   func(ctx context.Context, ops *keys.Operations, call access.Call) (result any, err error)
 }
 
-// useCases lists every exported method of Operations by name. kek is a living KEK, job one that waits.
-func useCases(kek keys.ID, job keys.JobID) map[string]useCase {
+// useCases lists every exported method of Operations by name. kek is a living KEK, job one that waits, c a
+// customer, and cmk a CMK that is another's.
+func useCases(kek keys.ID, job keys.JobID, c *customer, cmk keys.CMKID) map[string]useCase {
 	return map[string]useCase{
 		"List": {access.KEKRead, func(ctx context.Context, ops *keys.Operations, call access.Call) (any, error) {
 			return ops.List(ctx, call, keys.Query{Limit: 10})
@@ -41,6 +42,21 @@ func useCases(kek keys.ID, job keys.JobID) map[string]useCase {
 		"Job": {access.JobRead, func(ctx context.Context, ops *keys.Operations, call access.Call) (any, error) {
 			return ops.Job(ctx, call, job)
 		}},
+		"AttachCMK": {access.CMKAttach, func(ctx context.Context, ops *keys.Operations, call access.Call) (any, error) {
+			return ops.AttachCMK(ctx, call, keys.AttachRequest{Item: c.item(), Key: c.arn, DryRun: true})
+		}},
+		"DetachCMK": {access.CMKDetach, func(ctx context.Context, ops *keys.Operations, call access.Call) (any, error) {
+			return ops.DetachCMK(ctx, call, keys.DetachRequest{ID: cmk})
+		}},
+		"VerifyCMK": {access.CMKVerify, func(ctx context.Context, ops *keys.Operations, call access.Call) (any, error) {
+			return ops.VerifyCMK(ctx, call, cmk)
+		}},
+		"CMK": {access.CMKRead, func(ctx context.Context, ops *keys.Operations, call access.Call) (any, error) {
+			return ops.CMK(ctx, call, cmk)
+		}},
+		"CMKs": {access.CMKRead, func(ctx context.Context, ops *keys.Operations, call access.Call) (any, error) {
+			return ops.CMKs(ctx, call, keys.CMKQuery{Limit: 10})
+		}},
 		"CancelJob": {access.JobCancel, func(ctx context.Context, ops *keys.Operations, call access.Call) (any, error) {
 			return ops.CancelJob(ctx, call, job)
 		}},
@@ -49,8 +65,9 @@ func useCases(kek keys.ID, job keys.JobID) map[string]useCase {
 
 // eachUseCase runs a subtest for every exported method of Operations, each with a KEK of its own. A
 // method that is missing from the list fails the test.
-func eachUseCase(t *testing.T, s *vaulttest.Stack, run func(t *testing.T, u useCase)) {
+func eachUseCase(t *testing.T, s *vaulttest.Stack, all []*customer, run func(t *testing.T, u useCase)) {
 	t.Helper()
+	cmk := all[1].mustAttached(t, s)
 	methods := reflect.TypeFor[*keys.Operations]()
 	for i := range methods.NumMethod() {
 		method := methods.Method(i).Name
@@ -59,7 +76,7 @@ func eachUseCase(t *testing.T, s *vaulttest.Stack, run func(t *testing.T, u useC
 				Name: t.Name(), Value: vaulttest.Value("v"), Context: vaulttest.MustContext(t, "method", t.Name()),
 			})
 			must(t, err)
-			u, ok := useCases(m.KeyID, s.MustJob(t, keys.JobRequest{Kind: keys.RewrapJob, All: true}).ID)[method]
+			u, ok := useCases(m.KeyID, s.MustJob(t, keys.JobRequest{Kind: keys.RewrapJob, All: true}).ID, all[0], cmk)[method]
 			if !ok {
 				t.Fatal("this method has no entry in useCases: add one")
 			}
@@ -71,9 +88,9 @@ func eachUseCase(t *testing.T, s *vaulttest.Stack, run func(t *testing.T, u useC
 // Every exported method begins with the permit: who has no rights gets a denial, one record of it, and
 // nothing else, whatever is asked for.
 func TestEveryOperationIsAuthorized(t *testing.T) {
-	s := vaulttest.New(t)
+	s, customers := newCustomers(t, "org_1", "org_2")
 	guest := s.MustCallAs(t, "guest")
-	eachUseCase(t, s, func(t *testing.T, u useCase) {
+	eachUseCase(t, s, customers, func(t *testing.T, u useCase) {
 		call := access.Call{Actor: guest.Actor, RequestID: "req_" + t.Name()}
 		result, err := u.call(t.Context(), s.Operations, call)
 		if !errors.Is(err, access.ErrDenied) {
@@ -95,8 +112,8 @@ func TestEveryOperationIsAuthorized(t *testing.T) {
 
 // Without an audit log nothing is told and nothing is changed.
 func TestEveryOperationNeedsTheAuditLog(t *testing.T) {
-	s := vaulttest.New(t)
-	eachUseCase(t, s, func(t *testing.T, u useCase) {
+	s, customers := newCustomers(t, "org_1", "org_2")
+	eachUseCase(t, s, customers, func(t *testing.T, u useCase) {
 		broken := s.Replica(t)
 		must(t, broken.Audit.Close())
 		before := len(s.MustEvents(t))

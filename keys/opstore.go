@@ -41,6 +41,19 @@ type OperationsStore interface {
 
 	HolderStore
 	JobStore
+	CMKStore
+}
+
+// CMKStore keeps the map of CMKs.
+type CMKStore interface {
+	// CMKMap is as of [Store].
+	CMKMap(ctx context.Context, env access.EnvironmentID) (*CMKMap, int64, error)
+	// ChangeCMKs stores what is in a change, and returns the new revision of its job. [ErrConflict] as of PutJob.
+	ChangeCMKs(ctx context.Context, c CMKChange) (int64, error)
+	// ResealKEK is ReplaceKEK if the map is at a revision.
+	ResealKEK(ctx context.Context, r KEKRecord, generation, mapRevision int64, e events.Event) error
+	// Tell stores an event of what changed nothing here.
+	Tell(ctx context.Context, env access.EnvironmentID, e events.Event) error
 }
 
 // HolderStore walks the records that hold wrapped DEKs. It never reads a value.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 )
 
 // Holder is a record that holds wrapped DEKs, as a store finds it on its walk through all of them: the
@@ -37,15 +38,20 @@ type DEKBinding interface {
 // rewrap is the job of that kind: it walks all records that hold DEKs, and wraps those again which are
 // under an older version of a KEK in the job's scope. Values are neither read nor touched.
 func (w *worker) rewrap(ctx context.Context) error {
-	if w.job.Cursor == "" {
-		total, err := w.store.CountHolders(ctx, w.env())
-		if err != nil {
-			return err
-		}
-		w.job.Counts.Total = total
+	if err := w.count(ctx, w.countHolders); err != nil {
+		return err
+	}
+	return w.rewrapAll(ctx)
+}
+
+// rewrapAll is that walk, which may come after one through the KEKs.
+func (w *worker) rewrapAll(ctx context.Context) error {
+	after := w.job.Cursor
+	if strings.HasPrefix(after, kekCursor) {
+		after = ""
 	}
 	for {
-		page, err := w.store.Holders(ctx, w.env(), w.job.Cursor, stepPage)
+		page, err := w.store.Holders(ctx, w.env(), after, stepPage)
 		if err != nil || len(page) == 0 {
 			return err
 		}
@@ -54,6 +60,7 @@ func (w *worker) rewrap(ctx context.Context) error {
 				return err
 			}
 		}
+		after = page[len(page)-1].Key
 	}
 }
 

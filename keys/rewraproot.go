@@ -108,7 +108,7 @@ func (k *Keys) moved(ctx context.Context, r *KEKRecord, to RootKey) (KEKRecord, 
 	if next, err = asStored(k.codec, next); err != nil {
 		return KEKRecord{}, fmt.Errorf("KEK %s: %w", r.KeyID, err)
 	}
-	if _, err = openKEK(ctx, k.roots, &next); err != nil && len(r.Shares) > 1 {
+	if _, err = openKEK(ctx, k.wrappers(), &next); err != nil && len(r.Shares) > 1 {
 		// A customer's key that refuses must not tie us to an old root key. The root's share alone is compared.
 		err = k.roots.sameShare(ctx, r.scope(), r.Shares, next.Shares)
 	}
@@ -120,7 +120,7 @@ func (k *Keys) moved(ctx context.Context, r *KEKRecord, to RootKey) (KEKRecord, 
 
 // moved is shares with that of slot root under another root key.
 func (rs *RootKeys) moved(ctx context.Context, s scope, shares []Share, to RootKey) ([]Share, error) {
-	if err := checkSlots(shares); err != nil {
+	if err := checkSlots(s, shares); err != nil {
 		return nil, err
 	}
 	next := slices.Clone(shares)

@@ -63,14 +63,19 @@ func (o *operation) rotate(ctx context.Context, id ID) (Info, error) {
 	return info, err
 }
 
-// rotate makes the record of a KEK with one key more, its primary. The keyset is sealed under fresh
-// shares: the key that the old ones make has sealed one message, as it was meant to.
+// rotate makes the record of a KEK with one key more, its primary, under the same CMKs.
 func (k *Keys) rotate(ctx context.Context, r *KEKRecord, at time.Time) (KEKRecord, error) {
+	return k.sealUnder(ctx, r, r.cmkSlots(), at)
+}
+
+// sealUnder is that, under these CMKs. The keyset is sealed under fresh shares: the key that the old ones
+// make has sealed one message, as it was meant to.
+func (k *Keys) sealUnder(ctx context.Context, r *KEKRecord, cmks []RootKeyRef, at time.Time) (KEKRecord, error) {
 	versions := max(r.Versions, 1)
 	if versions >= MaxVersions {
 		return KEKRecord{}, ErrVersions
 	}
-	old, err := openBundle(ctx, k.roots, r.scope(), r.Shares)
+	old, err := openBundle(ctx, k.wrappers(), r.scope(), r.Shares)
 	if err != nil {
 		return KEKRecord{}, fmt.Errorf("unwrap KEK %s: %w", r.KeyID, err)
 	}
@@ -85,7 +90,7 @@ func (k *Keys) rotate(ctx context.Context, r *KEKRecord, at time.Time) (KEKRecor
 	if err != nil {
 		return KEKRecord{}, fmt.Errorf("rotate KEK %s: %w", r.KeyID, err)
 	}
-	fresh, err := newBundle(ctx, k.roots, r.scope())
+	fresh, err := newBundle(ctx, k.wrappers(), r.scope(), cmks)
 	if err != nil {
 		return KEKRecord{}, fmt.Errorf("wrap KEK %s: %w", r.KeyID, err)
 	}

@@ -229,9 +229,17 @@ func (w *worker) run(ctx context.Context) error {
 		if err = w.shred(ctx); err == nil {
 			return w.endShred(ctx)
 		}
+	case AttachJob:
+		err = w.attach(ctx)
+	case DetachJob:
+		if err = w.detach(ctx); err == nil {
+			return w.endDetach(ctx)
+		}
 	}
 	switch {
 	case err == nil:
+	case errors.Is(err, ErrCMKRefused):
+		return w.end(ctx, "cmk_refused")
 	case errors.Is(err, ErrTampered), errors.Is(err, ErrNoEnvironment):
 		return w.end(ctx, "integrity_failure") // waiting would not help
 	default:
@@ -273,7 +281,8 @@ func (w *worker) done(ctx context.Context, cursor string, changed bool, failed e
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if outage.Of(failed) != nil {
+	// The KMS of one customer is not waited for by what is about others.
+	if down := outage.Of(failed); down != nil && down.Dependency != outage.CMK || w.stops(failed) {
 		return failed
 	}
 	if failed != nil {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/hkdf"
-	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -47,8 +46,28 @@ type scope struct {
 // environmentScope stands where a KEK's scope has its key id. It is no UUID, so the two never meet.
 const environmentScope = "environment"
 
+// binding is what a share is bound to in its slot. A CMK is told its item in clear, so that its policy can
+// ask for it.
 func (s scope) binding(slot string) Binding {
-	return Binding{Environment: s.env, KEK: s.id, ContextDigest: contextDigest(s.context), Slot: slot}
+	b := Binding{Environment: s.env, KEK: s.id, ContextDigest: contextDigest(s.context), Slot: slot}
+	if item, ok := slotItem(slot); ok && slot != RootSlot {
+		b.Items = map[string]string{item.Name: item.Value}
+	}
+	return b
+}
+
+// has reports that a slot can be one of this scope: the root key's, or that of an item of the context.
+func (s scope) has(slot string) bool {
+	if slot == RootSlot {
+		return true
+	}
+	item, ok := slotItem(slot)
+	for name, value := range (Context{canonical: s.context}).All() {
+		if ok && item == (Item{Name: name, Value: value}) {
+			return true
+		}
+	}
+	return false
 }
 
 // bundle is a set of shares, unwrapped: what seals and opens keysets. It lives for one operation.
@@ -59,42 +78,45 @@ type bundle struct {
 	material []byte
 }
 
-// newBundle makes fresh shares, one per slot, each wrapped by its root key: that of slot root by the current
-// one. Until CMKs apply there is one slot.
-func newBundle(ctx context.Context, roots *RootKeys, s scope) (*bundle, error) {
-	root := roots.Current()
+// newBundle makes fresh shares, one per slot, each wrapped by its key: that of slot root by the current root
+// key, the others by those CMKs.
+func newBundle(ctx context.Context, w wrappers, s scope, cmks []RootKeyRef) (*bundle, error) {
 	ctx, cancel := context.WithTimeout(ctx, rootTimeout)
 	defer cancel()
-	share := make([]byte, ShareSize)
-	_, _ = rand.Read(share) // never fails: it ends the process rather than return less
-	wrapped, err := root.Wrap(ctx, secret.New(share), s.binding(RootSlot))
-	if err != nil {
-		return nil, rootError(root, err)
+	refs := w.slots(cmks)
+	made, wrapped := make([][]byte, len(refs)), make([]Share, len(refs))
+	if err := sideBySide(len(refs), func(i int) (err error) {
+		wrapped[i] = Share{Slot: refs[i].Slot, KeyURI: refs[i].URI}
+		wrapped[i].Wrapped, made[i], err = w.wrap(ctx, s, refs[i])
+		return err
+	}); err != nil {
+		return nil, err
 	}
-	shares := []Share{{Slot: RootSlot, KeyURI: root.URI(), Wrapped: wrapped}}
-	return &bundle{scope: s, shares: shares, material: bytes.Clone(share)}, nil
+	if err := checkSlots(s, wrapped); err != nil {
+		return nil, errors.New("keys: a CMK of another context")
+	}
+	return &bundle{scope: s, shares: wrapped, material: bytes.Join(made, nil)}, nil
 }
 
 // openBundle unwraps all shares of a record. What the record says is not believed before the keyset
-// has opened, so its shape is checked first: slots in strictly rising order, the root's among them. That one
-// may be under any root key at hand.
-func openBundle(ctx context.Context, roots *RootKeys, s scope, shares []Share) (*bundle, error) {
-	if err := checkSlots(shares); err != nil {
+// has opened, so its shape is checked first: slots in strictly rising order, the root's among them, and no
+// others than the context has items. The root's may be under any root key at hand.
+func openBundle(ctx context.Context, w wrappers, s scope, shares []Share) (*bundle, error) {
+	if err := checkSlots(s, shares); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, rootTimeout)
 	defer cancel()
+	opened := make([]secret.Bytes, len(shares))
+	if err := sideBySide(len(shares), func(i int) (err error) {
+		opened[i], err = w.unwrap(ctx, s, &shares[i])
+		return err
+	}); err != nil {
+		return nil, err
+	}
 	b := &bundle{scope: s, shares: shares, material: make([]byte, 0, ShareSize*len(shares))}
-	for i := range shares {
-		share := &shares[i]
-		if share.Slot != RootSlot {
-			return nil, fmt.Errorf("%w: it needs key %q in a slot that no key at hand is for", ErrRefused, share.KeyURI)
-		}
-		opened, err := roots.unwrap(ctx, s, share)
-		if err != nil {
-			return nil, err
-		}
-		b.material = append(b.material, opened.Reveal()...)
+	for _, share := range opened {
+		b.material = append(b.material, share.Reveal()...)
 	}
 	return b, nil
 }
@@ -119,13 +141,13 @@ func (rs *RootKeys) unwrap(ctx context.Context, s scope, share *Share) (secret.B
 func (b *bundle) forget() { clear(b.material) }
 
 // checkSlots holds the slot order, which HKDF goes by: bytewise, no slot twice.
-func checkSlots(shares []Share) error {
+func checkSlots(s scope, shares []Share) error {
 	if len(shares) == 0 || len(shares) > maxShares {
 		return ErrTampered
 	}
-	hasRoot := shares[0].Slot == RootSlot
-	for i := 1; i < len(shares); i++ {
-		if shares[i-1].Slot >= shares[i].Slot {
+	hasRoot := false
+	for i := range shares {
+		if i > 0 && shares[i-1].Slot >= shares[i].Slot || !s.has(shares[i].Slot) {
 			return ErrTampered
 		}
 		hasRoot = hasRoot || shares[i].Slot == RootSlot

@@ -25,18 +25,8 @@ func (r *KEKRecord) isOf(j *Job) bool { return r.ShreddedAt.Equal(j.StartedAt) &
 
 // shred is the job of that kind.
 func (w *worker) shred(ctx context.Context) error {
-	if w.job.Cursor == "" {
-		w.job.Counts.Total = 0 // of a node that stopped before its first step
-		for _, count := range []func() (uint64, error){
-			func() (uint64, error) { return w.store.CountKEKs(ctx, w.env(), Item{}) },
-			func() (uint64, error) { return w.store.CountHolders(ctx, w.env()) },
-		} {
-			n, err := count()
-			if err != nil {
-				return err
-			}
-			w.job.Counts.Total += n
-		}
+	if err := w.count(ctx, w.countKEKs, w.countHolders); err != nil {
+		return err
 	}
 	if err := w.shredKEKs(ctx); err != nil {
 		return err

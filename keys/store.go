@@ -16,8 +16,8 @@ var (
 	ErrTampered = errors.New("keys: integrity failure")
 	// ErrKEKNotFound means that no KEK record stands at that key id or pointer.
 	ErrKEKNotFound = errors.New("keys: KEK not found")
-	// ErrRefused means that a root key or CMK says no for good (disabled, destroyed, access denied), or
-	// that a record needs another one than is configured. It is no outage: waiting does not help.
+	// ErrRefused means that a root key says no for good (disabled, destroyed, access denied), or that a
+	// record needs another one than is configured; of a CMK it is [ErrCMKRefused]. It is no outage: waiting does not help.
 	ErrRefused = errors.New("keys: root key refuses")
 	// ErrNoEnvironment means that this process holds no keys of that environment.
 	ErrNoEnvironment = errors.New("keys: unknown environment")
@@ -46,9 +46,9 @@ type Store interface {
 	KEK(ctx context.Context, env access.EnvironmentID, id ID) (*KEKRecord, int64, error)
 	// KEKOf follows the pointer of a key context. [ErrKEKNotFound] if the context has no KEK yet.
 	KEKOf(ctx context.Context, env access.EnvironmentID, c Context) (ID, error)
-	// CMKMapRevision returns what the creation of a KEK must compare (see [Creation]).
-	// [ErrShredding] if a shred marker stands for one of the context's items.
-	CMKMapRevision(ctx context.Context, env access.EnvironmentID, c Context) (int64, error)
+	// CMKMap returns an environment's map of CMKs and its revision, which the creation of a KEK compares
+	// (see [Creation]); an empty one and 0 if there is none. It is shared and must not be changed.
+	CMKMap(ctx context.Context, env access.EnvironmentID) (*CMKMap, int64, error)
 	// Shredding reports whether the marker of a shred stands for one of a context's items. It costs next to
 	// nothing while there is none in the environment.
 	Shredding(ctx context.Context, env access.EnvironmentID, items map[string]string) (bool, error)

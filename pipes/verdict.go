@@ -71,6 +71,7 @@ func judgeKnown(err error) (trail.Verdict, bool) {
 		{keys.ErrTampered, "integrity_failure", 500},
 		{keys.ErrShredded, "key_shredded", 403},
 		{keys.ErrShredding, "shred_in_progress", 409},
+		{keys.ErrCMKRefused, "cmk_refused", 403}, // before ErrRefused, which it is too
 		{keys.ErrRefused, "root_key_refused", 403},
 		{keys.ErrCreateRate, "rate_limit_exceeded", 429},
 	} {

@@ -101,6 +101,11 @@ func TestRoutesAndActions(t *testing.T) {
 		{Method: "GET", Path: "/culvert/v1/jobs", Action: access.JobRead},
 		{Method: "GET", Path: "/culvert/v1/jobs/:id", Action: access.JobRead},
 		{Method: "POST", Path: "/culvert/v1/jobs/:id/cancel", Action: access.JobCancel},
+		{Method: "POST", Path: "/culvert/v1/cmks", Action: access.CMKAttach},
+		{Method: "GET", Path: "/culvert/v1/cmks", Action: access.CMKRead},
+		{Method: "GET", Path: "/culvert/v1/cmks/:id", Action: access.CMKRead},
+		{Method: "POST", Path: "/culvert/v1/cmks/:id/verify", Action: access.CMKVerify},
+		{Method: "DELETE", Path: "/culvert/v1/cmks/:id", Action: access.CMKDetach},
 		{Method: "GET", Path: "/events", Action: access.EventsList},
 		{Method: "GET", Path: "/healthz"},
 		{Method: "GET", Path: "/readyz"},
@@ -118,6 +123,7 @@ func TestRoutesAndActions(t *testing.T) {
 		"POST /vault/v1/kv": createBody("x", "v"), "PUT /vault/v1/kv/:id": `{"value":"v"}`,
 		"POST /vault/v1/keys/data-key": `{"context":{}}`, "POST /vault/v1/keys/decrypt": `{"keys":"AAAA"}`,
 		"POST /culvert/v1/jobs":     `{"kind":"rewrap","all":true}`,
+		"POST /culvert/v1/cmks":     `{"context_name":"organization_id","context_value":"org_1","key":"x"}`,
 		"POST /vault/v1/keys/rekey": `{"context":{},"encrypted_keys":"AAAA"}`,
 	}
 	for name, body := range pipesBodies() {

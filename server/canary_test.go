@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"culvert/connectors/connectorstest"
+	"culvert/keys/keystest"
 	"culvert/pipes/pipestest"
 	"culvert/server"
 )
@@ -97,12 +98,14 @@ func visits(id, version, blob string) map[string]visit {
 // TestCanary sends a canary through every row of the server's own table, and then looks for it in
 // everything that is left behind. A row without a visit fails.
 func TestCanary(t *testing.T) {
-	d := newPipesDoor(t, pipestest.Config{Provider: connectorstest.Config{Rotate: true}})
+	kms, cmks := newKMS(t)
+	d := newPipesDoor(t, pipestest.Config{Provider: connectorstest.Config{Rotate: true}, CMKs: cmks})
 	first := d.mustCreate(t, "first", canary)
 	made := d.do(t, request{method: "POST", path: "/vault/v1/keys/data-key", body: `{"context":{"o":"1"}}`}).want(t, 200).object(t)
 	planned := visits(first["id"].(string), first["version_id"].(string), made["encrypted_keys"].(string))
 	broker, minted := d.pipesVisits(t)
 	maps.Copy(planned, broker)
+	maps.Copy(planned, cmkVisits(d.mustAttach(t, kms.NewKey(t, keystest.AWSAccount), "org_9"), kms.NewKey(t, keystest.AWSAccount)))
 	maps.Copy(planned, keyVisits(first["key_id"].(string), d.mustJob(t, `{"kind":"rewrap","all":true}`)["id"].(string)))
 
 	rows := d.server.Routes()

@@ -74,6 +74,10 @@ func (s *Server) problem(err error) *problem {
 				copied.retry = max(provider.RetryAfter, time.Second)
 				copied.text = theProvider + " " + provider.Slug + strings.TrimPrefix(copied.text, theProvider)
 			}
+			var customer *keys.CMKError
+			if errors.As(err, &customer) && customer.Reason != "" {
+				copied.text = strings.TrimSuffix(copied.text, ".") + " (" + customer.Reason + ")."
+			}
 			var rate *pipes.RateError
 			if errors.As(err, &rate) {
 				copied.retry = rate.RetryAfter
@@ -118,6 +122,16 @@ func sentinels() []sentinel {
 		// Not 404, which would deny what the list shows, and nothing that invites a retry.
 		{keys.ErrShredded, problem{status: 403, code: "key_shredded",
 			text: "The key of this key context was destroyed; what was under it cannot be read again."}},
+		// The caller's customer has taken it back. Before ErrRefused, which it is too.
+		{keys.ErrCMKRefused, problem{status: 403, code: "cmk_refused",
+			text: "The customer's key that this key context needs refuses its use; nothing was changed."}},
+		{keys.ErrNoCMK, problem{status: 404, code: "entity_not_found", text: "CMK not found."}},
+		{keys.ErrCMKExists, problem{status: 409, code: "cmk_exists",
+			text: "This context item has a customer's key; detach it before another one is attached."}},
+		{keys.ErrCMKBusy, problem{status: 409, code: "cmk_busy",
+			text: "A job that attaches or detaches this customer's key has not ended."}},
+		{keys.ErrTooManyCMKs, problem{status: 409, code: "too_many_cmks",
+			text: "The environment has as many customers' keys as one may have."}},
 		{keys.ErrRefused, problem{status: 403, code: "root_key_refused",
 			text: "A key that this key context needs is disabled or refuses its use."}},
 		// The caller's choice of a context is in conflict with an operator's; it ends by itself.
@@ -297,6 +311,8 @@ func unavailable(o *outage.Error) *problem {
 		p.text = "etcd is nearly full: creates and updates wait, reads and deletes work. Nothing was changed."
 	case o.Dependency == outage.RootKey:
 		p.text = "The root key is unavailable; nothing was changed."
+	case o.Dependency == outage.CMK:
+		p.text = "The KMS of a customer's key that this key context needs is unavailable; nothing was changed."
 	case o.Dependency == outage.Audit:
 		p.text = "The audit log cannot be written, so nothing is answered."
 	case o.Dependency == outage.Clock:

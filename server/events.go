@@ -16,7 +16,7 @@ func eventTypes() map[events.Type]bool {
 		events.DataCreated, events.DataUpdated, events.DataDeleted, events.KEKCreated, events.KEKRotated, events.KEKRewrapped, events.JobCreated, events.JobEnded,
 		"vault.data.read", "vault.metadata.read", "vault.names.listed", events.KEKDeleted,
 		"vault.dek.read", "vault.dek.decrypted",
-		"vault.byok_key.verification_completed", "vault.byok_key.deleted",
+		events.BYOKVerified, events.BYOKDeleted,
 		events.AccountConnected, events.AccountDisconnected, events.ReauthorizationAsked, events.ConnectionFailed,
 		events.GrantRefreshed, events.AccountUpdated,
 		events.IntegrationCreated, events.IntegrationUpdated, events.IntegrationDeleted,

@@ -156,5 +156,9 @@ func (w *jsonWriter) job(j keys.Job) {
 	w.timeOrNull(j.CachesUntil)
 	w.raw(`,"history_until":`)
 	w.timeOrNull(j.HistoryUntil)
+	w.raw(`,"cmk_id":`)
+	w.textOrNull(string(j.CMK))
+	w.raw(`,"backups_before":`)
+	w.timeOrNull(j.BackupsBefore())
 	w.raw(`}`)
 }

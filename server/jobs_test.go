@@ -12,6 +12,18 @@ func (d *door) mustJob(t testing.TB, body string) map[string]any {
 	return d.do(t, post(jobs, body)).want(t, 201).object(t)
 }
 
+// mustEnd waits for the end of a job.
+func (d *door) mustEnd(t testing.TB, path string) map[string]any {
+	t.Helper()
+	var ended map[string]any
+	for deadline := time.Now().Add(time.Minute); ended["ended_at"] == nil; time.Sleep(5 * time.Millisecond) {
+		if ended = d.do(t, get(path)).want(t, 200).object(t); time.Now().After(deadline) {
+			t.Fatalf("the job does not end: %v", ended)
+		}
+	}
+	return ended
+}
+
 // TestJobs: a job is made, listed, run and cancelled, and says how far it is.
 func TestJobs(t *testing.T) {
 	d := newDoor(t)
@@ -22,7 +34,7 @@ func TestJobs(t *testing.T) {
 		shape := map[string]any{
 			"object": "job", "id": uuidShape, "kind": "rewrap", "state": state, "reason": nil, "key_id": nil, "context_name": nil,
 			"context_value": nil, "primaries_before": nil, "root_key": nil, "dry_run": false, "rate": 0.0, "total": 0.0, "done": 0.0, "changed": 0.0, "failed": 0.0,
-			"unreadable": 0.0, "caches_until": nil, "history_until": nil, "actor_id": actorShape, "created_at": eventTimeShape, "started_at": nil, "ended_at": nil,
+			"unreadable": 0.0, "caches_until": nil, "history_until": nil, "cmk_id": nil, "backups_before": nil, "actor_id": actorShape, "created_at": eventTimeShape, "started_at": nil, "ended_at": nil,
 		}
 		for name, value := range about {
 			shape[name] = value
@@ -37,12 +49,7 @@ func TestJobs(t *testing.T) {
 
 	d.stack.MustRunner(t)
 	path = jobs + "/" + d.mustJob(t, `{"kind":"rewrap","key_id":"`+kek+`"}`)["id"].(string)
-	var ended map[string]any
-	for deadline := time.Now().Add(time.Minute); ended["ended_at"] == nil; time.Sleep(5 * time.Millisecond) {
-		if ended = d.do(t, get(path)).want(t, 200).object(t); time.Now().After(deadline) {
-			t.Fatalf("the job does not end: %v", ended)
-		}
-	}
+	ended := d.mustEnd(t, path)
 	shape(t, ended, job("succeeded", map[string]any{
 		"key_id": kek, "total": 1.0, "done": 1.0, "changed": 1.0, "started_at": eventTimeShape, "ended_at": eventTimeShape,
 	}))

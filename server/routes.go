@@ -76,6 +76,12 @@ func (s *Server) table() []*route {
 		s.row(http.MethodGet, "/culvert/v1/jobs/:id", access.JobRead, s.readJob()),
 		s.row(http.MethodPost, "/culvert/v1/jobs/:id/cancel", access.JobCancel, s.cancelJob()),
 
+		s.row(http.MethodPost, "/culvert/v1/cmks", access.CMKAttach, s.attachCMK()),
+		s.row(http.MethodGet, "/culvert/v1/cmks", access.CMKRead, s.listCMKs()),
+		s.row(http.MethodGet, "/culvert/v1/cmks/:id", access.CMKRead, s.readCMK()),
+		s.row(http.MethodPost, "/culvert/v1/cmks/:id/verify", access.CMKVerify, s.verifyCMK()),
+		s.row(http.MethodDelete, "/culvert/v1/cmks/:id", access.CMKDetach, s.detachCMK()),
+
 		s.row(http.MethodGet, "/events", access.EventsList, s.listEvents()),
 
 		s.row(http.MethodGet, "/healthz", public, s.alive()),

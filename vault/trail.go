@@ -42,6 +42,7 @@ func judge(action access.Action, err error) trail.Verdict {
 		{keys.ErrTampered, trail.Fail("integrity_failure", 500)},
 		{keys.ErrShredded, trail.Fail("key_shredded", 403)},
 		{keys.ErrShredding, trail.Fail("shred_in_progress", 409)},
+		{keys.ErrCMKRefused, trail.Fail("cmk_refused", 403)}, // before ErrRefused, which it is too
 		{keys.ErrRefused, trail.Fail("root_key_refused", 403)},
 		{keys.ErrCreateRate, trail.Fail("rate_limit_exceeded", 429)},
 		{keys.ErrNotOurs, trail.Fail("invalid_encrypted_keys", 400)},

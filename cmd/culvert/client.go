@@ -194,11 +194,19 @@ func (e *apiError) hint() string {
 	case "forbidden":
 		return "use an API key whose role allows it"
 	case "entity_not_found":
-		return "culvert keys list shows the KEKs, culvert keys jobs the jobs"
+		return "culvert keys list shows the KEKs, culvert keys jobs the jobs, culvert keys cmk list customers' keys"
 	case "key_shredded":
 		return "what was under it is gone for good; the next value of the same context gets a new KEK"
 	case "root_key_refused":
 		return "culvert keys show ID names the root key: see that it is enabled, and that its policy lets the server use it"
+	case "cmk_refused":
+		return "see that the customer's key is enabled, and that its policy lets this server's role use it for the item: deploy/kms/customer-key-policy.json shows how"
+	case "cmk_unavailable":
+		return "try again; nothing is known of the key as long as its KMS does not answer, or this server has no credentials for it"
+	case "cmk_exists", "too_many_cmks":
+		return "culvert keys cmk list shows them, culvert keys cmk detach ID takes one away"
+	case "cmk_busy":
+		return "culvert keys cmk show ID names the job; wait for it, or end it with culvert keys cancel"
 	case "job_ended":
 		return "culvert keys job ID shows how; to do it again, make another job"
 	case "job_not_cancellable":

@@ -41,6 +41,7 @@ type Config struct {
 	Etcd  EtcdConfig  `koanf:"etcd"`
 	Vault VaultConfig `koanf:"vault"`
 	Keys  KeysConfig  `koanf:"keys"`
+	CMK   CMKConfig   `koanf:"cmk"`
 	Pipes PipesConfig `koanf:"pipes"`
 	Audit AuditConfig `koanf:"audit"`
 
@@ -122,6 +123,14 @@ type KeysConfig struct {
 	// refuses, and never applies to KEKs that a customer's key protects as well. 0 to 24h, default 0; it is of
 	// no use where cache_ttl is 0.
 	OutageExtension time.Duration `koanf:"outage_extension"`
+}
+
+// CMKConfig is the section cmk: keys that customers bring. Which they are is not a matter of settings, but of
+// `culvert keys cmk attach`.
+type CMKConfig struct {
+	// Endpoint is where customers' keys in the AWS KMS are asked, https://host[:port]. Default:
+	// root_key.endpoint if the root key is of provider awskms, else the address of each key's region.
+	Endpoint string `koanf:"endpoint"`
 }
 
 // PipesConfig is the section pipes: connected accounts of other providers.

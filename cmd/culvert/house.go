@@ -25,8 +25,12 @@ func (g *graph) buildHouse(cfg Config, f *floor) error {
 	if err != nil {
 		return err
 	}
+	cmks, err := cfg.customerKeys(f.roots)
+	if err != nil {
+		return err
+	}
 	k, err := keys.New(keys.Config{
-		Store: f.store, Environments: f.environments, Roots: f.roots, Codec: f.codec, NewID: f.ids.UUID,
+		Store: f.store, Environments: f.environments, Roots: f.roots, CMKs: cmks, Codec: f.codec, NewID: f.ids.UUID,
 		CacheTTL: cfg.Keys.CacheTTL, NoCache: cfg.Keys.CacheTTL == 0, OutageExtension: cfg.Keys.OutageExtension,
 	})
 	if err != nil {

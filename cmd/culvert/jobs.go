@@ -36,6 +36,7 @@ type job struct {
 	Unreadable   uint64     `json:"unreadable"`
 	CachesUntil  *time.Time `json:"caches_until"`
 	HistoryUntil *time.Time `json:"history_until"`
+	Backups      *time.Time `json:"backups_before"`
 	CreatedAt    time.Time  `json:"created_at"`
 	EndedAt      *time.Time `json:"ended_at"`
 }
@@ -149,11 +150,16 @@ func (f *jobFlags) run(cmd *cobra.Command, body map[string]any) error {
 	if err := c.post(cmd.Context(), jobsPath, body, &raw); err != nil {
 		return err
 	}
+	return awaitJob(cmd, c, raw, !f.detach, f.json)
+}
+
+// awaitJob prints a job that was made, once it has ended or at once.
+func awaitJob(cmd *cobra.Command, c *client, raw json.RawMessage, wait, asJSON bool) error {
 	j, err := parseJob(raw)
 	if err != nil {
 		return err
 	}
-	if !f.detach {
+	if wait {
 		if raw, err = watch(cmd.Context(), c, j, progressOn(cmd.ErrOrStderr())); err != nil {
 			return err
 		}
@@ -161,8 +167,11 @@ func (f *jobFlags) run(cmd *cobra.Command, body map[string]any) error {
 			return err
 		}
 	}
-	if err := printJob(cmd.OutOrStdout(), raw, f.json); err != nil {
+	if err := printJob(cmd.OutOrStdout(), raw, asJSON); err != nil {
 		return err
+	}
+	if j.Reason == "cmk_refused" {
+		return hinted(fmt.Errorf("job %s %s", j.ID, j.State), "the customer's key refuses: culvert keys cmk verify ID says why; what is under a key that is gone can only be shredded")
 	}
 	switch err := fmt.Errorf("job %s %s", j.ID, j.State); j.State {
 	case "failed":
@@ -299,6 +308,9 @@ func (j job) text() string {
 	if j.CachesUntil != nil && j.HistoryUntil != nil && j.EndedAt != nil {
 		parts = append(parts, fmt.Sprintf("in memory until %s, in etcd's history until %s, in backups from before %s",
 			j.CachesUntil.Format(time.RFC3339), j.HistoryUntil.Format(time.RFC3339), j.EndedAt.Format(time.RFC3339)))
+	}
+	if j.Backups != nil {
+		parts = append(parts, "backups from before "+j.Backups.Format(time.RFC3339)+" open with the root key alone")
 	}
 	if j.Reason != "" {
 		parts = append(parts, "("+j.Reason+")")

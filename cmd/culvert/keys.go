@@ -34,7 +34,7 @@ func keysCommand() *cobra.Command {
 		},
 	}
 	cmd.AddCommand(
-		listKeysCommand(), showKeyCommand(), rotateCommand(), rewrapCommand(), rewrapRootCommand(), shredCommand(),
+		listKeysCommand(), showKeyCommand(), rotateCommand(), rewrapCommand(), rewrapRootCommand(), shredCommand(), cmkCommand(),
 		listJobsCommand(), showJobCommand(), cancelJobCommand(),
 	)
 	return cmd

@@ -26,6 +26,11 @@ const (
 	JobRead   Action = "keys.job.read"
 	JobCancel Action = "keys.job.cancel"
 
+	CMKRead   Action = "keys.cmk.read"
+	CMKAttach Action = "keys.cmk.attach"
+	CMKVerify Action = "keys.cmk.verify"
+	CMKDetach Action = "keys.cmk.detach"
+
 	IntegrationsRead   Action = "pipes.integrations.read"
 	IntegrationsManage Action = "pipes.integrations.manage"
 	PipesAuthorize     Action = "pipes.authorize"

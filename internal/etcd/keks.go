@@ -55,38 +55,6 @@ func (s *Store) KEKOf(ctx context.Context, env access.EnvironmentID, c keys.Cont
 	return pointer.KeyID, nil
 }
 
-// CMKMapRevision implements keys.Store.
-func (s *Store) CMKMapRevision(ctx context.Context, env access.EnvironmentID, c keys.Context) (int64, error) {
-	e, err := s.environments.Environment(env)
-	if err != nil {
-		return 0, err
-	}
-	ctx, cancel := bounded(ctx, readTimeout)
-	defer cancel()
-	for name, value := range c.Items() {
-		marker, err := s.lookup(ctx, keyShred(env, e.ItemIndex(name, value)))
-		if err != nil {
-			return 0, err
-		}
-		if marker.exists() {
-			if err := s.vouch(env, marker); err != nil {
-				return 0, err
-			}
-			return 0, keys.ErrShredding
-		}
-	}
-	it, err := s.lookup(ctx, keyCMKMap(env))
-	if err != nil {
-		return 0, err
-	}
-	if it.exists() {
-		if err := s.vouch(env, it); err != nil {
-			return 0, err
-		}
-	}
-	return it.revision, nil
-}
-
 // vouch checks the MAC of a record whose content is not needed. A guard that fails stops the creation:
 // taken as absent it would let a KEK escape a customer's key.
 func (s *Store) vouch(env access.EnvironmentID, it *item) error {
@@ -171,6 +139,10 @@ func (s *Store) indexKEK(c *change, e *keys.Environment, r *keys.KEKRecord) erro
 
 // ReplaceKEK implements keys.OperationsStore.
 func (s *Store) ReplaceKEK(ctx context.Context, r keys.KEKRecord, generation int64, ev events.Event) error {
+	return s.replaceKEK(ctx, r, generation, ev)
+}
+
+func (s *Store) replaceKEK(ctx context.Context, r keys.KEKRecord, generation int64, ev events.Event, when ...clientv3.Cmp) error {
 	if err := s.room.forWrite(); err != nil {
 		return err
 	}
@@ -185,7 +157,7 @@ func (s *Store) ReplaceKEK(ctx context.Context, r keys.KEKRecord, generation int
 	}
 	c := change{
 		env: r.Environment, events: []events.Event{ev}, then: []clientv3.Op{op},
-		when: []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(s.client.abs(key)), "=", generation)},
+		when: append(when, clientv3.Compare(clientv3.ModRevision(s.client.abs(key)), "=", generation)),
 	}
 	if err := s.indexKEK(&c, e, &r); err != nil {
 		return err

@@ -131,23 +131,23 @@ func testKEKGuards(t *testing.T, open opener) {
 	s := p.mustStore(t)
 	ctx := t.Context()
 	items := map[string]string{"organization_id": "org_1", "region": "eu"}
-	context := mustContext(t, items)
 	living := p.mustKEK(t, s, map[string]string{"organization_id": "org_1"})
 
 	// Case 1: the CMK map changes between the seal and the transaction.
-	before, err := s.CMKMapRevision(ctx, p.env, context)
-	if err != nil || before != 0 {
+	empty, before, err := s.CMKMap(ctx, p.env)
+	if err != nil || before != 0 || len(empty.CMKs) != 0 {
 		t.Fatalf("without a map: revision %d, %v", before, err)
 	}
-	if err := s.Put(ctx, p.env, etcd.KeyCMKMap(p.env), "a map"); err != nil {
+	cmk := keys.CMK{ID: "019ab1c2-d3e4-7f60-8a9b-0c1d2e3f4a5b", Item: keys.Item{Name: "organization_id", Value: "org_9"}, KeyURI: "local:x"}
+	if err := s.Put(ctx, p.env, etcd.KeyCMKMap(p.env), keys.CMKMap{CMKs: []keys.CMK{cmk}}); err != nil {
 		t.Fatal(err)
 	}
 	c := p.newKEK(items)
 	mustBe(t, "a KEK from before the map", s.CreateKEK(ctx, c), keys.ErrConflict)
 	mustFence(t, s)
-	now, err := s.CMKMapRevision(ctx, p.env, context)
-	if err != nil || now == 0 {
-		t.Fatalf("with a map: revision %d, %v", now, err)
+	m, now, err := s.CMKMap(ctx, p.env)
+	if err != nil || now == 0 || len(m.CMKs) != 1 || m.CMKs[0] != cmk {
+		t.Fatalf("with a map: %+v, revision %d, %v", m, now, err)
 	}
 	c.Create.CMKMapRevision = now
 	if err := s.CreateKEK(ctx, c); err != nil {
@@ -166,11 +166,12 @@ func testKEKGuards(t *testing.T, open opener) {
 	_, err = s.Create(ctx, p.write("under shred", c), nil)
 	mustBe(t, "an object under shred", err, keys.ErrConflict)
 	mustFence(t, s)
-	_, err = s.CMKMapRevision(ctx, p.env, mustContext(t, shredded))
-	mustBe(t, "asking for it", err, keys.ErrShredding)
+	if waits, err := s.Shredding(ctx, p.env, shredded); err != nil || !waits {
+		t.Errorf("asking for it: %v, %v", waits, err)
+	}
 	// Twins: another context goes on, and so does this one when the marker is gone.
-	if _, err := s.CMKMapRevision(ctx, p.env, context); err != nil {
-		t.Errorf("asking for another context: %v", err)
+	if waits, err := s.Shredding(ctx, p.env, items); err != nil || waits {
+		t.Errorf("asking for another context: %v, %v", waits, err)
 	}
 	p.mustCreate(t, s, "beside the shred", living)
 	if _, err := p.client.KV().Delete(ctx, p.client.Abs(marker)); err != nil {

@@ -30,6 +30,10 @@ const (
 	JobCreated   Type = "keys.job.created"
 	JobEnded     Type = "keys.job.ended"
 
+	// BYOKVerified tells of a customer's key that was tried, for better or worse.
+	BYOKVerified Type = "vault.byok_key.verification_completed"
+	BYOKDeleted  Type = "vault.byok_key.deleted"
+
 	AccountConnected     Type = "pipes.connected_account.connected"
 	AccountDisconnected  Type = "pipes.connected_account.disconnected"
 	ReauthorizationAsked Type = "pipes.connected_account.reauthorization_needed"

@@ -11,9 +11,11 @@ import (
 const (
 	Etcd    = "etcd"
 	RootKey = "root_key"
-	Audit   = "audit"
-	Clock   = "clock"
-	Node    = "node"
+	// CMK is the KMS of a customer's key, where RootKey is that of our own.
+	CMK   = "cmk"
+	Audit = "audit"
+	Clock = "clock"
+	Node  = "node"
 )
 
 // Kind tells what a caller may conclude.

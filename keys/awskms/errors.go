@@ -41,7 +41,7 @@ func failed(ctx context.Context, op string, err error) error {
 	switch code := api.ErrorCode(); code {
 	case "DisabledException", "KMSInvalidStateException", "NotFoundException", "AccessDeniedException",
 		"InvalidKeyUsageException", "InvalidArnException":
-		return fmt.Errorf("awskms: %s: %w: %s", op, keys.ErrRefused, code)
+		return fmt.Errorf("awskms: %s: %w", op, &keys.Refusal{Code: code})
 	case "InvalidCiphertextException", "IncorrectKeyException":
 		return keys.ErrTampered
 	case "ThrottlingException", "LimitExceededException", "KMSInternalException", "KeyUnavailableException",

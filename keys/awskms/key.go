@@ -34,7 +34,7 @@ var _ keys.Rewrapper = (*Key)(nil)
 type place struct{ partition, region, endpoint string }
 
 // URI is "awskms:" and the ARN of the key, also where an alias was configured.
-func (k *Key) URI() string { return "awskms:" + k.arn }
+func (k *Key) URI() string { return uriScheme + k.arn }
 
 // Wrap implements [keys.RootKey] by Encrypt.
 func (k *Key) Wrap(ctx context.Context, share secret.Bytes, b keys.Binding) ([]byte, error) {

@@ -77,6 +77,21 @@ func Open(ctx context.Context, c Config) (*Key, error) {
 
 // newClient is a client that is bounded in every way, says nothing to any log, and has credentials.
 func newClient(ctx context.Context, region, endpoint string) (*kms.Client, error) {
+	s, err := loadSDK(ctx, region)
+	if err != nil {
+		return nil, err
+	}
+	return s.client(endpoint)
+}
+
+// sdk is the SDK's configuration for one region.
+type sdk struct {
+	config aws.Config
+	http   *boundedClient
+}
+
+// loadSDK reads the configuration, and finds credentials.
+func loadSDK(ctx context.Context, region string) (*sdk, error) {
 	cfg, err := config.LoadDefaultConfig(ctx,
 		config.WithRegion(region), config.WithLogger(logging.Nop{}),
 		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(attemptTimeout)), // for credentials
@@ -85,7 +100,7 @@ func newClient(ctx context.Context, region, endpoint string) (*kms.Client, error
 		// It may quote the shared files, which hold secrets.
 		return nil, fmt.Errorf("awskms: the configuration of the AWS SDK cannot be read (%T)", err)
 	}
-	sdk, ok := cfg.HTTPClient.(*awshttp.BuildableClient)
+	client, ok := cfg.HTTPClient.(*awshttp.BuildableClient)
 	if !ok {
 		return nil, fmt.Errorf("awskms: the AWS SDK brings an HTTP client of another kind (%T)", cfg.HTTPClient)
 	}
@@ -95,13 +110,18 @@ func newClient(ctx context.Context, region, endpoint string) (*kms.Client, error
 	if _, err := cfg.Credentials.Retrieve(ctx); err != nil {
 		return nil, noCredentials(err)
 	}
-	client := kms.NewFromConfig(cfg, func(o *kms.Options) {
+	return &sdk{cfg, newBoundedClient(client)}, nil
+}
+
+// client is one for a key: it counts its own failures, and shares connections and credentials.
+func (s *sdk) client(endpoint string) (*kms.Client, error) {
+	client := kms.NewFromConfig(s.config, func(o *kms.Options) {
 		if endpoint != "" {
 			o.BaseEndpoint = &endpoint
 		}
 		o.RetryMaxAttempts = attempts
 		o.Retryer = newRetryer()
-		o.HTTPClient = newBoundedClient(sdk)
+		o.HTTPClient = s.http
 	})
 	// The SDK takes an endpoint from the environment, too.
 	if err := CheckEndpoint(aws.ToString(client.Options().BaseEndpoint)); err != nil {

@@ -14,6 +14,7 @@ import (
 	"culvert/connectors/connectorstest"
 	"culvert/internal/events"
 	"culvert/internal/logtest"
+	"culvert/keys"
 	"culvert/pipes"
 	"culvert/vault/vaulttest"
 )
@@ -47,6 +48,8 @@ type Config struct {
 	// ReturnTo and AnyLoopbackReturnTo are the broker's; the first is [ReturnTo] by default.
 	ReturnTo            []string
 	AnyLoopbackReturnTo bool
+	// CMKs opens customers' keys; default none.
+	CMKs keys.CMKSource
 }
 
 // Stack is everything a broker stands on. All of it is closed when the test ends.
@@ -99,7 +102,7 @@ func WithConfig(t testing.TB, c Config) *Stack {
 	s := &Stack{Clock: new(Clock), Log: new(logtest.Buffer), config: c}
 	c.Provider.Now = s.Clock.Now
 	s.Provider = connectorstest.Start(t, c.Provider)
-	s.Stack = vaulttest.WithConfig(t, vaulttest.Config{Now: s.Clock.Now})
+	s.Stack = vaulttest.WithConfig(t, vaulttest.Config{Now: s.Clock.Now, CMKs: c.CMKs})
 	s.open(t)
 	return s
 }

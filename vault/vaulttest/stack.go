@@ -32,6 +32,8 @@ type Config struct {
 	// stands between the keys and the same store.
 	Wrap     func(vault.Store) vault.Store
 	WrapKeys func(keys.Store) keys.Store
+	// CMKs opens customers' keys; default none.
+	CMKs keys.CMKSource
 	// Endpoints are of an etcd that others can reach too; default one embedded in the stack alone.
 	Endpoints []string
 	// Roots are the root keys at hand; default the stack's own alone.
@@ -147,6 +149,7 @@ func (s *Stack) open(t testing.TB, node string) {
 	t.Cleanup(s.Store.Close)
 	s.Keys, err = keys.New(keys.Config{
 		Store: s.keysStore(), Environments: s.Environments, Roots: s.roots(), Codec: s.Codec, NewID: s.IDs.UUID, Now: c.Now,
+		CMKs: c.CMKs,
 	})
 	must(t, "keys", err)
 	s.Gate, err = access.NewGate(access.GateConfig{

@@ -1,0 +1,232 @@
+package keys
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"culvert/internal/access"
+	"culvert/internal/outage"
+	"culvert/internal/secret"
+)
+
+// CMKSource opens customers' keys. It is safe for concurrent use.
+type CMKSource interface {
+	// Name is the URI of the key that somebody calls so: the URI itself, or a provider's own name such as
+	// an ARN. ok is false if that is no key that a customer may have here.
+	Name(text string) (uri string, ok bool)
+	// Key is the key with that URI. Errors are as of [RootKey].
+	Key(ctx context.Context, uri string) (RootKey, error)
+}
+
+// Refusal is an [ErrRefused] with the provider's word for why, from a list in its package: nothing that a
+// KMS has worded itself.
+type Refusal struct{ Code string }
+
+func (r *Refusal) Error() string { return ErrRefused.Error() + ": " + r.Code }
+func (r *Refusal) Unwrap() error { return ErrRefused }
+
+// ErrCMKRefused means that a customer's key says no for good: the customer has taken it back, or it was never
+// theirs to give. It is an [ErrRefused] as well.
+var ErrCMKRefused error = cmkRefused{}
+
+type cmkRefused struct{}
+
+func (cmkRefused) Error() string        { return "keys: CMK refuses" }
+func (cmkRefused) Is(target error) bool { return target == ErrRefused }
+
+// CMKError says which CMK refused or was out of reach.
+type CMKError struct {
+	RootKeyRef
+	// Reason is a [Refusal]'s code; empty if there is none.
+	Reason string
+	// Err is [ErrCMKRefused] or an outage.Error of dependency cmk.
+	Err error
+}
+
+func (e *CMKError) Error() string {
+	text := "CMK " + e.URI + ": " + e.Err.Error()
+	if e.Reason != "" {
+		text += ": " + e.Reason
+	}
+	return text
+}
+
+func (e *CMKError) Unwrap() error { return e.Err }
+
+// cmkError is rootError for a customer's key.
+func cmkError(ref RootKeyRef, err error) error {
+	down := outage.Of(err)
+	switch {
+	case errors.Is(err, ErrTampered):
+		return fmt.Errorf("CMK %s: %w", ref.URI, ErrTampered)
+	case errors.Is(err, ErrRefused):
+		failed := &CMKError{RootKeyRef: ref, Err: ErrCMKRefused}
+		var why *Refusal
+		if errors.As(err, &why) {
+			failed.Reason = why.Code
+		}
+		return failed
+	case down != nil:
+		return &CMKError{RootKeyRef: ref, Err: &outage.Error{Dependency: outage.CMK, RetryAfter: down.RetryAfter, Cause: down.Cause}}
+	}
+	return &CMKError{RootKeyRef: ref, Err: &outage.Error{Dependency: outage.CMK, Cause: fmt.Errorf("%T", err)}}
+}
+
+// rememberedFor is how long a CMK that has refused or not answered is not asked again: so many requests a
+// second are one call of the customer's KMS, and a key that is given back works again after it.
+const rememberedFor = time.Second
+
+// customers are the CMKs of a [Keys], and what it knows of those that refuse. It is safe for concurrent use.
+type customers struct {
+	source CMKSource // nil: there are none
+	now    func() time.Time
+	// cache loses every KEK under a CMK that refuses; nil if there is none.
+	cache *cache
+
+	mu sync.Mutex // guards what follows, for the time of map operations
+	// failures are the last ones, for as long as an unwrap may take that began before.
+	failures map[customerRef]failure
+}
+
+// customerRef is a CMK where it is used: its policy may let it be used in one place and not in another.
+type customerRef struct {
+	env access.EnvironmentID
+	RootKeyRef
+}
+
+// failure is how a call of a CMK failed.
+type failure struct {
+	at time.Time
+	// err is nil once a later call was answered.
+	err error
+	// refused tells it from an outage, about which nothing has to be forgotten.
+	refused bool
+}
+
+func newCustomers(source CMKSource, c *cache, now func() time.Time) *customers {
+	return &customers{source: source, now: now, cache: c, failures: map[customerRef]failure{}}
+}
+
+// name is the URI of the key that somebody calls so.
+func (c *customers) name(text string) (uri string, ok bool) {
+	if c.source == nil {
+		return "", false
+	}
+	return c.source.Name(text)
+}
+
+// key is the CMK with that URI.
+func (c *customers) key(ctx context.Context, uri string) (RootKey, error) {
+	if c.source == nil {
+		return nil, &Refusal{Code: "this server uses no keys of customers"}
+	}
+	return c.source.Key(ctx, uri)
+}
+
+// ask makes a call of a CMK, unless one has failed a moment ago. fresh asks in any case.
+func (c *customers) ask(ctx context.Context, ref customerRef, fresh bool, call func(RootKey) error) error {
+	if !fresh {
+		if err := c.recent(ref); err != nil {
+			return err
+		}
+	}
+	key, err := c.key(ctx, ref.URI)
+	if err == nil {
+		err = call(key)
+	}
+	if err != nil {
+		err = cmkError(ref.RootKeyRef, err)
+	}
+	if !errors.Is(ctx.Err(), context.Canceled) { // a caller who hung up says nothing of the key
+		c.note(ref, err)
+	}
+	return err
+}
+
+// recent is the failure of a moment ago; nil if there was none.
+func (c *customers) recent(ref customerRef) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f, ok := c.failures[ref]; ok && c.now().Sub(f.at) < rememberedFor {
+		return f.err
+	}
+	return nil
+}
+
+// note remembers how a call ended. After a refusal nothing that is cached under the key is used any more,
+// whatever it is the KEK of; first it is remembered, then dropped (see [customers.refusedSince]).
+func (c *customers) note(ref customerRef, err error) {
+	refused := errors.Is(err, ErrCMKRefused)
+	c.mu.Lock()
+	last, known := c.failures[ref]
+	switch {
+	case err == nil && known:
+		last.err = nil // an unwrap that began before it refused may still be on its way
+		c.failures[ref] = last
+	case refused || outage.Of(err) != nil && (!known || !last.refused):
+		c.failures[ref] = failure{c.now(), err, refused}
+	}
+	for old, f := range c.failures {
+		if c.now().Sub(f.at) > 2*flightTimeout {
+			delete(c.failures, old)
+		}
+	}
+	c.mu.Unlock()
+	if refused && c.cache != nil {
+		c.cache.dropUnder(ref.URI)
+	}
+}
+
+// refusedSince tells which of the keys has refused since a KEK's unwrap began: the unwrap may have been
+// granted before that, and must not outlive it in the cache. Who puts a KEK into the cache asks afterwards,
+// so that either this sees the refusal or the refusal sees the KEK.
+func (c *customers) refusedSince(uris []string, began time.Time) (uri string, ok bool) {
+	if len(uris) == 0 {
+		return "", false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for ref, f := range c.failures {
+		if f.refused && !f.at.Before(began) && slices.Contains(uris, ref.URI) {
+			return ref.URI, true
+		}
+	}
+	return "", false
+}
+
+// verificationScope stands where a KEK's scope has its key id, for shares that seal nothing. It is no UUID.
+const verificationScope = "verification"
+
+// verify tries a CMK as it will be used: the binding names its item, which its policy may ask for. The error
+// is a [*CMKError].
+func (c *customers) verify(ctx context.Context, env access.EnvironmentID, cmk *CMK) error {
+	ctx, cancel := context.WithTimeout(ctx, rootTimeout)
+	defer cancel()
+	ref := customerRef{env, cmk.ref()}
+	in := scope{env: env, id: verificationScope, context: newContext(map[string]string{cmk.Item.Name: cmk.Item.Value}).Canonical()}
+	share := make([]byte, ShareSize)
+	_, _ = rand.Read(share) // never fails: it ends the process rather than return less
+	err := c.ask(ctx, ref, true, func(key RootKey) error {
+		wrapped, err := key.Wrap(ctx, secret.New(bytes.Clone(share)), in.binding(ref.Slot))
+		if err != nil {
+			return err
+		}
+		opened, err := key.Unwrap(ctx, wrapped, in.binding(ref.Slot))
+		if err == nil && !opened.Equal(secret.New(share)) {
+			err = ErrTampered
+		}
+		if errors.Is(err, ErrTampered) {
+			// Nothing of ours can have been tampered with: the key is not what it seems.
+			err = &Refusal{Code: "what it wraps does not come back"}
+		}
+		return err
+	})
+	clear(share)
+	return err
+}

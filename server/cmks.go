@@ -1,0 +1,141 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+
+	"culvert/internal/access"
+	"culvert/keys"
+)
+
+// attachCMK is POST /culvert/v1/cmks, which answers with the job that does it. An Idempotency-Key is ignored:
+// who attaches twice is told that the item has a CMK.
+func (s *Server) attachCMK() handler {
+	return handle(endpoint[keys.AttachRequest, keys.Job]{
+		status: http.StatusCreated,
+		decode: func(x *exchange) (keys.AttachRequest, error) {
+			var q keys.AttachRequest
+			err := x.object(
+				required("context_name", textInto, &q.Item.Name),
+				required("context_value", textInto, &q.Item.Value),
+				required("key", textInto, &q.Key),
+				optional("dry_run", flagInto, &q.DryRun),
+				optional("rate", countInto, &q.Rate),
+			)
+			if err == nil && q.Item.Name == "" {
+				return q, refused("invalid_value", "context_name", "must not be empty")
+			}
+			return q, err
+		},
+		call:   s.keys.AttachCMK,
+		encode: encodeJob,
+	})
+}
+
+// detachCMK is DELETE /culvert/v1/cmks/{id}, which answers with the job that does it.
+func (s *Server) detachCMK() handler {
+	return handle(endpoint[keys.DetachRequest, keys.Job]{
+		status: http.StatusOK,
+		decode: decodeDetach,
+		call:   s.keys.DetachCMK,
+		encode: encodeJob,
+	})
+}
+
+func decodeDetach(x *exchange) (keys.DetachRequest, error) {
+	var q keys.DetachRequest
+	parameters, err := x.query()
+	if err != nil {
+		return q, err
+	}
+	if q.DryRun, err = parameters.flag("dry_run"); err != nil {
+		return q, err
+	}
+	rate, err := parameters.text("rate")
+	if err != nil {
+		return q, err
+	}
+	if rate != "" {
+		if q.Rate, err = strconv.Atoi(rate); err != nil {
+			return q, malformedQuery("rate", "must be a whole number")
+		}
+	}
+	id, err := x.segment("id")
+	q.ID = keys.CMKID(id)
+	return q, err
+}
+
+// listCMKs is GET /culvert/v1/cmks.
+func (s *Server) listCMKs() handler {
+	return handle(endpoint[keys.CMKQuery, keys.CMKPage]{
+		status: http.StatusOK,
+		decode: func(x *exchange) (keys.CMKQuery, error) {
+			var q keys.CMKQuery
+			parameters, err := x.query()
+			if err != nil {
+				return q, err
+			}
+			if q.Limit, err = parameters.limit(); err != nil {
+				return q, err
+			}
+			after, err := parameters.text("after")
+			q.After = keys.CMKID(after)
+			return q, err
+		},
+		call: s.keys.CMKs,
+		encode: func(b []byte, p keys.CMKPage) ([]byte, error) {
+			w := &jsonWriter{b: b}
+			list(w, p.Data, "", string(p.After), w.cmk)
+			return w.done()
+		},
+	})
+}
+
+// readCMK is GET /culvert/v1/cmks/{id}.
+func (s *Server) readCMK() handler { return s.aboutCMK(s.keys.CMK) }
+
+// verifyCMK is POST /culvert/v1/cmks/{id}/verify. A body is not read.
+func (s *Server) verifyCMK() handler { return s.aboutCMK(s.keys.VerifyCMK) }
+
+// aboutCMK is a route that names a CMK in its path and answers with it.
+func (s *Server) aboutCMK(call func(context.Context, access.Call, keys.CMKID) (keys.CMK, error)) handler {
+	return handle(endpoint[keys.CMKID, keys.CMK]{
+		status: http.StatusOK,
+		decode: func(x *exchange) (keys.CMKID, error) {
+			if _, err := x.query(); err != nil {
+				return "", err
+			}
+			id, err := x.segment("id")
+			return keys.CMKID(id), err
+		},
+		call: call,
+		encode: func(b []byte, c keys.CMK) ([]byte, error) {
+			w := &jsonWriter{b: b}
+			w.cmk(c)
+			return w.done()
+		},
+	})
+}
+
+func (w *jsonWriter) cmk(c keys.CMK) {
+	w.raw(`{"object":"cmk","id":`)
+	w.text(string(c.ID))
+	w.raw(`,"context_name":`)
+	w.text(c.Item.Name)
+	w.raw(`,"context_value":`)
+	w.text(c.Item.Value)
+	w.raw(`,"key_provider":`)
+	w.text(c.Provider())
+	w.raw(`,"key_uri":`)
+	w.text(c.KeyURI)
+	w.raw(`,"state":`)
+	w.text(string(c.State))
+	w.raw(`,"job_id":`)
+	w.text(string(c.Job))
+	w.raw(`,"created_at":`)
+	w.time(c.CreatedAt, generalTime)
+	w.raw(`,"attached_at":`)
+	w.timeOrNull(c.AttachedAt)
+	w.raw(`}`)
+}
