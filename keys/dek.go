@@ -106,19 +106,34 @@ func (k *kek) seal(value secret.Bytes, to bind) (Sealed, error) {
 
 // open is the reverse. The error is [ErrTampered].
 func (k *kek) open(s Sealed, to bind) (secret.Bytes, error) {
+	value, err := k.decrypt(s, to)
+	if err != nil {
+		return secret.Bytes{}, err
+	}
+	return secret.New(value), nil
+}
+
+// proves opens a value and wipes it. The error is [ErrTampered].
+func (k *kek) proves(s Sealed, to bind) error {
+	value, err := k.decrypt(s, to)
+	clear(value)
+	return err
+}
+
+func (k *kek) decrypt(s Sealed, to bind) ([]byte, error) {
 	valueAAD, dekAAD := to(k)
 	d, err := k.unwrap(s.WrappedDEK, dekAAD)
 	if err != nil {
-		return secret.Bytes{}, err
+		return nil, err
 	}
 	defer d.forget()
 	aead, err := newAEAD(d)
 	if err != nil {
-		return secret.Bytes{}, ErrTampered
+		return nil, ErrTampered
 	}
 	value, err := aead.Decrypt(s.Ciphertext, valueAAD)
 	if err != nil {
-		return secret.Bytes{}, ErrTampered
+		return nil, ErrTampered
 	}
-	return secret.New(value), nil
+	return value, nil
 }

@@ -21,7 +21,8 @@
 // [Keys.DecryptDataKey] and [Keys.Rekey] are for keys that clients seal with. [Environment] is what
 // records that are not sealed are authenticated and looked up with: handles for MAC, index and pepper,
 // never keys. [Operations] is what the people who look after the keys do: list, rotate and shred KEKs,
-// rewrap DEKs; what is about many records is a [Job], which a [Runner] on any node goes on with. Below
+// rewrap DEKs, verify everything that is stored; what is about many records is a [Job], which a [Runner] on any node
+// goes on with. Below
 // stand the providers of root keys ([RootKey]); on the other side the store ([Store]),
 // which sees sealed bytes alone.
 //

@@ -27,6 +27,8 @@ const (
 	// AttachJob brings KEKs under a CMK, DetachJob takes them from one.
 	AttachJob JobKind = "attach_cmk"
 	DetachJob JobKind = "detach_cmk"
+	// VerifyJob looks at every record and opens what is sealed in it.
+	VerifyJob JobKind = "verify"
 )
 
 // known reports a kind of this version. One of a later version is left to nodes that have that.
@@ -34,7 +36,7 @@ func (k JobKind) known() bool { return k.asked() || k == AttachJob || k == Detac
 
 // asked reports a kind that [Operations.CreateJob] makes.
 func (k JobKind) asked() bool {
-	return k == RewrapJob || k == RewrapRootJob || k == RotateJob || k == ShredJob
+	return k == RewrapJob || k == RewrapRootJob || k == RotateJob || k == ShredJob || k == VerifyJob
 }
 
 // JobState is where a job stands. The last three are final.
@@ -93,6 +95,8 @@ type Job struct {
 	KeyURI string `cbor:"31,keyasint,omitempty"`
 	// HistoryUntil is when a shred had the store forget its history, in which the KEKs were as before.
 	HistoryUntil time.Time `cbor:"40,keyasint,omitzero"`
+	// Findings are the first [MaxFindings] records that a verification found fault with.
+	Findings []Finding `cbor:"45,keyasint,omitempty"`
 }
 
 // BackupsBefore is from when on a backup holds nothing that opens without the CMK that the job has attached:
@@ -116,6 +120,11 @@ type Counts struct {
 	Failed uint64 `cbor:"4,keyasint,omitempty"`
 	// Unreadable is how many records a shred took the key of.
 	Unreadable uint64 `cbor:"5,keyasint,omitempty"`
+	// Opened is how many values and keysets a verification opened, Shredded how many records it found whose key
+	// was destroyed on purpose, and Refused how many of the failed ones a root key or CMK kept it from opening.
+	Opened   uint64 `cbor:"6,keyasint,omitempty"`
+	Shredded uint64 `cbor:"7,keyasint,omitempty"`
+	Refused  uint64 `cbor:"8,keyasint,omitempty"`
 }
 
 // JobActor is [events.Actor] as stored.

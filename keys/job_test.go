@@ -314,7 +314,7 @@ func TestRefusedJobs(t *testing.T) {
 	id := mustStoredKEK(t, s, "a", "b")
 	var invalid *keys.InvalidError
 	for _, r := range []keys.JobRequest{
-		{}, {Kind: "verify", All: true}, {Kind: keys.RewrapJob}, {Kind: keys.RewrapJob, All: true, Scope: keys.Scope{KeyID: id}},
+		{}, {Kind: "nonesuch", All: true}, {Kind: keys.VerifyJob}, {Kind: keys.VerifyJob, All: true, DryRun: true}, {Kind: keys.RewrapJob}, {Kind: keys.RewrapJob, All: true, Scope: keys.Scope{KeyID: id}},
 		{Kind: keys.RewrapJob, Scope: keys.Scope{KeyID: id, Item: keys.Item{Name: "a", Value: "b"}}},
 		{Kind: keys.RewrapJob, Scope: keys.Scope{Item: keys.Item{Name: "a\x00"}}}, {Kind: keys.RewrapJob, Scope: keys.Scope{Item: keys.Item{Value: "b"}}},
 		{Kind: keys.RewrapJob, All: true, OlderThan: time.Hour}, {Kind: keys.RotateJob, All: true, OlderThan: -1},

@@ -41,6 +41,7 @@ type OperationsStore interface {
 
 	HolderStore
 	JobStore
+	EvidenceStore
 	CMKStore
 }
 

@@ -225,6 +225,10 @@ func (w *worker) run(ctx context.Context) error {
 		err = w.rewrapRoot(ctx)
 	case RotateJob:
 		err = w.rotate(ctx)
+	case VerifyJob:
+		if err = w.verify(ctx); err == nil {
+			return w.endVerify(ctx)
+		}
 	case ShredJob:
 		if err = w.shred(ctx); err == nil {
 			return w.endShred(ctx)

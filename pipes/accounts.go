@@ -68,6 +68,11 @@ type Connections struct {
 	Standard      []AccountID `cbor:"4,keyasint,omitempty"`
 }
 
+// Has reports whether an account is among them.
+func (c *Connections) Has(id AccountID) bool {
+	return c.Compatibility == id || slices.Contains(c.Standard, id)
+}
+
 // Account returns a connected account.
 //
 // Errors: [*InvalidError], [ErrNoIntegration], [ErrNoAccount], [ErrAccountSelection].

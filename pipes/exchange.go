@@ -67,9 +67,7 @@ func (l *leg) exchange(ctx context.Context, i *Integration, conn *connectors.Con
 		if !endpointHeld(conn, v.Origin) {
 			return connectors.Tokens{}, time.Time{}, ErrEndpointChanged
 		}
-		request.Verifier, err = b.keys.OpenVerifier(ctx, l.Permit, v.sealed(), keys.VerifierBinding{
-			FlowID: string(f.ID), Departure: d.ID, Origin: v.Origin, SealedAt: v.SealedAt,
-		})
+		request.Verifier, err = b.keys.OpenVerifier(ctx, l.Permit, v.Sealed(), f.VerifierBinding(d))
 		if err != nil {
 			return connectors.Tokens{}, time.Time{}, err
 		}

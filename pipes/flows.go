@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"culvert/internal/access"
+	"culvert/keys"
 )
 
 // FlowID is a bare ULID: tickets and flow states name it, so that both lead to the record without an
@@ -56,6 +57,11 @@ type Departure struct {
 	RedirectURI string        `cbor:"5,keyasint"`
 	Scopes      []string      `cbor:"6,keyasint,omitempty"`
 	At          time.Time     `cbor:"7,keyasint"`
+}
+
+// VerifierBinding is what the seal of a departure's verifier proves, where there is one.
+func (f *Flow) VerifierBinding(d *Departure) keys.VerifierBinding {
+	return keys.VerifierBinding{FlowID: string(f.ID), Departure: d.ID, Origin: d.Verifier.Origin, SealedAt: d.Verifier.SealedAt}
 }
 
 // Outcome is how a flow ended: what every later callback is answered with.

@@ -82,8 +82,8 @@ func (b *Broker) grant(ctx context.Context, env access.EnvironmentID, id GrantID
 	return found, nil
 }
 
-// binding is what the seal of a grant's tokens proves: everything in clear that is decided on.
-func (g *Grant) binding() keys.GrantBinding {
+// Binding is what the seal of a grant's tokens proves: everything in clear that is decided on.
+func (g *Grant) Binding() keys.GrantBinding {
 	return keys.GrantBinding{
 		GrantID: string(g.ID), IntegrationID: string(g.Integration), Origin: g.Origin, Generation: g.Generation,
 		ExpiresAt: g.ExpiresAt, RefreshExpiresAt: g.RefreshExpiresAt, ObtainedAt: g.ObtainedAt, Refreshable: g.Refreshable,
@@ -100,7 +100,7 @@ func (o *operation) sealGrant(ctx context.Context, g *Grant, t keys.GrantTokens)
 	if err != nil {
 		return keys.Conditions{}, err
 	}
-	sealed, conditions, err := o.broker.keys.SealGrant(ctx, permit, kctx, g.binding(), t, o.sealMeta())
+	sealed, conditions, err := o.broker.keys.SealGrant(ctx, permit, kctx, g.Binding(), t, o.sealMeta())
 	if err != nil {
 		return keys.Conditions{}, err
 	}
@@ -121,7 +121,7 @@ func (o *operation) openGrant(ctx context.Context, g *Grant) (keys.GrantTokens, 
 		return keys.GrantTokens{}, err
 	}
 	o.Record.GrantID, o.Record.KeyID, o.Record.KeyContext = string(g.ID), string(g.KeyID), kctx.Items()
-	return o.broker.keys.OpenGrant(ctx, permit, keys.Sealed{KeyID: g.KeyID, WrappedDEK: g.WrappedDEK, Ciphertext: g.Sealed}, g.binding())
+	return o.broker.keys.OpenGrant(ctx, permit, keys.Sealed{KeyID: g.KeyID, WrappedDEK: g.WrappedDEK, Ciphertext: g.Sealed}, g.Binding())
 }
 
 // leave takes an account out of the grant it points to: nil if it points to none. A grant without an

@@ -79,9 +79,7 @@ func (b *Broker) clientCredentials(ctx context.Context, p access.Permit, i *Inte
 		return connectors.Credentials{}, ErrEndpointChanged
 	}
 	var err error
-	creds.Secret, err = b.keys.OpenClientSecret(ctx, p, sealed.sealed(), keys.ClientSecretBinding{
-		IntegrationID: string(i.ID), ClientID: i.Client.ID, Origin: sealed.Origin, SealedAt: sealed.SealedAt,
-	})
+	creds.Secret, err = b.keys.OpenClientSecret(ctx, p, sealed.Sealed(), i.SecretBinding())
 	return creds, err
 }
 
@@ -104,7 +102,14 @@ func newSealedSecret(s keys.Sealed, bound string, at time.Time) *SealedSecret {
 	return &SealedSecret{KeyID: s.KeyID, WrappedDEK: s.WrappedDEK, Ciphertext: s.Ciphertext, Origin: bound, SealedAt: at}
 }
 
-func (s *SealedSecret) sealed() keys.Sealed {
+// SecretBinding is what the seal of the client secret proves, where there is one.
+func (i *Integration) SecretBinding() keys.ClientSecretBinding {
+	sealed := i.Client.Secret
+	return keys.ClientSecretBinding{IntegrationID: string(i.ID), ClientID: i.Client.ID, Origin: sealed.Origin, SealedAt: sealed.SealedAt}
+}
+
+// Sealed is the secret in the form that keys opens.
+func (s *SealedSecret) Sealed() keys.Sealed {
 	return keys.Sealed{KeyID: s.KeyID, WrappedDEK: s.WrappedDEK, Ciphertext: s.Ciphertext}
 }
 

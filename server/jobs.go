@@ -140,10 +140,19 @@ func (w *jsonWriter) job(j keys.Job) {
 	for _, count := range []struct {
 		name string
 		n    uint64
-	}{{"total", j.Counts.Total}, {"done", j.Counts.Done}, {"changed", j.Counts.Changed}, {"failed", j.Counts.Failed}, {"unreadable", j.Counts.Unreadable}} {
+	}{{"total", j.Counts.Total}, {"done", j.Counts.Done}, {"changed", j.Counts.Changed}, {"failed", j.Counts.Failed}, {"unreadable", j.Counts.Unreadable},
+		{"opened", j.Counts.Opened}, {"shredded", j.Counts.Shredded}, {"refused", j.Counts.Refused}} {
 		w.raw(`,"` + count.name + `":`)
 		w.number(int(count.n))
 	}
+	w.raw(`,"findings":`)
+	entries(w, j.Findings, func(f keys.Finding) {
+		w.raw(`{"record":`)
+		w.text(f.Record)
+		w.raw(`,"code":`)
+		w.text(f.Code)
+		w.raw(`}`)
+	})
 	w.raw(`,"actor_id":`)
 	w.text(j.Actor.ID)
 	w.raw(`,"created_at":`)

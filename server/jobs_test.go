@@ -34,7 +34,7 @@ func TestJobs(t *testing.T) {
 		shape := map[string]any{
 			"object": "job", "id": uuidShape, "kind": "rewrap", "state": state, "reason": nil, "key_id": nil, "context_name": nil,
 			"context_value": nil, "primaries_before": nil, "root_key": nil, "dry_run": false, "rate": 0.0, "total": 0.0, "done": 0.0, "changed": 0.0, "failed": 0.0,
-			"unreadable": 0.0, "caches_until": nil, "history_until": nil, "cmk_id": nil, "backups_before": nil, "actor_id": actorShape, "created_at": eventTimeShape, "started_at": nil, "ended_at": nil,
+			"unreadable": 0.0, "opened": 0.0, "shredded": 0.0, "refused": 0.0, "findings": []any{}, "caches_until": nil, "history_until": nil, "cmk_id": nil, "backups_before": nil, "actor_id": actorShape, "created_at": eventTimeShape, "started_at": nil, "ended_at": nil,
 		}
 		for name, value := range about {
 			shape[name] = value

@@ -122,7 +122,7 @@ func (o *operation) openCurrent(ctx context.Context, h *Header) (Object, error) 
 		KeyID:      h.KeyID,
 		WrappedDEK: current.WrappedDEK,
 		Ciphertext: ciphertext,
-	}, binding(h, current))
+	}, h.Binding(current))
 	if errors.Is(err, access.ErrDenied) {
 		// The permit was completed with this header's context, so the header names a KEK of another one.
 		return Object{}, keys.ErrTampered

@@ -41,6 +41,20 @@ func (h *Header) Current() *VersionHeader { return &h.Versions[0] }
 // UpdatedAt is when the current version was made.
 func (h *Header) UpdatedAt() time.Time { return h.Current().CreatedAt }
 
+// Binding is what the seal of a version proves: everything of it that is answered or decided on.
+func (h *Header) Binding(v *VersionHeader) keys.ObjectBinding {
+	return keys.ObjectBinding{
+		ObjectID:   string(h.ID),
+		Name:       h.Name,
+		VersionID:  string(v.ID),
+		Sequence:   v.Sequence,
+		CreatedAt:  h.CreatedAt,
+		UpdatedAt:  v.CreatedAt,
+		AuthorID:   v.Author.ID,
+		AuthorName: v.Author.Name,
+	}
+}
+
 // Context is the key context the object was created under. The items were checked then and are covered
 // by the header's MAC and by every version's seal, so they are not checked again.
 func (h *Header) Context() keys.Context {

@@ -18,19 +18,24 @@ const sealAttempts = 5
 // etagLength is in hex digits: half of SHA-256.
 const etagLength = 32
 
+// ETag is the etag of a ciphertext.
+func ETag(ciphertext []byte) string {
+	sum := sha256.Sum256(ciphertext)
+	return hex.EncodeToString(sum[:])[:etagLength]
+}
+
 // seal makes the write of h's current version: a fresh DEK, the ciphertext, and the event that is
 // committed with them. It fills in what only the seal knows: h's key id and the version's wrapped DEK,
 // etag and size. The permit is complete, with h's own context.
 func (o *operation) seal(ctx context.Context, h Header, value secret.Bytes, t events.Type) (Write, error) {
 	current := h.Current()
-	sealed, conditions, err := o.vault.keys.Seal(ctx, o.Permit, o.context, binding(&h, current), value, o.sealMeta())
+	sealed, conditions, err := o.vault.keys.Seal(ctx, o.Permit, o.context, h.Binding(current), value, o.sealMeta())
 	if err != nil {
 		return Write{}, err
 	}
 	h.KeyID = sealed.KeyID
-	sum := sha256.Sum256(sealed.Ciphertext)
 	current.WrappedDEK = sealed.WrappedDEK
-	current.ETag = hex.EncodeToString(sum[:])[:etagLength]
+	current.ETag = ETag(sealed.Ciphertext)
 	current.Size = len(sealed.Ciphertext)
 
 	e, err := o.event(t, changed{Name: h.Name, KeyID: h.KeyID, KeyContext: o.context.Items()}, current.CreatedAt)
@@ -50,20 +55,6 @@ func (o *operation) sealMeta() keys.SealMeta {
 func (o *operation) author() Author {
 	a := o.Permit.Actor()
 	return Author{ID: a.ID(), Name: a.Name()}
-}
-
-// binding is what the seal of a version proves: everything of it that is answered or decided on.
-func binding(h *Header, v *VersionHeader) keys.ObjectBinding {
-	return keys.ObjectBinding{
-		ObjectID:   string(h.ID),
-		Name:       h.Name,
-		VersionID:  string(v.ID),
-		Sequence:   v.Sequence,
-		CreatedAt:  h.CreatedAt,
-		UpdatedAt:  v.CreatedAt,
-		AuthorID:   v.Author.ID,
-		AuthorName: v.Author.Name,
-	}
 }
 
 // metadata is what is answered of a header. c is its context.

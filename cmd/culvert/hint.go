@@ -45,7 +45,8 @@ func report(w io.Writer, err error) int {
 		_, _ = fmt.Fprintf(w, "hint: %s\n", hint)
 	}
 	var u *usageError
-	if errors.As(err, &u) {
+	var unknown *unknownError
+	if errors.As(err, &u) || errors.As(err, &unknown) {
 		return exitUsage
 	}
 	return exitFailed

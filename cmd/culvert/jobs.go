@@ -34,11 +34,21 @@ type job struct {
 	Changed      uint64     `json:"changed"`
 	Failed       uint64     `json:"failed"`
 	Unreadable   uint64     `json:"unreadable"`
+	Opened       uint64     `json:"opened"`
+	Shredded     uint64     `json:"shredded"`
+	Refused      uint64     `json:"refused"`
+	Findings     []finding  `json:"findings"`
 	CachesUntil  *time.Time `json:"caches_until"`
 	HistoryUntil *time.Time `json:"history_until"`
 	Backups      *time.Time `json:"backups_before"`
 	CreatedAt    time.Time  `json:"created_at"`
 	EndedAt      *time.Time `json:"ended_at"`
+}
+
+// finding is a record that a verification found fault with.
+type finding struct {
+	Record string `json:"record"`
+	Code   string `json:"code"`
 }
 
 // jobFlags are shared by the commands that make a job.
@@ -301,7 +311,11 @@ func (j job) text() string {
 	if j.DryRun {
 		changed = "to change"
 	}
-	parts := []string{j.ID, j.Kind, about, j.State, fmt.Sprintf("%d of %d done, %d %s, %d failed", j.Done, j.Total, j.Changed, changed, j.Failed)}
+	counts := fmt.Sprintf("%d of %d done, %d %s, %d failed", j.Done, j.Total, j.Changed, changed, j.Failed)
+	if j.Kind == "verify" {
+		counts = fmt.Sprintf("%d of %d done, %d opened, %d shredded, %d failed, %d of them refused", j.Done, j.Total, j.Opened, j.Shredded, j.Failed, j.Refused)
+	}
+	parts := []string{j.ID, j.Kind, about, j.State, counts}
 	if j.Kind == "shred" {
 		parts = append(parts, fmt.Sprintf("%d records unreadable", j.Unreadable))
 	}

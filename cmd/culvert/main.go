@@ -20,7 +20,7 @@ var version = "unknown"
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
 // run is main without the process: it returns the exit code. 0 is success, 1 a failure, 2 a mistake in
-// the command line or the settings.
+// the command line or the settings, or for culvert verify that it could not find out.
 func run(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -57,7 +57,7 @@ func rootCommand() *cobra.Command {
 	root.SetVersionTemplate("culvert {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(helpCommand())
-	root.AddCommand(devCommand(), initCommand(), serverCommand(), keysCommand(), newRootKeyCommand(), versionCommand())
+	root.AddCommand(devCommand(), initCommand(), serverCommand(), keysCommand(), verifyCommand(), newRootKeyCommand(), versionCommand())
 	return root
 }
 

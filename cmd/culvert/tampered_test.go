@@ -13,8 +13,8 @@ import (
 )
 
 // TestTamperedRecords edits in etcd what only the program as a whole looks at: the record of the API key
-// that a running process is asked with, and the record of the environment that a start begins with. Both
-// leave an audit record; internal/attack does the same to every other record.
+// that a running process is asked with, and the record of the environment that a start begins with, which
+// culvert verify finds before that. Both leave an audit record; internal/attack does the same to every other record.
 func TestTamperedRecords(t *testing.T) {
 	endpoint := etcdtest.Listening(t)
 	writer := etcdtest.NewWriter(t, "/culvert", endpoint)
@@ -45,6 +45,10 @@ func TestTamperedRecords(t *testing.T) {
 	key, value = mustKind(t, writer, "env")
 	writer.MustPut(t, key, flipped(value))
 	list(200)
+	report := mustFail(t, 1, "verify", "--server", p.Base, "--key-file", filepath.Join(dir, "root-api-key"))
+	if !strings.Contains(report, "integrity_failure  "+key+"\n") || !strings.Contains(report, "cannot be opened: 1\n") {
+		t.Errorf("culvert verify says\n%s", report)
+	}
 	p.MustStop(t)
 	out, err := exec.Command("culvert", append([]string{"dev", "--addr", addrs[0], "--data-dir", dir}, flags...)...).CombinedOutput()
 	var exit *exec.ExitError

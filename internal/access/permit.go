@@ -31,6 +31,8 @@ const (
 	CMKVerify Action = "keys.cmk.verify"
 	CMKDetach Action = "keys.cmk.detach"
 
+	RecordsVerify Action = "keys.records.verify"
+
 	IntegrationsRead   Action = "pipes.integrations.read"
 	IntegrationsManage Action = "pipes.integrations.manage"
 	PipesAuthorize     Action = "pipes.authorize"

@@ -34,7 +34,11 @@ var (
 	KeyName        = keyName
 	KeyEvent       = keyEvent
 	PrefixRequests = prefixRequests
+	KeyToken       = keyToken
 )
+
+// VerifiedKinds are all kinds that a verification looks at, or may leave out.
+func VerifiedKinds() []string { return slices.Concat(provenKinds(), provenWith(), unproven()) }
 
 // SetWindow makes the range reads of lists small, so that few objects need many of them. Before the first list.
 func (s *Store) SetWindow(objects int64) { s.window = objects }
