@@ -130,6 +130,7 @@ func judge(action access.Action, err error) trail.Verdict {
 		{ErrShredding, trail.Fail("shred_in_progress", 409)},
 		{ErrNotCancellable, trail.Fail("job_not_cancellable", 409)},
 		{ErrJobEnded, trail.Fail("job_ended", 409)},
+		{ErrNotCancelled, trail.Fail("job_not_cancelled", 409)},
 		{ErrTooManyJobs, trail.Fail("too_many_jobs", 429)},
 		{ErrUnknownCursor, trail.Fail("invalid_cursor", 400)},
 		{ErrVersions, trail.Fail("too_many_versions", 409)},

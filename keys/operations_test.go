@@ -57,6 +57,9 @@ func useCases(kek keys.ID, job keys.JobID, c *customer, cmk keys.CMKID) map[stri
 		"CMKs": {access.CMKRead, func(ctx context.Context, ops *keys.Operations, call access.Call) (any, error) {
 			return ops.CMKs(ctx, call, keys.CMKQuery{Limit: 10})
 		}},
+		"ResumeJob": {access.JobCreate, func(ctx context.Context, ops *keys.Operations, call access.Call) (any, error) {
+			return ops.ResumeJob(ctx, call, job)
+		}},
 		"CancelJob": {access.JobCancel, func(ctx context.Context, ops *keys.Operations, call access.Call) (any, error) {
 			return ops.CancelJob(ctx, call, job)
 		}},

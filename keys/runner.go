@@ -123,8 +123,9 @@ func (r *Runner) consider(ctx context.Context, found JobAt) {
 	next := *found.Job
 	next.Owner = r.node
 	next.Beat++
-	if next.State == JobQueued {
-		next.State, next.StartedAt = JobRunning, r.keys.now().UTC()
+	next.State = JobRunning
+	if next.StartedAt.IsZero() {
+		next.StartedAt = r.keys.now().UTC()
 	}
 	revision, err := r.store.PutJob(ctx, next, found.Revision, nil)
 	if err != nil {

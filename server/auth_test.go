@@ -106,6 +106,7 @@ func TestRoutesAndActions(t *testing.T) {
 		{Method: "GET", Path: "/culvert/v1/cmks/:id", Action: access.CMKRead},
 		{Method: "POST", Path: "/culvert/v1/cmks/:id/verify", Action: access.CMKVerify},
 		{Method: "DELETE", Path: "/culvert/v1/cmks/:id", Action: access.CMKDetach},
+		{Method: "POST", Path: "/culvert/v1/jobs/:id/resume", Action: access.JobCreate},
 		{Method: "GET", Path: "/events", Action: access.EventsList},
 		{Method: "GET", Path: "/healthz"},
 		{Method: "GET", Path: "/readyz"},

@@ -55,6 +55,7 @@ func TestProblems(t *testing.T) {
 		keys.ErrNoJob:              {404, "entity_not_found"},
 		keys.ErrNotCancellable:     {409, "job_not_cancellable"},
 		keys.ErrJobEnded:           {409, "job_ended"},
+		keys.ErrNotCancelled:       {409, "job_not_cancelled"},
 		keys.ErrTooManyJobs:        {429, "too_many_jobs"},
 		context.Canceled:           {499, "client_closed_request"},
 		context.DeadlineExceeded:   {503, "timeout"},

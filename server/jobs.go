@@ -88,6 +88,9 @@ func (s *Server) readJob() handler { return s.aboutJob(s.keys.Job) }
 // cancelJob is POST /culvert/v1/jobs/{id}/cancel. A body is not read.
 func (s *Server) cancelJob() handler { return s.aboutJob(s.keys.CancelJob) }
 
+// resumeJob is POST /culvert/v1/jobs/{id}/resume. A body is not read.
+func (s *Server) resumeJob() handler { return s.aboutJob(s.keys.ResumeJob) }
+
 // aboutJob is a route that names a job in its path and answers with it.
 func (s *Server) aboutJob(call func(context.Context, access.Call, keys.JobID) (keys.Job, error)) handler {
 	return handle(endpoint[keys.JobID, keys.Job]{

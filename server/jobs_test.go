@@ -47,6 +47,9 @@ func TestJobs(t *testing.T) {
 	cancelled := d.do(t, post(path+"/cancel", "")).want(t, 200).object(t)
 	shape(t, cancelled, job("cancelled", map[string]any{"context_name": "org", "context_value": "o1", "rate": 7.0, "ended_at": eventTimeShape}))
 
+	shape(t, d.do(t, post(path+"/resume", "")).want(t, 200).object(t), job("queued", map[string]any{"context_name": "org", "context_value": "o1", "rate": 7.0}))
+	d.do(t, post(path+"/cancel", "")).want(t, 200)
+
 	d.stack.MustRunner(t)
 	path = jobs + "/" + d.mustJob(t, `{"kind":"rewrap","key_id":"`+kek+`"}`)["id"].(string)
 	ended := d.mustEnd(t, path)
@@ -54,12 +57,13 @@ func TestJobs(t *testing.T) {
 		"key_id": kek, "total": 1.0, "done": 1.0, "changed": 1.0, "started_at": eventTimeShape, "ended_at": eventTimeShape,
 	}))
 	d.do(t, post(path+"/cancel", "")).mustRefuse(t, 409, "job_ended")
+	d.do(t, post(path+"/resume", "")).mustRefuse(t, 409, "job_not_cancelled")
 	page := d.do(t, get(jobs+"?limit=1")).want(t, 200).object(t)
 	if data := page["data"].([]any); len(data) != 1 || jobs+"/"+data[0].(map[string]any)["id"].(string) != path {
 		t.Errorf("the newest job: %v", page)
 	}
 	told := d.do(t, get("/events?events=keys.job.created,keys.job.ended")).want(t, 200)
-	if strings.Count(told.body, `"event":"keys.job.ended"`) != 2 || !strings.Contains(told.body, `"total":1,"done":1,"changed":1,"failed":0`) {
+	if strings.Count(told.body, `"event":"keys.job.ended"`) != 3 || !strings.Contains(told.body, `"total":1,"done":1,"changed":1,"failed":0`) {
 		t.Errorf("events: %s", told.body)
 	}
 	for body, code := range map[string]string{

@@ -32,6 +32,7 @@ func keyVisits(kek, job string) map[string]visit {
 		"GET /culvert/v1/jobs":             {good: []request{get(jobs)}, bad: []request{get(jobs + "?limit=" + canary), get(jobs + "?after=" + canary)}},
 		"GET /culvert/v1/jobs/:id":         {good: []request{get(jobs + "/" + job)}, bad: []request{get(jobs + "/" + canary)}},
 		"POST /culvert/v1/jobs/:id/cancel": {good: []request{post(jobs+"/"+job+"/cancel", canary)}, bad: []request{post(jobs+"/"+canary+"/cancel", canary)}},
+		"POST /culvert/v1/jobs/:id/resume": {good: []request{post(jobs+"/"+job+"/resume", canary)}, bad: []request{post(jobs+"/"+canary+"/resume", canary)}},
 	}
 }
 

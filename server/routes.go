@@ -75,6 +75,7 @@ func (s *Server) table() []*route {
 		s.row(http.MethodGet, "/culvert/v1/jobs", access.JobRead, s.listJobs()),
 		s.row(http.MethodGet, "/culvert/v1/jobs/:id", access.JobRead, s.readJob()),
 		s.row(http.MethodPost, "/culvert/v1/jobs/:id/cancel", access.JobCancel, s.cancelJob()),
+		s.row(http.MethodPost, "/culvert/v1/jobs/:id/resume", access.JobCreate, s.resumeJob()),
 
 		s.row(http.MethodPost, "/culvert/v1/cmks", access.CMKAttach, s.attachCMK()),
 		s.row(http.MethodGet, "/culvert/v1/cmks", access.CMKRead, s.listCMKs()),

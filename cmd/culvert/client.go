@@ -209,6 +209,8 @@ func (e *apiError) hint() string {
 		return "culvert keys cmk show ID names the job; wait for it, or end it with culvert keys cancel"
 	case "job_ended":
 		return "culvert keys job ID shows how; to do it again, make another job"
+	case "job_not_cancelled":
+		return "make the job again: what is done already is passed over"
 	case "job_not_cancellable":
 		return "it ends by itself: culvert keys job ID shows how far it is"
 	case "shred_in_progress", "too_many_jobs":

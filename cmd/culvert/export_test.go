@@ -38,3 +38,11 @@ func (c *Config) Listen(ctx context.Context) (api net.Addr, err error) {
 	}
 	return g.listener.Addr(), nil
 }
+
+// ProgressLines is what is shown of one job, again and again.
+func ProgressLines(kind, state string) func(now time.Time, done, total uint64) string {
+	var m meter
+	return func(now time.Time, done, total uint64) string {
+		return m.line(job{Kind: kind, State: state, Done: done, Total: total}, now)
+	}
+}

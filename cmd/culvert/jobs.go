@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -163,120 +162,6 @@ func (f *jobFlags) run(cmd *cobra.Command, body map[string]any) error {
 	return awaitJob(cmd, c, raw, !f.detach, f.json)
 }
 
-// awaitJob prints a job that was made, once it has ended or at once.
-func awaitJob(cmd *cobra.Command, c *client, raw json.RawMessage, wait, asJSON bool) error {
-	j, err := parseJob(raw)
-	if err != nil {
-		return err
-	}
-	if wait {
-		if raw, err = watch(cmd.Context(), c, j, progressOn(cmd.ErrOrStderr())); err != nil {
-			return err
-		}
-		if j, err = parseJob(raw); err != nil {
-			return err
-		}
-	}
-	if err := printJob(cmd.OutOrStdout(), raw, asJSON); err != nil {
-		return err
-	}
-	if j.Reason == "cmk_refused" {
-		return hinted(fmt.Errorf("job %s %s", j.ID, j.State), "the customer's key refuses: culvert keys cmk verify ID says why; what is under a key that is gone can only be shredded")
-	}
-	switch err := fmt.Errorf("job %s %s", j.ID, j.State); j.State {
-	case "failed":
-		return hinted(err, "the server's log names each record that was left as it is; the same command tries those again")
-	case "cancelled":
-		return hinted(err, "what it did stays done; the same command does the rest")
-	}
-	return nil
-}
-
-// watch waits for the end of a job. Whoever interrupts it leaves the job alone, and so does a server that is
-// gone: the error names the job, which goes on.
-func watch(ctx context.Context, c *client, j job, show *progress) (json.RawMessage, error) {
-	defer show.end()
-	left := func(err error) error {
-		return hinted(err, "culvert keys job "+j.ID+" shows it, culvert keys cancel "+j.ID+" ends it")
-	}
-	for {
-		var raw json.RawMessage
-		err := c.get(ctx, jobsPath+"/"+url.PathEscape(j.ID), nil, &raw)
-		if ctx.Err() != nil {
-			return nil, left(fmt.Errorf("job %s goes on without this command", j.ID))
-		}
-		var refused *apiError
-		if err != nil && (!errors.As(err, &refused) || refused.status != 503) {
-			return nil, left(fmt.Errorf("job %s goes on without this command: %w", j.ID, err))
-		}
-		if err == nil {
-			now, err := parseJob(raw)
-			if err != nil {
-				return nil, err
-			}
-			show.line(now)
-			if now.EndedAt != nil {
-				return raw, nil
-			}
-		}
-		select {
-		case <-time.After(watchInterval):
-		case <-ctx.Done():
-		}
-	}
-}
-
-// progress is one line of a terminal that is written again and again; without a terminal, nothing.
-type progress struct {
-	out   io.Writer
-	meter meter
-	begun bool
-}
-
-func progressOn(out io.Writer) *progress {
-	if file := terminal(out); file != nil {
-		return &progress{out: file}
-	}
-	return &progress{out: io.Discard}
-}
-
-func (p *progress) line(j job) {
-	p.begun = true
-	_, _ = fmt.Fprintf(p.out, "\r\x1b[K%s", p.meter.line(j, time.Now()))
-}
-
-// end leaves the line, so that what comes next has one of its own.
-func (p *progress) end() {
-	if p.begun {
-		_, _ = fmt.Fprintln(p.out)
-	}
-}
-
-// meter knows how fast a job is, from what it saw of it.
-type meter struct {
-	began time.Time
-	first uint64
-}
-
-// line says how far a job is, how fast it goes and when it will be done at that rate.
-func (m *meter) line(j job, now time.Time) string {
-	if m.began.IsZero() {
-		m.began, m.first = now, j.Done
-	}
-	text := fmt.Sprintf("%s %s: %d of %d", j.Kind, j.State, j.Done, j.Total)
-	passed := now.Sub(m.began).Seconds()
-	if passed <= 0 || j.Done <= m.first {
-		return text
-	}
-	perSecond := float64(j.Done-m.first) / passed
-	text += fmt.Sprintf(", %.0f/s", perSecond)
-	if j.Total > j.Done {
-		left := time.Duration(float64(j.Total-j.Done) / perSecond * float64(time.Second))
-		text += ", " + left.Round(time.Second).String() + " left"
-	}
-	return text
-}
-
 func parseJob(raw json.RawMessage) (job, error) {
 	var j job
 	if err := json.Unmarshal(raw, &j); err != nil {
@@ -353,19 +238,31 @@ func listJobsCommand() *cobra.Command {
 }
 
 func showJobCommand() *cobra.Command {
-	return aboutJobCommand("job", "Describe one job", func(ctx context.Context, c *client, id string, answer any) error {
+	var wait bool
+	cmd := aboutJobCommand("job", "Describe one job, or wait for its end", func(ctx context.Context, c *client, id string, answer any) error {
 		return c.get(ctx, jobsPath+"/"+url.PathEscape(id), nil, answer)
-	})
+	}, &wait)
+	cmd.Flags().BoolVar(&wait, "wait", false, "show how far it is, until it ends")
+	return cmd
+}
+
+func resumeJobCommand() *cobra.Command {
+	var wait bool
+	cmd := aboutJobCommand("resume", "Let a job that was cancelled go on where it was", func(ctx context.Context, c *client, id string, answer any) error {
+		return c.post(ctx, jobsPath+"/"+url.PathEscape(id)+"/resume", nil, answer)
+	}, &wait)
+	cmd.Flags().BoolVar(&wait, "wait", false, "show how far it is, until it ends")
+	return cmd
 }
 
 func cancelJobCommand() *cobra.Command {
 	return aboutJobCommand("cancel", "End one job; what it did stays done", func(ctx context.Context, c *client, id string, answer any) error {
 		return c.post(ctx, jobsPath+"/"+url.PathEscape(id)+"/cancel", nil, answer)
-	})
+	}, new(bool))
 }
 
-// aboutJobCommand is a command that takes the id of a job and prints the job.
-func aboutJobCommand(verb, short string, call func(ctx context.Context, c *client, id string, answer any) error) *cobra.Command {
+// aboutJobCommand is a command that takes the id of a job and prints the job, at its end if it is to wait.
+func aboutJobCommand(verb, short string, call func(ctx context.Context, c *client, id string, answer any) error, wait *bool) *cobra.Command {
 	var flags keysFlags
 	cmd := &cobra.Command{
 		Use:   verb + " ID",
@@ -379,6 +276,9 @@ func aboutJobCommand(verb, short string, call func(ctx context.Context, c *clien
 			var raw json.RawMessage
 			if err := call(cmd.Context(), c, args[0], &raw); err != nil {
 				return err
+			}
+			if *wait {
+				return awaitJob(cmd, c, raw, true, flags.json)
 			}
 			return printJob(cmd.OutOrStdout(), raw, flags.json)
 		},

@@ -35,7 +35,7 @@ func keysCommand() *cobra.Command {
 	}
 	cmd.AddCommand(
 		listKeysCommand(), showKeyCommand(), rotateCommand(), rewrapCommand(), rewrapRootCommand(), shredCommand(), cmkCommand(),
-		listJobsCommand(), showJobCommand(), cancelJobCommand(),
+		listJobsCommand(), showJobCommand(), cancelJobCommand(), resumeJobCommand(),
 	)
 	return cmd
 }

@@ -29,6 +29,7 @@ const (
 	KEKRewrapped Type = "vault.kek.rewrapped"
 	JobCreated   Type = "keys.job.created"
 	JobEnded     Type = "keys.job.ended"
+	JobResumed   Type = "keys.job.resumed"
 
 	// BYOKVerified tells of a customer's key that was tried, for better or worse.
 	BYOKVerified Type = "vault.byok_key.verification_completed"
