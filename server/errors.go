@@ -82,8 +82,9 @@ func (s *Server) problem(err error) *problem {
 			if errors.As(err, &rate) {
 				copied.retry = rate.RetryAfter
 			}
-			// Below 500 the client is at fault, and a line per mistake would drown the others.
-			if copied.status >= http.StatusInternalServerError {
+			// Below 500 the client is at fault, and a line per mistake would drown the others. But for the root key:
+			// that it refuses is for an operator to mend, who has to learn which key, and why.
+			if copied.status >= http.StatusInternalServerError || known.err == keys.ErrRefused {
 				copied.cause = err
 			}
 			return &copied

@@ -13,6 +13,7 @@ import (
 	"culvert/internal/events"
 	"culvert/internal/outage"
 	"culvert/keys"
+	"culvert/keys/keystest"
 	"culvert/pipes"
 	"culvert/server"
 	"culvert/vault"
@@ -202,4 +203,26 @@ func TestAuditDown(t *testing.T) {
 		}
 	}
 	d.alive(t)
+}
+
+// A root key that refuses is an operator's to mend: the log says which, under the id of the request, and the
+// answer does not.
+func TestRefusalOfTheRootKeyIsLogged(t *testing.T) {
+	root := keystest.NewRoot(t)
+	d := newDoorWith(t, vaulttest.Config{Roots: keys.NewRootKeys(root)}, nil)
+	d.do(t, post(kv, createBody("first", "v"))).want(t, 201)
+	root.Refuse()
+	a := d.do(t, post(kv, `{"name":"second","value":"v","key_context":{"of_its":"own"}}`))
+	a.mustRefuse(t, 403, "root_key_refused")
+	if strings.Contains(a.body, root.URI()) || strings.Contains(a.body, "disabled by the test") {
+		t.Errorf("the caller is told %s", a.body)
+	}
+	found := false
+	for line := range strings.Lines(d.log.String()) {
+		found = found || strings.Contains(line, "disabled by the test") && strings.Contains(line, root.URI()) &&
+			strings.Contains(line, a.header.Get("X-Request-Id"))
+	}
+	if !found {
+		t.Errorf("the log is\n%s", d.log.String())
+	}
 }
