@@ -2,6 +2,7 @@ package keys_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -207,5 +208,64 @@ func TestDeadCMK(t *testing.T) {
 	}
 	if _, err := create(t, s, "organization_id", "org_1", "n", "new"); err != nil {
 		t.Errorf("create in the end: %v", err)
+	}
+}
+
+// heldSeal is a store whose first seal waits until it is let go.
+type heldSeal struct {
+	keys.OperationsStore
+	once    sync.Once
+	reached chan struct{}
+	letGo   chan struct{}
+	late    atomic.Pointer[error]
+}
+
+func (h *heldSeal) ResealKEK(ctx context.Context, r keys.KEKRecord, generation, mapRevision int64, e events.Event) error {
+	mine := false
+	h.once.Do(func() {
+		mine = true
+		close(h.reached)
+		<-h.letGo
+	})
+	err := h.OperationsStore.ResealKEK(ctx, r, generation, mapRevision, e)
+	if mine {
+		h.late.Store(&err)
+	}
+	return err
+}
+
+// A node that hears late that its job was cancelled brings nothing back under a key that was detached meanwhile.
+func TestLateSealChangesNothing(t *testing.T) {
+	s, all := newCustomers(t, "org_1")
+	one := all[0]
+	id := mustStoredKEK(t, s, "organization_id", "org_1")
+	node := s.Replica(t)
+	slow := &heldSeal{OperationsStore: node.Store, reached: make(chan struct{}), letGo: make(chan struct{})}
+	runner := node.MustRunner(t, func(c *keys.RunnerConfig) { c.Store = slow })
+	job := one.mustBegin(t, s)
+	select {
+	case <-slow.reached:
+	case <-time.After(time.Minute):
+		t.Fatal("the job does not get as far as to seal")
+	}
+	_, err := s.Operations.CancelJob(t.Context(), s.Call(), job.ID)
+	must(t, err)
+	s.MustRunner(t)
+	detach, err := s.Operations.DetachCMK(t.Context(), s.Call(), keys.DetachRequest{ID: job.CMK})
+	must(t, err)
+	if ended := s.MustEndJob(t, detach.ID); ended.State != keys.JobSucceeded {
+		t.Fatalf("detaching ended as %+v", ended)
+	}
+	close(slow.letGo)
+	runner.Close()
+	if late := slow.late.Load(); late == nil || !errors.Is(*late, keys.ErrConflict) {
+		t.Errorf("the late seal: %v", late)
+	}
+	if n := one.mustBeUnder(t, s, false); n != 1 {
+		t.Errorf("%d KEKs", n)
+	}
+	info, err := s.Operations.Describe(t.Context(), s.Call(), id)
+	if err != nil || info.Versions != 1 {
+		t.Errorf("the KEK: %+v, %v", info, err)
 	}
 }

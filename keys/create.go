@@ -99,9 +99,6 @@ func (k *Keys) draft(ctx context.Context, env access.EnvironmentID, c Context) (
 	if _, err := k.environments.Environment(env); err != nil {
 		return nil, err
 	}
-	if !k.rates.allow(env, k.now()) {
-		return nil, ErrCreateRate
-	}
 	// Read before anything is made: whatever changes from here on is a conflict.
 	if shredding, err := k.store.Shredding(ctx, env, c.Items()); err != nil || shredding {
 		return nil, fmt.Errorf("guards of a new KEK: %w", cmp.Or(err, ErrShredding))
@@ -110,13 +107,21 @@ func (k *Keys) draft(ctx context.Context, env access.EnvironmentID, c Context) (
 	if err != nil {
 		return nil, fmt.Errorf("guards of a new KEK: %w", err)
 	}
+	cmks := m.slots(c)
+	// Who is cut by a customer's key does not use up what others may create.
+	if err := k.customers.failing(env, cmks); err != nil {
+		return nil, err
+	}
+	if !k.rates.allow(env, k.now()) {
+		return nil, ErrCreateRate
+	}
 	id := ID(k.newID())
 	if _, err := parseUUID(string(id)); err != nil {
 		return nil, errors.New("keys: NewID made no UUID")
 	}
 	r, opened, err := newKEK(ctx, k.wrappers(), k.codec, KEKRecord{
 		Environment: env, KeyID: id, Items: c.Items(), CreatedAt: k.now().UTC(),
-	}, m.slots(c))
+	}, cmks)
 	if err != nil {
 		return nil, err
 	}

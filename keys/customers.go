@@ -159,6 +159,16 @@ func (c *customers) recent(ref customerRef) error {
 	return nil
 }
 
+// failing is why a set of shares cannot be had at this moment, as far as that is known; nil if it is not.
+func (c *customers) failing(env access.EnvironmentID, cmks []RootKeyRef) error {
+	for _, ref := range cmks {
+		if err := c.recent(customerRef{env, ref}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // note remembers how a call ended. After a refusal nothing that is cached under the key is used any more,
 // whatever it is the KEK of; first it is remembered, then dropped (see [customers.refusedSince]).
 func (c *customers) note(ref customerRef, err error) {
