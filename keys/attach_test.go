@@ -269,3 +269,40 @@ func TestLateSealChangesNothing(t *testing.T) {
 		t.Errorf("the KEK: %+v, %v", info, err)
 	}
 }
+
+// beside is a store beside which something happens before each change of the map.
+type beside struct {
+	keys.OperationsStore
+	happens func()
+}
+
+func (b *beside) ChangeCMKs(ctx context.Context, c keys.CMKChange) (int64, error) {
+	b.happens()
+	return b.OperationsStore.ChangeCMKs(ctx, c)
+}
+
+// What is made in the moment before a key is attached, released or gone is as what is made before or after.
+func TestMadeInTheLastMoment(t *testing.T) {
+	s, all := newCustomers(t, "org_1")
+	one, made := all[0], 0
+	s.MustRunner(t, func(c *keys.RunnerConfig) {
+		c.Store = &beside{s.Store, func() {
+			made++
+			if _, err := create(t, s, "organization_id", "org_1", "n", fmt.Sprint(made)); err != nil {
+				t.Error(err)
+			}
+		}}
+	})
+	cmk := one.mustAttach(t, s)
+	if n := one.mustBeUnder(t, s, true); n != 1 {
+		t.Errorf("%d KEKs were made beside attaching, want 1", n)
+	}
+	job, err := s.Operations.DetachCMK(t.Context(), s.Call(), keys.DetachRequest{ID: cmk.ID})
+	must(t, err)
+	if ended := s.MustEndJob(t, job.ID); ended.State != keys.JobSucceeded {
+		t.Errorf("detaching ended as %+v", ended)
+	}
+	if n := one.mustBeUnder(t, s, false); n != 3 {
+		t.Errorf("%d KEKs, want 3: one more before the release, and one before the end", n)
+	}
+}

@@ -162,3 +162,30 @@ func TestSeveralCMKs(t *testing.T) {
 		t.Errorf("another customer's: %v", err)
 	}
 }
+
+// A KEK that was drafted before the map changed is not stored after it.
+func TestDraftFromBeforeTheMap(t *testing.T) {
+	s, cmk := keystest.New(t), keystest.NewRoot(t)
+	k, b := s.MustKeys(t, keys.Config{CMKs: bagOf(cmk)}), goldenInput(t).Object
+	c := keystest.MustContext(t, "organization_id", "org_1")
+	draft := func() keys.Conditions {
+		t.Helper()
+		_, conditions, err := k.Seal(t.Context(), s.MustPermit(t, c), c, b, value("v"), keys.SealMeta{})
+		must(t, err)
+		return conditions
+	}
+	before := draft()
+	mapOf(t, s, cmkOf("org_1", cmk))
+	if err := s.Store.CreateKEK(t.Context(), before); !errors.Is(err, keys.ErrConflict) {
+		t.Errorf("without the customer's key: %v, want %v", err, keys.ErrConflict)
+	}
+	under := draft()
+	if len(before.Create.Record.Shares) != 1 || len(under.Create.Record.Shares) != 2 {
+		t.Errorf("%d shares before, %d after", len(before.Create.Record.Shares), len(under.Create.Record.Shares))
+	}
+	mapOf(t, s)
+	if err := s.Store.CreateKEK(t.Context(), under); !errors.Is(err, keys.ErrConflict) {
+		t.Errorf("under a key that is gone: %v, want %v", err, keys.ErrConflict)
+	}
+	must(t, s.Store.CreateKEK(t.Context(), draft()))
+}

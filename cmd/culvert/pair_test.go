@@ -35,7 +35,7 @@ type side struct {
 }
 
 // MustPair starts the first process; the second one starts when it is asked to.
-func MustPair(t *testing.T) *Pair {
+func MustPair(t *testing.T, flags ...string) *Pair {
 	t.Helper()
 	addrs, err := freeAddrs(2)
 	if err != nil {
@@ -43,9 +43,9 @@ func MustPair(t *testing.T) *Pair {
 	}
 	p, dir, endpoint := &Pair{}, t.TempDir(), etcdtest.Listening(t)
 	for i := range p.sides {
-		p.sides[i] = &side{addr: addrs[i], dir: filepath.Join(dir, fmt.Sprint("data-", i)), flags: []string{
+		p.sides[i] = &side{addr: addrs[i], dir: filepath.Join(dir, fmt.Sprint("data-", i)), flags: append([]string{
 			"--set", "etcd.endpoints=" + endpoint, "--set", "root_key.path=" + filepath.Join(dir, "root.key"),
-		}}
+		}, flags...)}
 		p.sides[i].faults.Store(1)
 	}
 	p.sides[0].mustStart(t)

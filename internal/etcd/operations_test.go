@@ -125,6 +125,70 @@ func testReplaceKEK(t *testing.T, open opener) {
 	}
 }
 
+// testCMKs: the map is at one revision at a time, and changes with a job or not at all; a KEK is sealed again
+// under the map that its slots were taken from.
+func testCMKs(t *testing.T, open opener) {
+	p := newPlace(t, open(t))
+	s, other := p.mustStore(t), p.mustStore(t, slowWatch)
+	ctx := t.Context()
+	c := p.mustKEK(t, s, map[string]string{"organization_id": "org_1"})
+	r, generation, err := s.KEK(ctx, p.env, c.KeyID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	job := p.newJob(keys.AttachJob, keys.Scope{Item: org(1)})
+	m := &keys.CMKMap{CMKs: []keys.CMK{{ID: keys.CMKID(p.ids.UUID()), Item: org(1), KeyURI: "local:x", State: keys.CMKAttaching, Job: job.ID}}}
+	begin := keys.CMKChange{Map: m, Job: &job, Events: []events.Event{p.event(events.JobCreated, string(job.ID))}}
+	revision, err := s.ChangeCMKs(ctx, begin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = other.ChangeCMKs(ctx, begin)
+	mustBe(t, "the same change again", err, keys.ErrConflict)
+	mustFence(t, other)
+	got, at, err := other.CMKMap(ctx, p.env)
+	if err != nil || len(got.CMKs) != 1 || got.CMKs[0] != m.CMKs[0] || at != revision {
+		t.Fatalf("the map: %+v at %d, %v; want it at %d", got, at, err, revision)
+	}
+
+	next := *r
+	next.Versions, next.RotatedAt, next.Primary = 2, p.ids.Now(), 7
+	mustBe(t, "under a map that never was", s.ResealKEK(ctx, next, generation, at+1, p.event(events.KEKRotated, "no")), keys.ErrConflict)
+	mustBe(t, "in a generation that never was", s.ResealKEK(ctx, next, generation+1, at, p.event(events.KEKRotated, "no")), keys.ErrConflict)
+	if err := other.ResealKEK(ctx, next, generation, at, p.event(events.KEKRotated, string(c.KeyID))); err != nil {
+		t.Fatal(err)
+	}
+
+	// A change takes job and map along, or neither.
+	job.State = keys.JobSucceeded
+	end := keys.CMKChange{Map: &keys.CMKMap{}, MapRevision: at, Job: &job, JobRevision: revision}
+	for what, edit := range map[string]func(*keys.CMKChange){
+		"a map that changed meanwhile":   func(c *keys.CMKChange) { c.MapRevision-- },
+		"a job that was saved meanwhile": func(c *keys.CMKChange) { c.JobRevision-- },
+	} {
+		late := end
+		edit(&late)
+		_, err := s.ChangeCMKs(ctx, late)
+		mustBe(t, what, err, keys.ErrConflict)
+	}
+	if _, err := s.ChangeCMKs(ctx, end); err != nil {
+		t.Fatal(err)
+	}
+	mustFence(t, other)
+	if got, now, err := other.CMKMap(ctx, p.env); err != nil || len(got.CMKs) != 0 || now <= at {
+		t.Errorf("the empty map: %+v at %d, %v", got, now, err)
+	}
+	if found, err := other.Job(ctx, p.env, job.ID); err != nil || found.Job.State != keys.JobSucceeded {
+		t.Errorf("the job: %+v, %v", found, err)
+	}
+	if err := other.Tell(ctx, p.env, p.event(events.BYOKVerified, "told")); err != nil {
+		t.Fatal(err)
+	}
+	if told := p.mustEvents(t, s, events.JobCreated, events.KEKRotated, events.BYOKVerified); len(told) != 3 {
+		t.Errorf("%d events, want 3", len(told))
+	}
+}
+
 // newJob is one of an administrator.
 func (p *place) newJob(kind keys.JobKind, scope keys.Scope) keys.Job {
 	return keys.Job{

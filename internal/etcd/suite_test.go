@@ -36,6 +36,7 @@ func scenarios() []scenario {
 		{"replace KEK", testReplaceKEK},
 		{"holders", testHolders},
 		{"rewrap", testRewrap},
+		{"CMKs", testCMKs},
 		{"jobs", testJobs},
 		{"shreds", testShreds},
 		{"request records", testRequestRecords},
