@@ -91,7 +91,8 @@ type RootKeyConfig struct {
 // EtcdConfig is the section etcd: where records are kept.
 type EtcdConfig struct {
 	// Endpoints are the members of an external cluster, http(s)://host:port or host:port. Default:
-	// none, which means an embedded etcd in <data_dir>/etcd that nothing else can reach.
+	// none, which means an embedded etcd in <data_dir>/etcd that nothing else can reach. In clear they have to
+	// be loopback addresses, but for `culvert dev`.
 	Endpoints []string `koanf:"endpoints"`
 	// Prefix is where in a shared cluster all of Culvert's keys are, beginning with a slash. Default
 	// /culvert.

@@ -336,3 +336,27 @@ func TestDrainTimeout(t *testing.T) {
 		t.Errorf("requests in progress get %v", main.DrainTimeout)
 	}
 }
+
+// What is good enough for dev is not for production: a cluster beyond this machine is spoken to with TLS.
+func TestClusterInClear(t *testing.T) {
+	const production = "public_url: https://vault.example.com\netcd: {endpoints: [%s]}\n"
+	for endpoints, good := range map[string]bool{
+		"'http://127.0.0.1:2379', 'localhost:2379', 'http://[::1]:2379'": true,
+		"'https://etcd-1:2379', 'https://10.0.0.1:2379'":                 true,
+		"'https://etcd-1:2379', 'etcd-2:2379'":                           true, // the first decides
+		"'http://10.0.0.1:2379'":                                         false,
+		"'http://127.0.0.1:2379', 'http://etcd-2:2379'":                  false,
+		"'etcd-1:2379'": false,
+	} {
+		cfg, err := main.LoadConfig(MustWrite(t, fmt.Sprintf(production, endpoints)), nil)
+		if err == nil {
+			err = cfg.Validate()
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", endpoints, err)
+		}
+		if err := cfg.ValidateServer(); (err == nil) != good {
+			t.Errorf("%s: %v", endpoints, err)
+		}
+	}
+}

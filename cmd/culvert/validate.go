@@ -106,6 +106,18 @@ func (c *Config) validateServer() error {
 	if u, ok := origin.Parse(c.PublicURL); !ok || u.Scheme != "https" && !origin.IsLoopback(u.Hostname()) {
 		return usage("setting public_url: %s is not https: browsers and providers would send secrets in clear", c.PublicURL)
 	}
+	return c.Etcd.validateServer()
+}
+
+// validateServer refuses a cluster in clear beyond this machine: whoever is on the way reads names and contexts,
+// and writes what he likes.
+func (e *EtcdConfig) validateServer() error {
+	for _, endpoint := range e.Endpoints {
+		if !e.secure() && !isLoopback(strings.TrimPrefix(endpoint, "http://")) {
+			return hinted(usage("setting etcd.endpoints: %s is not a loopback address, and would be spoken to in clear", endpoint),
+				"write it with https, and give etcd.ca_file, etcd.cert_file and etcd.key_file")
+		}
+	}
 	return nil
 }
 
