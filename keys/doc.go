@@ -21,10 +21,31 @@
 // [Keys.DecryptDataKey] and [Keys.Rekey] are for keys that clients seal with. [Environment] is what
 // records that are not sealed are authenticated and looked up with: handles for MAC, index and pepper,
 // never keys. [Operations] is what the people who look after the keys do: list, rotate and shred KEKs,
-// rewrap DEKs, verify everything that is stored; what is about many records is a [Job], which a [Runner] on any node
-// goes on with. Below
-// stand the providers of root keys ([RootKey]); on the other side the store ([Store]),
-// which sees sealed bytes alone.
+// rewrap DEKs, move KEKs to another root key, attach and detach customers' keys, verify everything that is
+// stored. What is about many records is a [Job], which a [Runner] on any node goes on with. Below stand the
+// providers of root keys ([RootKey]); on the other side the store ([Store], and [OperationsStore] for operations
+// and jobs), which sees sealed bytes alone.
+//
+// # Where is what
+//
+// Of kek.go and keks.go, job.go and jobs.go, cmk.go and cmks.go the first is the noun, the second what people may
+// do with it.
+//
+//	context.go aad.go dek.go              key contexts; every AAD; the one file that turns bytes into a key
+//	keys.go create.go                     sealing and opening; how a KEK comes into being with its first record
+//	grant.go clientsecret.go datakey.go   what else has a DEK: tokens, client secrets and verifiers, keys of clients
+//	environment.go mac.go                 the keys of an environment, and what is computed with them
+//	rootkey.go rootkeys.go share.go       root keys; shares, and the bundle of them that seals a keyset
+//	wrap.go kek.go                        who wraps a share; the KEK and its record
+//	cache.go flight.go breaker.go         unwrapped KEKs; one call for all who want it; a root key that is away
+//	cmk.go customers.go                   the map of CMKs; asking them, and what is known of those that refuse
+//	store.go opstore.go                   what a store promises
+//	operations.go keks.go tally.go        how an operation begins and ends; KEKs, and their records counted
+//	jobs.go resume.go cmks.go             making, cancelling and resuming jobs; attaching and detaching CMKs
+//	job.go runner.go walk.go              a job as stored; who runs it; how it goes through many records
+//	rotate.go rewrap.go rewraproot.go     one kind of job each; rewrapper.go what a provider does by itself
+//	shred.go attach.go verify.go          likewise; attach.go detaches, too
+//	localkms/ awskms/ pkcs11/ keystest/   the providers, and what tests of all of these need
 //
 // # Cost
 //
@@ -103,6 +124,43 @@
 // the AES key schedule copy what they are given. Switch core dumps and swap off.
 //
 // The browser, the provider and the URL of the OAuth flow do not reach this package; pipes answers them.
+//
+// # What says so
+//
+// The tests behind these promises. Those of internal/attack are a writer of etcd against the whole server.
+//
+//	nothing stands on the disk in clear           TestCanaryIsNowhereOnDisk
+//	what is edited or damaged fails               TestValueOpensOnlyUnderItsBinding, TestValueDamagedAnywhereDoesNotOpen,
+//	                                              TestKEKOpensOnlyAsItWasStored, TestEncodedKEKDamagedAnywhereDoesNotOpen,
+//	                                              TestEnvironmentOpensOnlyAsItWasStored, TestEditedRotation,
+//	                                              TestEveryByte, TestEditedHeader, TestEditedKEK, TestEditedPointers
+//	what is moved fails                           TestVersionsDoNotStandInForEachOther, TestPartsOfTwoKEKsDoNotMix,
+//	                                              TestValueOpensOnlyUnderTheNameOfItsKEK, TestGrantsDoNotStandInForEachOther,
+//	                                              TestPurposesOfPipesDoNotStandInForEachOther,
+//	                                              TestSwapped, TestMoved, TestForeignEnvironment
+//	no AAD passes for another                     TestAADBindsEachField, TestAADsOfDifferentPurposesNeverMeet
+//	what is not stopped is known                  TestOlderState, TestDeletedObjectReturns, TestRevocationReturns, TestRemoval
+//	a permit is for one context                   TestPermitMustCoverTheContext, TestPermitMustCoverTheContextOfPipes,
+//	                                              TestEveryOperationIsAuthorized, TestEveryOperationNeedsTheAuditLog
+//	contexts and blobs of clients                 TestContextIsComparedAsBytes, TestBlobDamagedAnywhereIsNotOurs,
+//	                                              TestValueDEKIsNoDataKey, TestCreationIsRateLimited
+//	what a KMS is told, and says                  TestShareUnwrapsOnlyUnderItsBinding, TestPolicySeesTheBinding,
+//	                                              TestErrorsHaveTheirKind, TestWrongAnswersAreRefused
+//	a refusal ends at the TTL at the latest,      TestCacheHoldsForTheTTLFromTheUnwrap, TestRefusalDropsTheCachedKEK,
+//	an outage after the extension                 TestOutageExtension, TestRefusalEndsTheExtension
+//	a customer's key cuts its item alone          TestRevokedCMK, TestCMKIsRevokedWithinTheTTL, TestGrantedBeforeTheRefusal,
+//	                                              TestCustomersKeysAreNotExtended, TestSeveralCMKs
+//	no KEK escapes it, none is left under it      TestNoKEKEscapes, TestMadeInTheLastMoment, TestDraftFromBeforeTheMap,
+//	                                              TestLateSealChangesNothing, TestKEKUnderCMKOpensOnlyAsItWasStored
+//	a customer names no file and no host          TestNamesOfCustomersKeys, TestRefusedAttachments
+//	a shred holds at once, and stays              TestShred, TestShredIsForgotten, TestMarkersThatCannotBeRead
+//	whatever runs beside whatever                 TestOperationsAtOnce, TestOperationsInAnyOrder, TestRotateUnderWriters
+//	a node that dies harms no job                 TestJobOutlivesItsNode, TestShredOutlivesItsNode, TestAttachOutlivesItsNode
+//	a move loses nothing                          TestMoveToAnotherRootKeyAndBack, TestMoveIsProvenBeforeItIsStored
+//	nothing prints a secret; no core dumps        TestNothingPrintsASecret, TestNothingPrintsAToken, TestNoCoreDumps
+//	the formats stay what they are                TestVectorsOfAADs, TestVectorsOfKEK, TestVectorsOfRotatedKEK,
+//	                                              TestVectorsOfTombstone, TestVectorsOfEnvironment, TestVectorsOfCMKs,
+//	                                              TestVectorsOfWhatPipesSeals, TestStoresOfEveryVersion
 //
 // # What was checked against a real cloud
 //
