@@ -60,8 +60,8 @@ type estate struct {
 // shredded is the context item whose shred marker stands in both environments.
 const shredded = "shredded"
 
-// newEstate fills a house. What Culvert does not write yet (markers of a shred, CMK maps) is put there as
-// it will: with its MAC.
+// newEstate fills a house. The marker of a shred that is over, and a map with a customer's key that nobody has,
+// are put there as Culvert would: with their MAC.
 func newEstate(t *testing.T) *estate {
 	t.Helper()
 	e := &estate{
@@ -82,13 +82,15 @@ func newEstate(t *testing.T) *estate {
 		key := e.mustAPIKey(t, env)
 		e.apiKeys[key.ID] = key
 		e.apiKeys[e.keyOf(env.ID()).ID] = e.keyOf(env.ID())
-		for _, marker := range []string{
-			"shred/" + string(env.ID()) + "/" + env.ItemIndex(shredded, "yes"),
-			"cmkmap/" + string(env.ID()),
+		for at, record := range map[string]any{
+			"shred/" + string(env.ID()) + "/" + env.ItemIndex(shredded, "yes"): map[int]string{1: "to come"},
+			"cmkmap/" + string(env.ID()): keys.CMKMap{CMKs: []keys.CMK{{
+				ID: keys.CMKID(uuid.Must(uuid.NewV7()).String()), Item: keys.Item{Name: "customer", Value: "yes"}, KeyURI: "local:nobody", State: keys.CMKAttached,
+			}}},
 		} {
-			body, err := e.stack.Codec.Encode(map[int]string{1: "to come"})
+			body, err := e.stack.Codec.Encode(record)
 			must(t, err)
-			e.writer.MustPut(t, marker, mac(t, env, marker, body))
+			e.writer.MustPut(t, at, mac(t, env, at, body))
 		}
 	}
 	return e
