@@ -320,12 +320,18 @@ func (w *worker) put(ctx context.Context, e *events.Event) error {
 	return nil
 }
 
-// width is how many records are changed at once.
+// width is how many records are changed at once. Those of a rewrap share transactions, so it has more of them.
+// A job with a rate takes no more than are due in a hundredth of a second: progress is saved in between,
+// however slow it is meant to be.
 func (w *worker) width() int {
-	if w.job.Rate > 0 {
-		return 1 // progress is saved in between, however slow the job is meant to be
+	width := 8
+	if w.job.Kind == RewrapJob {
+		width = stepPage / 2
 	}
-	return 8
+	if w.job.Rate > 0 {
+		width = min(width, max(w.job.Rate/100, 1))
+	}
+	return width
 }
 
 // env is the job's environment.

@@ -2,10 +2,9 @@ package etcd
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
-
-	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"culvert/internal/access"
 	"culvert/keys"
@@ -177,25 +176,16 @@ func (s *Store) Rewrap(ctx context.Context, env access.EnvironmentID, h keys.Hol
 	if err != nil {
 		return err
 	}
-	c := change{
-		env: env, then: []clientv3.Op{op},
-		when: []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(s.client.abs(h.Key)), "=", h.Revision)},
-	}
-	seen := map[keys.ID]bool{}
+	w := &rewrap{env: env, at: []placeAt{{h.Key, h.Revision}}, put: op}
 	for _, condition := range conditions {
-		if seen[condition.KeyID] {
-			continue
+		if condition.Create != nil {
+			return errors.New("etcd: a rewrap under a KEK that does not exist yet")
 		}
-		seen[condition.KeyID] = true
-		if err := s.expectKEK(&c, condition); err != nil {
-			return err
+		if at := (placeAt{keyKEK(env, condition.KeyID), condition.Generation}); !slices.Contains(w.at, at) {
+			w.at = append(w.at, at)
 		}
 	}
-	done, err := s.commit(ctx, c)
-	if err != nil || done.committed {
-		return err
-	}
-	return keys.ErrConflict
+	return s.rewraps.do(ctx, w)
 }
 
 // withDEKs is a copy of a record with other DEKs: the one that was read is shared.

@@ -2,8 +2,11 @@ package etcd_test
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"culvert/internal/etcd"
@@ -165,4 +168,48 @@ func testRewrap(t *testing.T, open opener) {
 	if h, err := s.Holder(ctx, p.env, etcd.KeyObject(p.env, vault.ObjectID(p.ids.UUID()))); err != nil || len(h.DEKs) != 0 {
 		t.Errorf("a record that is gone: %+v, %v", h, err)
 	}
+}
+
+// testRewrapsAtOnce: rewraps that come at once share transactions, and one that conflicts takes no other with it.
+func testRewrapsAtOnce(t *testing.T, open opener) {
+	p := newPlace(t, open(t))
+	s, other := p.mustStore(t), p.mustStore(t)
+	ctx := t.Context()
+	contexts := []keys.Conditions{p.mustKEK(t, s, map[string]string{"n": "1"}), p.mustKEK(t, s, map[string]string{"n": "2"})}
+	conditions := map[keys.ID]keys.Conditions{}
+	for i := range 90 {
+		c := contexts[i%2]
+		conditions[c.KeyID] = c
+		p.mustCreate(t, s, fmt.Sprint("object ", i), c)
+	}
+	holders := p.mustHolders(t, s, 100)
+	// Of some the record has changed, of some the KEK.
+	spoilt := map[int]bool{3: true, 44: true, 80: true}
+	errs := make([]error, len(holders))
+	var all sync.WaitGroup
+	for i, h := range holders {
+		c := conditions[h.DEKs[0].KeyID]
+		if spoilt[i] && i%2 == 0 {
+			c.Generation--
+		} else if spoilt[i] {
+			h.Revision--
+		}
+		store := []*etcd.Store{s, other}[i%3/2]
+		all.Go(func() {
+			errs[i] = store.Rewrap(ctx, p.env, h, [][]byte{bytes.Repeat([]byte{byte(i)}, 77)}, []keys.Conditions{c})
+		})
+	}
+	all.Wait()
+	revisions := map[int64]bool{}
+	for i, h := range holders {
+		if errors.Is(errs[i], keys.ErrConflict) != spoilt[i] || !spoilt[i] && errs[i] != nil {
+			t.Errorf("rewrap %d, spoilt: %v: %v", i, spoilt[i], errs[i])
+		}
+		now, err := s.Holder(ctx, p.env, h.Key)
+		if err != nil || bytes.Equal(now.DEKs[0].Wrapped, bytes.Repeat([]byte{byte(i)}, 77)) == spoilt[i] {
+			t.Errorf("record %d afterwards: %+v, %v", i, now, err)
+		}
+		revisions[now.Revision] = true
+	}
+	t.Logf("%d rewraps in %d transactions", len(holders)-len(spoilt), len(revisions)-len(spoilt))
 }

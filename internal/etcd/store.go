@@ -65,6 +65,7 @@ type Store struct {
 	cache   *cache
 	indexes *indexes
 	epochs  *epochs
+	rewraps *rewraps
 	room    *room
 	nodes   *nodes
 	origins origins
@@ -116,7 +117,7 @@ func newStore(cfg StoreConfig) (*Store, error) {
 		mirror: newMirror(), cache: newCache(cmp.Or(cfg.CacheBytes, DefaultCacheBytes)), window: windowObjects, stop: stop,
 	}
 	s.indexes = newIndexes(s, cmp.Or(cfg.IndexObjects, DefaultIndexObjects))
-	s.epochs = newEpochs(s)
+	s.epochs, s.rewraps = newEpochs(s), &rewraps{store: s}
 	s.origins.byPrefix = map[string]int64{}
 	s.feed = &feed{client: cfg.Client, log: cfg.Logger, ctx: life, sinks: s, delay: cfg.WatchDelay, hold: cfg.HoldWatch, advanced: make(chan struct{}, 1)}
 	s.fence = &fence{feed: s.feed, timeout: readTimeout}

@@ -37,6 +37,7 @@ func scenarios() []scenario {
 		{"holders", testHolders},
 		{"rewrap", testRewrap},
 		{"CMKs", testCMKs},
+		{"rewraps at once", testRewrapsAtOnce},
 		{"jobs", testJobs},
 		{"shreds", testShreds},
 		{"request records", testRequestRecords},
