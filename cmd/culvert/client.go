@@ -138,7 +138,11 @@ func (c *client) call(ctx context.Context, method, path string, body, answer any
 	}
 	response, err := c.http.Do(r)
 	if err != nil {
-		return hinted(fmt.Errorf("call the server: %w", err), "see that it runs, or name another one with --server")
+		hint := "see that it runs, or name another one with --server"
+		if unverified := new(tls.CertificateVerificationError); errors.As(err, &unverified) {
+			hint = "name the file with its CA's certificates with --ca-file, and the server as its certificate does"
+		}
+		return hinted(fmt.Errorf("call the server: %w", err), hint)
 	}
 	defer func() { _ = response.Body.Close() }()
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))

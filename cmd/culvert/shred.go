@@ -2,6 +2,8 @@ package main
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -33,7 +35,7 @@ func shredCommand() *cobra.Command {
 			}
 			if !flags.dryRun {
 				if confirm == "" {
-					if confirm, err = ask(cmd.InOrStdin(), cmd.ErrOrStderr(), flags.item); err != nil {
+					if confirm, err = ask(cmd.Context(), cmd.InOrStdin(), cmd.ErrOrStderr(), flags.item); err != nil {
 						return err
 					}
 				}
@@ -51,17 +53,32 @@ func shredCommand() *cobra.Command {
 }
 
 // ask has a person type the item. Where there is nobody to ask, --confirm is needed.
-func ask(in io.Reader, out io.Writer, item string) (string, error) {
+func ask(ctx context.Context, in io.Reader, out io.Writer, item string) (string, error) {
 	file := terminal(in)
 	if file == nil {
 		return "", hinted(usage("a shred has to be confirmed"), "repeat the context item with --confirm")
 	}
 	_, _ = fmt.Fprintf(out, "Everything under %s becomes unreadable, for good. Type the item to go on: ", item)
-	line, err := bufio.NewReader(file).ReadString('\n')
-	if err != nil {
-		return "", fmt.Errorf("read the confirmation: %w", err)
+	type answer struct {
+		line string
+		err  error
 	}
-	return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), nil
+	answers := make(chan answer, 1)
+	// A read of a terminal cannot be interrupted: whoever gives up leaves it to the end of the process.
+	go func() {
+		line, err := bufio.NewReader(file).ReadString('\n')
+		answers <- answer{line, err}
+	}()
+	select {
+	case a := <-answers:
+		if a.err != nil {
+			return "", hinted(fmt.Errorf("read the confirmation: %w", a.err), "nothing was destroyed; type the item, or repeat it with --confirm")
+		}
+		return strings.TrimSuffix(strings.TrimSuffix(a.line, "\n"), "\r"), nil
+	case <-ctx.Done():
+		_, _ = fmt.Fprintln(out)
+		return "", hinted(errors.New("interrupted"), "nothing was destroyed")
+	}
 }
 
 // terminal is what a person sits at, or nil. The null device is a character device too, and nobody is there.
