@@ -147,7 +147,7 @@ func sentinels() []sentinel {
 		{keys.ErrNotCancellable, problem{status: 409, code: "job_not_cancellable", text: "A shred cannot be cancelled."}},
 		{keys.ErrJobEnded, problem{status: 409, code: "job_ended", text: "The job has ended; what it did stays done."}},
 		{keys.ErrNotCancelled, problem{status: 409, code: "job_not_cancelled",
-			text: "Only a rewrap or rotation that was cancelled goes on; for what another job left, make a new one."}},
+			text: "Only a job that was cancelled goes on, and none that was about a customer's key; for what is left, make a new one."}},
 		{keys.ErrTooManyJobs, problem{status: 429, code: "too_many_jobs", retry: time.Minute,
 			text: "As many jobs wait and run as an environment may have."}},
 		{keys.ErrVersions, problem{status: 409, code: "too_many_versions",
