@@ -156,13 +156,15 @@ func (c *cache) warm(now time.Time) bool {
 	return false
 }
 
-// dropUnder forgets all KEKs that it takes a customer's key to unwrap.
-func (c *cache) dropUnder(uri string) {
+// dropUnder forgets all KEKs that it takes a customer's key to unwrap, where it is used.
+func (c *cache) dropUnder(ref customerRef) {
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.mu.Lock()
 		next := maps.Clone(*s.entries.Load())
-		maps.DeleteFunc(next, func(_ kekKey, e *entry) bool { return e.kek != nil && slices.Contains(e.kek.cmks, uri) })
+		maps.DeleteFunc(next, func(key kekKey, e *entry) bool {
+			return key.env == ref.env && e.kek != nil && slices.Contains(e.kek.cmks, ref.RootKeyRef)
+		})
 		s.entries.Store(&next)
 		s.mu.Unlock()
 	}

@@ -267,6 +267,35 @@ func TestRevokedCMK(t *testing.T) {
 	}
 }
 
+// Whoever claims somebody else's key for an item of his own is refused, which takes nothing from its owner: neither
+// a cached KEK nor calls of the KMS. What its owner is refused does.
+func TestRefusedElsewhere(t *testing.T) {
+	s, all := newCustomers(t, "org_1")
+	one := all[0]
+	s.MustRunner(t)
+	stored := mustObjects(t, s, 2, "organization_id", "org_1")
+	c := one.mustAttach(t, s)
+	mustCountStale(t, s, stored)
+	before := one.kms.Calls("Decrypt")
+	evil := keys.AttachRequest{Item: keys.Item{Name: "organization_id", Value: "org_evil"}, Key: one.arn}
+	if _, err := s.Operations.AttachCMK(t.Context(), s.Call(), evil); !isCMKRefused(err) {
+		t.Fatalf("somebody else's key: %v", err)
+	}
+	mustCountStale(t, s, stored)
+	if n := one.kms.Calls("Decrypt") - before; n != 0 {
+		t.Errorf("the owner's KEKs were unwrapped %d times again", n)
+	}
+	one.kms.Disable(one.arn)
+	if _, err := s.Operations.VerifyCMK(t.Context(), s.Call(), c.ID); !isCMKRefused(err) {
+		t.Fatalf("taken back: %v", err)
+	}
+	for id := range stored {
+		if _, err := s.Vault.Get(t.Context(), s.Call(), id); !isCMKRefused(err) {
+			t.Errorf("after the refusal: %v", err)
+		}
+	}
+}
+
 // mustBecome waits until something holds.
 func mustBecome(t testing.TB, holds func() error) {
 	t.Helper()

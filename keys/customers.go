@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -78,8 +77,9 @@ func cmkError(ref RootKeyRef, err error) error {
 	return &CMKError{RootKeyRef: ref, Err: &outage.Error{Dependency: outage.CMK, Cause: fmt.Errorf("%T", err)}}
 }
 
-// rememberedFor is how long a CMK that has refused or not answered is not asked again: so many requests a
-// second are one call of the customer's KMS, and a key that is given back works again after it.
+// rememberedFor is how long a CMK that has refused or not answered is not asked again, and how often it is asked
+// then: so many requests a second are one call of the customer's KMS, and a key that is given back works again
+// after it.
 const rememberedFor = time.Second
 
 // customers are the CMKs of a [Keys], and what it knows of those that refuse. It is safe for concurrent use.
@@ -100,13 +100,14 @@ type customerRef struct {
 	RootKeyRef
 }
 
-// failure is how a call of a CMK failed.
+// failure is how calls of a CMK failed.
 type failure struct {
-	at time.Time
 	// err is nil once a later call was answered.
 	err error
-	// refused tells it from an outage, about which nothing has to be forgotten.
-	refused bool
+	// retry is when the next call is let through.
+	retry time.Time
+	// refusedAt is when it last refused; zero if it was out of reach, about which nothing has to be forgotten.
+	refusedAt time.Time
 }
 
 func newCustomers(source CMKSource, c *cache, now func() time.Time) *customers {
@@ -132,7 +133,7 @@ func (c *customers) key(ctx context.Context, uri string) (RootKey, error) {
 // ask makes a call of a CMK, unless one has failed a moment ago. fresh asks in any case.
 func (c *customers) ask(ctx context.Context, ref customerRef, fresh bool, call func(RootKey) error) error {
 	if !fresh {
-		if err := c.recent(ref); err != nil {
+		if err := c.admit(ref); err != nil {
 			return err
 		}
 	}
@@ -149,11 +150,29 @@ func (c *customers) ask(ctx context.Context, ref customerRef, fresh bool, call f
 	return err
 }
 
-// recent is the failure of a moment ago; nil if there was none.
+// admit lets a call through, or returns the failure of a moment ago. Once a moment has passed one caller finds out
+// for all: whoever else needs the key would wait as long as he does, and hold what others need to be served.
+func (c *customers) admit(ref customerRef) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f := c.failures[ref]
+	now := c.now()
+	if f.err == nil {
+		return nil
+	}
+	if now.Before(f.retry) {
+		return f.err
+	}
+	f.retry = now.Add(rememberedFor)
+	c.failures[ref] = f
+	return nil
+}
+
+// recent is the failure that admit would return; nil if there was none.
 func (c *customers) recent(ref customerRef) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f, ok := c.failures[ref]; ok && c.now().Sub(f.at) < rememberedFor {
+	if f := c.failures[ref]; c.now().Before(f.retry) {
 		return f.err
 	}
 	return nil
@@ -169,45 +188,53 @@ func (c *customers) failing(env access.EnvironmentID, cmks []RootKeyRef) error {
 	return nil
 }
 
-// note remembers how a call ended. After a refusal nothing that is cached under the key is used any more,
-// whatever it is the KEK of; first it is remembered, then dropped (see [customers.refusedSince]).
+// note remembers how a call ended. After a refusal nothing that is cached under the key for that item is used any
+// more, whatever else its context has; first it is remembered, then dropped (see [customers.refusedSince]). What
+// is under the key elsewhere stays: whoever attaches somebody else's key to an item of his own is refused, and
+// must not be able to empty the cache of its owner with that.
 func (c *customers) note(ref customerRef, err error) {
 	refused := errors.Is(err, ErrCMKRefused)
 	c.mu.Lock()
+	now := c.now()
 	last, known := c.failures[ref]
+	if refused {
+		last.refusedAt = now
+	}
 	switch {
 	case err == nil && known:
 		last.err = nil // an unwrap that began before it refused may still be on its way
 		c.failures[ref] = last
-	case refused || outage.Of(err) != nil && (!known || !last.refused):
-		c.failures[ref] = failure{c.now(), err, refused}
+	case refused || outage.Of(err) != nil:
+		last.err, last.retry = err, now.Add(rememberedFor)
+		c.failures[ref] = last
 	}
 	for old, f := range c.failures {
-		if c.now().Sub(f.at) > 2*flightTimeout {
+		if now.Sub(f.retry) > 2*flightTimeout {
 			delete(c.failures, old)
 		}
 	}
 	c.mu.Unlock()
 	if refused && c.cache != nil {
-		c.cache.dropUnder(ref.URI)
+		c.cache.dropUnder(ref)
 	}
 }
 
-// refusedSince tells which of the keys has refused since a KEK's unwrap began: the unwrap may have been
-// granted before that, and must not outlive it in the cache. Who puts a KEK into the cache asks afterwards,
-// so that either this sees the refusal or the refusal sees the KEK.
-func (c *customers) refusedSince(uris []string, began time.Time) (uri string, ok bool) {
-	if len(uris) == 0 {
-		return "", false
+// refusedSince tells which of a KEK's keys has refused since its unwrap began: the unwrap may have been granted
+// before that, and must not outlive it in the cache. Who puts a KEK into the cache asks afterwards, so that
+// either this sees the refusal or the refusal sees the KEK.
+func (c *customers) refusedSince(opened *kek, began time.Time) (ref customerRef, ok bool) {
+	if len(opened.cmks) == 0 {
+		return customerRef{}, false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for ref, f := range c.failures {
-		if f.refused && !f.at.Before(began) && slices.Contains(uris, ref.URI) {
-			return ref.URI, true
+	for _, used := range opened.cmks {
+		ref := customerRef{opened.env, used}
+		if f := c.failures[ref]; !f.refusedAt.IsZero() && !f.refusedAt.Before(began) {
+			return ref, true
 		}
 	}
-	return "", false
+	return customerRef{}, false
 }
 
 // verificationScope stands where a KEK's scope has its key id, for shares that seal nothing. It is no UUID.

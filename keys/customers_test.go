@@ -189,3 +189,60 @@ func TestDraftFromBeforeTheMap(t *testing.T) {
 	}
 	must(t, s.Store.CreateKEK(t.Context(), draft()))
 }
+
+// A key that does not answer is asked by one caller a second: nobody else waits as long as he does. Once he was
+// answered, all go on.
+func TestOneAsksForAll(t *testing.T) {
+	s, cmk := keystest.New(t), keystest.NewRoot(t)
+	mapOf(t, s, cmkOf("org_1", cmk))
+	var ahead atomic.Int64
+	began := time.Now()
+	now := func() time.Time { return began.Add(time.Duration(ahead.Load())) } // it stands still in between
+	k, b := s.MustKeys(t, keys.Config{CMKs: bagOf(cmk), Now: now}), goldenInput(t).Object
+	var contexts []keys.Context
+	var sealed []keys.Sealed
+	for _, n := range []string{"1", "2", "3"} {
+		c := keystest.MustContext(t, "organization_id", "org_1", "n", n)
+		contexts, sealed = append(contexts, c), append(sealed, mustStore(t, s, k, c, b, n))
+	}
+	cold := s.MustKeys(t, keys.Config{CMKs: bagOf(cmk), Now: now})
+	open := func(i int) error {
+		_, err := cold.Open(t.Context(), s.MustPermit(t, contexts[i]), sealed[i], b)
+		return err
+	}
+	cmk.Down()
+	if err := open(0); outage.Of(err) == nil {
+		t.Fatalf("out of reach: %v", err)
+	}
+	ahead.Add(int64(time.Second))
+	release := cmk.Hang(t)
+	calls := cmk.Unwraps()
+	asked := make(chan error, 1)
+	go func() { asked <- open(0) }()
+	mustBecome(t, func() error {
+		if cmk.Unwraps() == calls {
+			return errors.New("nobody has asked")
+		}
+		return nil
+	})
+	for i := range contexts[1:] {
+		if err := open(i + 1); outage.Of(err) == nil {
+			t.Errorf("while one asks: %v, want an outage", err)
+		}
+	}
+	if n := cmk.Unwraps() - calls; n != 1 {
+		t.Errorf("%d calls, want that of one caller", n)
+	}
+	cmk.Fail(nil)
+	release()
+	// What the one who asks is told was settled before he waited.
+	if err := <-asked; outage.Of(err) == nil {
+		t.Errorf("the one who asks: %v", err)
+	}
+	ahead.Add(int64(time.Second))
+	for i := range contexts {
+		if err := open(i); err != nil {
+			t.Errorf("once it answers: %v", err)
+		}
+	}
+}

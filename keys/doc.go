@@ -101,7 +101,7 @@
 // customer's key.
 //
 // Customer with a CMK. Takes the key back and so cuts everything under the CMK's item: KEKs that are not in a
-// cache at once, cached ones after the cache TTL at most, on a replica that was refused at once. Nobody but the
+// cache at once, cached ones after the cache TTL at most, on a replica that was refused for the item at once. Nobody but the
 // customer is cut, unless two items have one key. What was handed out before is out: values, data keys, tokens.
 // With the root key alone there open the KEKs of backups from before the key was attached, of etcd's history
 // until it is compacted, and of a record of that time that a writer of etcd puts back: what they open is
@@ -192,8 +192,11 @@
 // one transaction with the job's progress, and a second walk finds what was made meanwhile. A job that is
 // cancelled or dies leaves a state that says so, and attaching or detaching again goes on.
 //
-// A refusal is remembered for a second, so that a key that was taken back costs its owner's KMS a call a second,
-// and empties the cache of all that is under the key; an unwrap that was granted before it is not cached after.
+// A refusal is remembered for a second, and so is a key that did not answer; after it one caller asks, and the others
+// go on being told, until he knows. So a key that was taken back costs its owner's KMS a call a second. A refusal
+// empties the cache of all that is under the key for that item of that environment, and an unwrap that was granted
+// before it is not cached after. Not of more: a key is also asked, and refuses, when somebody claims it who has
+// no right to it.
 //
 // # Decisions
 //

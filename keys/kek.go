@@ -90,9 +90,9 @@ type kek struct {
 	// context is the canonical key context that the seal proved, not what anyone asked for.
 	context string
 	aead    tink.AEAD
-	// cmks are the URIs of the customers' keys that it takes to unwrap it. A cache may hold on to it no
+	// cmks are the customers' keys that it takes to unwrap it, with their slots. A cache may hold on to it no
 	// longer than they allow, whatever it does for others while a KMS is away.
-	cmks []string
+	cmks []RootKeyRef
 }
 
 // newKEK makes a KEK and its record. Its keyset has one key: XAES-256-GCM, because a KEK wraps many
@@ -159,11 +159,7 @@ func (b *bundle) kek(ctx context.Context, r *KEKRecord) (*kek, error) {
 	if err != nil {
 		return nil, ErrTampered
 	}
-	k := &kek{env: r.Environment, id: r.KeyID, context: b.scope.context, aead: opened}
-	for _, ref := range r.cmkSlots() {
-		k.cmks = append(k.cmks, ref.URI)
-	}
-	return k, nil
+	return &kek{env: r.Environment, id: r.KeyID, context: b.scope.context, aead: opened, cmks: r.cmkSlots()}, nil
 }
 
 // keyset opens the keyset of a record, and compares it with what the record says of it.

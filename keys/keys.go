@@ -236,8 +236,8 @@ func (k *Keys) unwrapOnce(ctx context.Context, r *KEKRecord, generation int64) (
 		switch {
 		case err == nil:
 			k.cache.add(key, generation, opened, began, r.extendable())
-			if uri, ok := k.customers.refusedSince(opened.cmks, began); ok {
-				k.cache.dropUnder(uri)
+			if ref, ok := k.customers.refusedSince(opened, began); ok {
+				k.cache.dropUnder(ref)
 			}
 		case outage.Of(err) == nil && !errors.Is(err, ErrCMKRefused): // those are remembered by their keys
 			k.cache.refuse(key, generation, err, k.now())
