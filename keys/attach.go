@@ -42,7 +42,7 @@ func (w *worker) attach(ctx context.Context) error {
 			return err
 		}
 	}
-	return w.rewrapAll(ctx)
+	return w.eachHolder(ctx, w.rewrapHolder)
 }
 
 // detach is the job of that kind.

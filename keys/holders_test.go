@@ -1,6 +1,7 @@
 package keys_test
 
 import (
+	"bytes"
 	"testing"
 	"time"
 
@@ -11,8 +12,8 @@ import (
 	"culvert/vault/vaulttest"
 )
 
-// What pipes keeps is rewrapped too: the tokens of a grant and the secret of an integration.
-func TestRewrapOfPipes(t *testing.T) {
+// What pipes keeps is rewrapped and re-encrypted too: the tokens of a grant and the secret of an integration.
+func TestRewrapAndReencryptOfPipes(t *testing.T) {
 	s := vaulttest.New(t)
 	s.MustRunner(t)
 	env, now, ctx := s.Environment.ID(), time.Now().UTC(), t.Context()
@@ -53,27 +54,45 @@ func TestRewrapOfPipes(t *testing.T) {
 	if want := (keys.Counts{Total: 4, Done: 4, Changed: 4}); ended.State != keys.JobSucceeded || ended.Counts != want {
 		t.Errorf("the job ended as %+v", ended)
 	}
-	must(t, s.Store.Fence(ctx))
-	g, err := s.Store.Grant(ctx, env, grant.ID)
-	must(t, err)
-	i, err := s.Store.Integration(ctx, env, "provider", pipes.OwnedByUser)
-	must(t, err)
-	for kek, wrapped := range map[keys.ID][]byte{orgKEK: g.Record.WrappedDEK, emptyKEK: i.Record.Client.Secret.WrappedDEK} {
+	g, i := mustOpenPipes(t, s, grant.ID, binding, secret)
+	for kek, wrapped := range map[keys.ID][]byte{orgKEK: g.WrappedDEK, emptyKEK: i.Client.Secret.WrappedDEK} {
 		r, _, err := s.Store.KEK(ctx, env, kek)
 		must(t, err)
 		if r.Versions != 2 || r.Stale(wrapped) {
 			t.Errorf("a DEK under %s is stale", kek)
 		}
 	}
-	got, err := s.Keys.OpenGrant(ctx, s.MustPermit(t, org), keys.Sealed{KeyID: g.Record.KeyID, WrappedDEK: g.Record.WrappedDEK, Ciphertext: g.Record.Sealed}, binding)
+	ended = s.MustEndJob(t, s.MustJob(t, keys.JobRequest{Kind: keys.ReencryptJob, All: true}).ID)
+	if want := (keys.Counts{Total: 4, Done: 4, Changed: 4}); ended.State != keys.JobSucceeded || ended.Counts != want {
+		t.Errorf("the job ended as %+v", ended)
+	}
+	fresh, again := mustOpenPipes(t, s, grant.ID, binding, secret)
+	if bytes.Equal(fresh.WrappedDEK, g.WrappedDEK) || bytes.Equal(fresh.Sealed, g.Sealed) || fresh.Generation != g.Generation {
+		t.Error("the grant is not sealed again")
+	}
+	if now, before := again.Client.Secret, i.Client.Secret; bytes.Equal(now.WrappedDEK, before.WrappedDEK) || bytes.Equal(now.Ciphertext, before.Ciphertext) {
+		t.Error("the client secret is not sealed again")
+	}
+}
+
+// mustOpenPipes reads the grant and the integration of the test, and proves that both open to what they were.
+func mustOpenPipes(t testing.TB, s *vaulttest.Stack, id pipes.GrantID, b keys.GrantBinding, secret keys.ClientSecretBinding) (*pipes.Grant, *pipes.Integration) {
+	t.Helper()
+	env, ctx := s.Environment.ID(), t.Context()
+	must(t, s.Store.Fence(ctx))
+	g, err := s.Store.Grant(ctx, env, id)
+	must(t, err)
+	i, err := s.Store.Integration(ctx, env, "provider", pipes.OwnedByUser)
+	must(t, err)
+	got, err := s.Keys.OpenGrant(ctx, s.MustPermit(t, vaulttest.MustContext(t, "organization_id", "org_1")), keys.Sealed{KeyID: g.Record.KeyID, WrappedDEK: g.Record.WrappedDEK, Ciphertext: g.Record.Sealed}, b)
 	if err != nil || !got.Access.Equal(vaulttest.Value("token")) {
 		t.Errorf("the grant does not open to what it was: %v", err)
 	}
-	stored := i.Record.Client.Secret
-	opened, err := s.Keys.OpenClientSecret(ctx, s.MustPermit(t, none), keys.Sealed{KeyID: stored.KeyID, WrappedDEK: stored.WrappedDEK, Ciphertext: stored.Ciphertext}, secret)
+	opened, err := s.Keys.OpenClientSecret(ctx, s.MustPermit(t, vaulttest.MustContext(t)), i.Record.Client.Secret.Sealed(), secret)
 	if err != nil || !opened.Equal(vaulttest.Value("secret")) {
 		t.Errorf("the client secret does not open to what it was: %v", err)
 	}
+	return g.Record, i.Record
 }
 
 func pairsOf(c keys.Context) (pairs []string) {

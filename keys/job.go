@@ -18,6 +18,8 @@ type JobKind string
 const (
 	// RewrapJob wraps DEKs again under the current version of their KEK.
 	RewrapJob JobKind = "rewrap"
+	// ReencryptJob seals values again under fresh DEKs.
+	ReencryptJob JobKind = "reencrypt"
 	// RewrapRootJob brings KEKs under another root key.
 	RewrapRootJob JobKind = "rewrap_root"
 	// RotateJob gives KEKs a new version.
@@ -36,7 +38,7 @@ func (k JobKind) known() bool { return k.asked() || k == AttachJob || k == Detac
 
 // asked reports a kind that [Operations.CreateJob] makes.
 func (k JobKind) asked() bool {
-	return k == RewrapJob || k == RewrapRootJob || k == RotateJob || k == ShredJob || k == VerifyJob
+	return k == RewrapJob || k == ReencryptJob || k == RewrapRootJob || k == RotateJob || k == ShredJob || k == VerifyJob
 }
 
 // JobState is where a job stands. The last three are final.

@@ -46,7 +46,7 @@ func (r *JobRequest) check() error {
 	}
 	switch {
 	case !r.Kind.asked():
-		return &InvalidError{Field: "kind", Rule: "must be rewrap, rewrap_root, rotate, shred or verify"}
+		return &InvalidError{Field: "kind", Rule: "must be rewrap, rewrap_root, reencrypt, rotate, shred or verify"}
 	case r.Kind == ShredJob && r.Scope.Item == (Item{}):
 		return &InvalidError{Field: "context_name", Rule: "and context_value are what a shred is about"}
 	case r.Kind == ShredJob && !r.DryRun && r.Confirm != r.Scope.Item.Name+"="+r.Scope.Item.Value:
@@ -68,6 +68,8 @@ func (k JobKind) action() access.Action {
 	switch k {
 	case RotateJob:
 		return access.KEKRotate
+	case ReencryptJob:
+		return access.Reencrypt
 	case ShredJob:
 		return access.KEKShred
 	case VerifyJob:

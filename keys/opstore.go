@@ -2,6 +2,7 @@ package keys
 
 import (
 	"context"
+	"time"
 
 	"culvert/internal/access"
 	"culvert/internal/events"
@@ -57,7 +58,7 @@ type CMKStore interface {
 	Tell(ctx context.Context, env access.EnvironmentID, e events.Event) error
 }
 
-// HolderStore walks the records that hold wrapped DEKs. It never reads a value.
+// HolderStore walks the records that hold wrapped DEKs. It reads a value only where it is asked for one.
 type HolderStore interface {
 	// Holders are up to limit records whose keys are behind after, in the order of the walk; none at its
 	// end. A record that fails its integrity check is among them, with Err.
@@ -71,6 +72,12 @@ type HolderStore interface {
 	// Rewrap puts other DEKs into a record, in the order of its own, if it is at its revision and the
 	// conditions hold. [ErrConflict].
 	Rewrap(ctx context.Context, env access.EnvironmentID, h Holder, deks [][]byte, conditions []Conditions) error
+	// HeldCiphertext is what the DEK at a place of the record's list seals, if the record is at its revision.
+	// [ErrConflict]; [ErrTampered] if there is nothing.
+	HeldCiphertext(ctx context.Context, env access.EnvironmentID, h Holder, at int) ([]byte, error)
+	// Reencrypt puts another DEK and what it seals into their place, in one transaction, with the time of the job,
+	// if the record is at its revision and the condition holds. [ErrConflict].
+	Reencrypt(ctx context.Context, env access.EnvironmentID, h Holder, at int, s Sealed, job time.Time, condition Conditions) error
 }
 
 // JobStore keeps jobs.

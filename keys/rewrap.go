@@ -3,8 +3,7 @@ package keys
 import (
 	"context"
 	"errors"
-	"slices"
-	"strings"
+	"time"
 )
 
 // Holder is a record that holds wrapped DEKs, as a store finds it on its walk through all of them: the
@@ -26,8 +25,13 @@ type Holder struct {
 type HeldDEK struct {
 	KeyID   ID
 	Wrapped []byte
-	// Binding is what the DEK is bound to. The parts that only the value is bound to may be missing.
-	Binding DEKBinding
+	// Place tells it from the others of its record, for as long as it is the DEK of one value.
+	Place string
+	// Binding is what the DEK and the value that it seals are bound to, and SealedAt when that was made.
+	Binding  DEKBinding
+	SealedAt time.Time
+	// ReencryptedAt is when the job was made that sealed it again; zero if none did.
+	ReencryptedAt time.Time
 }
 
 // DEKBinding is [ObjectBinding], [GrantBinding], [ClientSecretBinding] or [VerifierBinding].
@@ -41,30 +45,8 @@ func (w *worker) rewrap(ctx context.Context) error {
 	if err := w.count(ctx, w.countHolders); err != nil {
 		return err
 	}
-	return w.rewrapAll(ctx)
+	return w.eachHolder(ctx, w.rewrapHolder)
 }
-
-// rewrapAll is that walk, which may come after one through the KEKs.
-func (w *worker) rewrapAll(ctx context.Context) error {
-	after := w.job.Cursor
-	if strings.HasPrefix(after, kekCursor) {
-		after = ""
-	}
-	for {
-		page, err := w.store.Holders(ctx, w.env(), after, stepPage)
-		if err != nil || len(page) == 0 {
-			return err
-		}
-		for some := range slices.Chunk(page, w.width()) {
-			if err := atOnce(ctx, w, some, holderKey, w.rewrapHolder); err != nil {
-				return err
-			}
-		}
-		after = page[len(page)-1].Key
-	}
-}
-
-func holderKey(h Holder) string { return h.Key }
 
 // rewrapHolder brings one record up to date. A record that changed meanwhile is read again; one that is
 // gone has nothing to be done for.

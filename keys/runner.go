@@ -222,6 +222,8 @@ func (w *worker) run(ctx context.Context) error {
 	switch w.job.Kind {
 	case RewrapJob:
 		err = w.rewrap(ctx)
+	case ReencryptJob:
+		err = w.reencrypt(ctx)
 	case RewrapRootJob:
 		err = w.rewrapRoot(ctx)
 	case RotateJob:
@@ -325,8 +327,11 @@ func (w *worker) put(ctx context.Context, e *events.Event) error {
 // however slow it is meant to be.
 func (w *worker) width() int {
 	width := 8
-	if w.job.Kind == RewrapJob {
+	switch w.job.Kind {
+	case RewrapJob:
 		width = stepPage / 2
+	case ReencryptJob:
+		width = 4 // each holds a value, and several forms of it
 	}
 	if w.job.Rate > 0 {
 		width = min(width, max(w.job.Rate/100, 1))

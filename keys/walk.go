@@ -3,6 +3,7 @@ package keys
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -66,3 +67,25 @@ func (w *worker) eachKEK(ctx context.Context, more uint64, do func(context.Conte
 }
 
 func kekID(k KEKAt) string { return string(k.ID) }
+
+// eachHolder walks all records that hold DEKs. It may come after a walk through the KEKs.
+func (w *worker) eachHolder(ctx context.Context, do func(context.Context, Holder) (changed bool, err error)) error {
+	after := w.job.Cursor
+	if strings.HasPrefix(after, kekCursor) {
+		after = ""
+	}
+	for {
+		page, err := w.store.Holders(ctx, w.env(), after, stepPage)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		for some := range slices.Chunk(page, w.width()) {
+			if err := atOnce(ctx, w, some, holderKey, do); err != nil {
+				return err
+			}
+		}
+		after = page[len(page)-1].Key
+	}
+}
+
+func holderKey(h Holder) string { return h.Key }

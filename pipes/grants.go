@@ -48,6 +48,8 @@ type Grant struct {
 	// Accounts point to this grant: nearly always one. At most [MaxGrantAccounts], so that what happens
 	// to the grant happens to all of them in one transaction.
 	Accounts []AccountID `cbor:"17,keyasint,omitempty"`
+	// ReencryptedAt is as of vault.VersionHeader.
+	ReencryptedAt time.Time `cbor:"18,keyasint,omitzero"`
 }
 
 // MaxGrantAccounts bounds how many accounts share a grant.
@@ -104,7 +106,7 @@ func (o *operation) sealGrant(ctx context.Context, g *Grant, t keys.GrantTokens)
 	if err != nil {
 		return keys.Conditions{}, err
 	}
-	g.KeyID, g.WrappedDEK, g.Sealed = sealed.KeyID, sealed.WrappedDEK, sealed.Ciphertext
+	g.KeyID, g.WrappedDEK, g.Sealed, g.ReencryptedAt = sealed.KeyID, sealed.WrappedDEK, sealed.Ciphertext, time.Time{}
 	o.Record.KeyID, o.Record.KeyContext = string(g.KeyID), g.Items
 	return conditions, nil
 }

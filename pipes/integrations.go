@@ -74,6 +74,8 @@ type SealedSecret struct {
 	// Origin is that of the token endpoint the secret may be sent to.
 	Origin   string    `cbor:"4,keyasint"`
 	SealedAt time.Time `cbor:"5,keyasint"`
+	// ReencryptedAt is as of vault.VersionHeader.
+	ReencryptedAt time.Time `cbor:"6,keyasint,omitzero"`
 }
 
 // CustomProvider is a provider that the caller defined (contract section 2.1, custom_provider).

@@ -23,7 +23,7 @@ func keyVisits(kek, job string) map[string]visit {
 		"GET /culvert/v1/keks/:id":         {good: []request{get(keks + "/" + kek)}, bad: []request{get(keks + "/" + canary), get(keks + "/" + kek + "?" + canary + "=%z")}},
 		"POST /culvert/v1/keks/:id/rotate": {good: []request{post(keks+"/"+kek+"/rotate", canary)}, bad: []request{post(keks+"/"+canary+"/rotate", canary)}},
 		"POST /culvert/v1/jobs": {
-			good: []request{post(jobs, `{"kind":"rewrap","all":true,"`+canary+`":"`+canary+`"}`), post(jobs, `{"kind":"rewrap_root","all":true,"dry_run":true}`)},
+			good: []request{post(jobs, `{"kind":"rewrap","all":true,"`+canary+`":"`+canary+`"}`), post(jobs, `{"kind":"rewrap_root","all":true,"dry_run":true}`), post(jobs, `{"kind":"reencrypt","all":true,"dry_run":true}`)},
 			bad: []request{post(jobs, canary), post(jobs, `{"kind":"`+canary+`","all":true}`), post(jobs, `{"kind":"rewrap","key_id":"`+canary+`"}`),
 				post(jobs, `{"kind":"rotate","all":true,"older_than":"`+canary+`"}`), post(jobs, `{"kind":"rewrap","all":"`+canary+`"}`),
 				post(jobs, `{"kind":"rewrap","all":true,"rate":"`+canary+`"}`), post(jobs, `{"kind":"rewrap","context_name":"`+canary+`"}`),

@@ -29,10 +29,12 @@ type VersionHeader struct {
 	Sequence  uint64    `cbor:"2,keyasint"`
 	CreatedAt time.Time `cbor:"3,keyasint"`
 	Author    Author    `cbor:"4,keyasint"`
-	// WrappedDEK is the version's data key under the KEK: rewrap changes only this.
+	// WrappedDEK is the version's data key under the KEK: rewrap changes only this, re-encrypt all three.
 	WrappedDEK []byte `cbor:"5,keyasint"`
 	ETag       string `cbor:"6,keyasint"`
 	Size       int    `cbor:"7,keyasint"`
+	// ReencryptedAt is when the job was made that sealed it again, so that the job knows what it has done.
+	ReencryptedAt time.Time `cbor:"8,keyasint,omitzero"`
 }
 
 // Current is the newest version. Every stored header has one.

@@ -23,7 +23,7 @@ that runs, at --server, with the API key in --key-file.`
 func keysCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "keys",
-		Short: "Operations on keys: list, show, rotate, rewrap, move to another root key, shred",
+		Short: "Operations on keys: list, show, rotate, rewrap, move to another root key, re-encrypt, shred",
 		Long:  keysLong,
 		Args:  cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -34,7 +34,7 @@ func keysCommand() *cobra.Command {
 		},
 	}
 	cmd.AddCommand(
-		listKeysCommand(), showKeyCommand(), rotateCommand(), rewrapCommand(), rewrapRootCommand(), shredCommand(), cmkCommand(),
+		listKeysCommand(), showKeyCommand(), rotateCommand(), rewrapCommand(), rewrapRootCommand(), reencryptCommand(), shredCommand(), cmkCommand(),
 		listJobsCommand(), showJobCommand(), cancelJobCommand(), resumeJobCommand(),
 	)
 	return cmd

@@ -36,6 +36,30 @@ func rewrapRootCommand() *cobra.Command {
 	return cmd
 }
 
+const reencryptLong = `Opens every value and seals it again under a fresh data key, wrapped by the current version of its KEK: all
+versions of objects, tokens and client secrets that were written before. Versions keep their ids and times; their
+etags change. culvert keys rewrap costs much less and leaves the data keys what they are: this is for when they
+may have become known. It is a job of the server, as that of culvert keys rewrap is.`
+
+func reencryptCommand() *cobra.Command {
+	var flags jobFlags
+	cmd := &cobra.Command{
+		Use:   "reencrypt [ID]",
+		Short: "Seal values again under fresh data keys",
+		Long:  reencryptLong,
+		Args:  cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			body, err := flags.request(cmd, "reencrypt", args)
+			if err != nil {
+				return err
+			}
+			return flags.run(cmd, body)
+		},
+	}
+	flags.register(cmd)
+	return cmd
+}
+
 const newRootKeyLong = `Makes a file with a new root key of provider local, mode 0600, where there is none: for a store that is to move
 to it. culvert init makes the root key of a new store itself.`
 

@@ -22,6 +22,7 @@ const (
 	KEKRotate Action = "keys.kek.rotate"
 	KEKRewrap Action = "keys.kek.rewrap"
 	KEKShred  Action = "keys.kek.shred"
+	Reencrypt Action = "keys.reencrypt"
 	JobCreate Action = "keys.job.create"
 	JobRead   Action = "keys.job.read"
 	JobCancel Action = "keys.job.cancel"

@@ -140,8 +140,9 @@ func (s *Store) holder(env access.EnvironmentID, it *item) keys.Holder {
 		}
 		if h.Err = err; err == nil && len(record.WrappedDEK) > 0 {
 			h.Record = record
-			h.DEKs = []keys.HeldDEK{{KeyID: record.KeyID, Wrapped: record.WrappedDEK,
-				Binding: keys.GrantBinding{GrantID: string(record.ID), Generation: record.Generation}}}
+			h.DEKs = []keys.HeldDEK{{
+				KeyID: record.KeyID, Wrapped: record.WrappedDEK, Binding: record.Binding(), SealedAt: record.ObtainedAt, ReencryptedAt: record.ReencryptedAt,
+			}}
 		}
 	case kindIntegration:
 		record, err := open[pipes.Integration](s, env, it)
@@ -150,8 +151,10 @@ func (s *Store) holder(env access.EnvironmentID, it *item) keys.Holder {
 		}
 		if h.Err = err; err == nil && record.Client != nil && record.Client.Secret != nil {
 			h.Record = record
-			h.DEKs = []keys.HeldDEK{{KeyID: record.Client.Secret.KeyID, Wrapped: record.Client.Secret.WrappedDEK,
-				Binding: keys.ClientSecretBinding{IntegrationID: string(record.ID)}}}
+			sealed := record.Client.Secret
+			h.DEKs = []keys.HeldDEK{{
+				KeyID: sealed.KeyID, Wrapped: sealed.WrappedDEK, Binding: record.SecretBinding(), SealedAt: sealed.SealedAt, ReencryptedAt: sealed.ReencryptedAt,
+			}}
 		}
 	}
 	return h
@@ -161,8 +164,9 @@ func objectDEKs(h *vault.Header) []keys.HeldDEK {
 	deks := make([]keys.HeldDEK, len(h.Versions))
 	for i := range h.Versions {
 		v := &h.Versions[i]
-		deks[i] = keys.HeldDEK{KeyID: h.KeyID, Wrapped: v.WrappedDEK,
-			Binding: keys.ObjectBinding{ObjectID: string(h.ID), VersionID: string(v.ID), Sequence: v.Sequence}}
+		deks[i] = keys.HeldDEK{
+			KeyID: h.KeyID, Wrapped: v.WrappedDEK, Place: string(v.ID), Binding: h.Binding(v), SealedAt: v.CreatedAt, ReencryptedAt: v.ReencryptedAt,
+		}
 	}
 	return deks
 }

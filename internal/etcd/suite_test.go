@@ -36,6 +36,7 @@ func scenarios() []scenario {
 		{"replace KEK", testReplaceKEK},
 		{"holders", testHolders},
 		{"rewrap", testRewrap},
+		{"re-encrypt", testReencrypt},
 		{"CMKs", testCMKs},
 		{"rewraps at once", testRewrapsAtOnce},
 		{"jobs", testJobs},
