@@ -36,28 +36,27 @@ func (s *Store) ChangeCMKs(ctx context.Context, ch keys.CMKChange) (int64, error
 		}
 	}
 	env := ch.Job.Environment
-	job, at := keyJob(env, ch.Job.ID), s.client.abs(keyCMKMap(env))
+	job := keyJob(env, ch.Job.ID)
 	op, err := s.put(env, job, *ch.Job)
 	if err != nil {
 		return 0, err
 	}
 	c := change{env: env, events: ch.Events, then: []clientv3.Op{op}, when: []clientv3.Cmp{
-		clientv3.Compare(clientv3.ModRevision(s.client.abs(job)), "=", ch.JobRevision),
+		s.unchanged(job, ch.JobRevision),
 	}}
 	if ch.Map != nil {
 		if op, err = s.put(env, keyCMKMap(env), *ch.Map); err != nil {
 			return 0, err
 		}
 		c.then = append(c.then, op)
-		c.when = append(c.when, clientv3.Compare(clientv3.ModRevision(at), "=", ch.MapRevision))
+		c.when = append(c.when, s.unchanged(keyCMKMap(env), ch.MapRevision))
 	}
-	return s.putJob(ctx, c)
+	return s.commitUnchanged(ctx, c)
 }
 
 // ResealKEK implements keys.OperationsStore.
 func (s *Store) ResealKEK(ctx context.Context, r keys.KEKRecord, generation, mapRevision int64, ev events.Event) error {
-	return s.replaceKEK(ctx, r, generation, ev,
-		clientv3.Compare(clientv3.ModRevision(s.client.abs(keyCMKMap(r.Environment))), "=", mapRevision))
+	return s.replaceKEK(ctx, r, generation, ev, s.unchanged(keyCMKMap(r.Environment), mapRevision))
 }
 
 // Tell implements keys.OperationsStore.
@@ -65,6 +64,6 @@ func (s *Store) Tell(ctx context.Context, env access.EnvironmentID, ev events.Ev
 	if err := s.room.forWrite(); err != nil {
 		return err
 	}
-	_, err := s.putJob(ctx, change{env: env, events: []events.Event{ev}})
+	_, err := s.commitUnchanged(ctx, change{env: env, events: []events.Event{ev}})
 	return err
 }

@@ -12,9 +12,11 @@
 //	epoch.go       the order of events, and the trick behind certain outcomes
 //	authentic.go   the MAC on every record
 //	timeline.go    ranges over keys in order of creation, bounded in what etcd visits
-//	objects.go keks.go apikeys.go environments.go events.go requests.go list.go jobs.go   one noun each
+//	objects.go keks.go apikeys.go environments.go events.go requests.go list.go   one noun each
 //	accounts.go flows.go grants.go integrations.go   the nouns of pipes; apply.go a change of any of them
-//	holders.go     the walk through all records with wrapped DEKs; shreds.go markers and tombstones
+//	jobs.go cmks.go shreds.go   jobs; the map of customers' keys; markers and tombstones
+//	holders.go     the walk through all records with wrapped DEKs; rewraps.go many changes of them in one
+//	evidence.go    what a verification opens of a record; evidencewalk.go its walk through all there are
 //	read.go        one record, from memory or from etcd
 //	room.go        limits below etcd's quota; compact.go forgetting history
 //	nodes.go       clocks; pulse.go heartbeats; registrations.go the state directories there are

@@ -192,9 +192,9 @@ func (s *Store) ReplaceEnvironment(ctx context.Context, r keys.EnvironmentRecord
 	if err != nil {
 		return err
 	}
-	_, err = s.putJob(ctx, change{
+	_, err = s.commitUnchanged(ctx, change{
 		env: r.ID, then: []clientv3.Op{op},
-		when: []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(s.client.abs(key)), "=", revision)},
+		when: []clientv3.Cmp{s.unchanged(key, revision)},
 	})
 	return err
 }

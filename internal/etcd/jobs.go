@@ -79,31 +79,20 @@ func (s *Store) PutJob(ctx context.Context, j keys.Job, revision int64, e *event
 	}
 	c := change{
 		env: j.Environment, then: []clientv3.Op{op},
-		when: []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(s.client.abs(key)), "=", revision)},
+		when: []clientv3.Cmp{s.unchanged(key, revision)},
 	}
 	if e != nil {
 		c.events = []events.Event{*e}
 	}
-	return s.putJob(ctx, c)
+	return s.commitUnchanged(ctx, c)
 }
 
 // RemoveJob implements keys.JobStore.
 func (s *Store) RemoveJob(ctx context.Context, j keys.JobAt) error {
-	key := s.client.abs(keyJob(j.Job.Environment, j.Job.ID))
-	_, err := s.putJob(ctx, change{
-		env: j.Job.Environment, then: []clientv3.Op{clientv3.OpDelete(key)},
-		when: []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(key), "=", j.Revision)},
+	key := keyJob(j.Job.Environment, j.Job.ID)
+	_, err := s.commitUnchanged(ctx, change{
+		env: j.Job.Environment, then: []clientv3.Op{clientv3.OpDelete(s.client.abs(key))},
+		when: []clientv3.Cmp{s.unchanged(key, j.Revision)},
 	})
 	return err
-}
-
-func (s *Store) putJob(ctx context.Context, c change) (int64, error) {
-	done, err := s.commit(ctx, c)
-	switch {
-	case err != nil:
-		return 0, err
-	case !done.committed:
-		return 0, keys.ErrConflict
-	}
-	return done.revision, nil
 }

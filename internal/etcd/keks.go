@@ -55,13 +55,6 @@ func (s *Store) KEKOf(ctx context.Context, env access.EnvironmentID, c keys.Cont
 	return pointer.KeyID, nil
 }
 
-// vouch checks the MAC of a record whose content is not needed. A guard that fails stops the creation:
-// taken as absent it would let a KEK escape a customer's key.
-func (s *Store) vouch(env access.EnvironmentID, it *item) error {
-	var content any
-	return s.authenticate(env, it.key, it.value, &content)
-}
-
 // CreateKEK implements keys.Store.
 func (s *Store) CreateKEK(ctx context.Context, conditions keys.Conditions) error {
 	if conditions.Create == nil {
@@ -74,11 +67,8 @@ func (s *Store) CreateKEK(ctx context.Context, conditions keys.Conditions) error
 	if err := s.expectKEK(&c, conditions); err != nil {
 		return err
 	}
-	done, err := s.commit(ctx, c)
-	if err != nil || done.committed {
-		return err
-	}
-	return keys.ErrConflict
+	_, err := s.commitUnchanged(ctx, c)
+	return err
 }
 
 // expectKEK makes a change conditional on the KEK being as the value was sealed under: shred, rotation
@@ -87,7 +77,7 @@ func (s *Store) expectKEK(c *change, conditions keys.Conditions) error {
 	env := conditions.Environment
 	kek := keyKEK(env, conditions.KeyID)
 	if conditions.Create == nil {
-		c.when = append(c.when, clientv3.Compare(clientv3.ModRevision(s.client.abs(kek)), "=", conditions.Generation))
+		c.when = append(c.when, s.unchanged(kek, conditions.Generation))
 		return nil
 	}
 	e, err := s.environments.Environment(env)
@@ -97,7 +87,7 @@ func (s *Store) expectKEK(c *change, conditions keys.Conditions) error {
 	created := conditions.Create
 	pointer := keyKEKOf(env, e.ContextIndex(created.Record.Context()))
 	c.when = append(c.when, s.absent(kek), s.absent(pointer),
-		clientv3.Compare(clientv3.ModRevision(s.client.abs(keyCMKMap(env))), "=", created.CMKMapRevision))
+		s.unchanged(keyCMKMap(env), created.CMKMapRevision))
 	for name, value := range created.Record.Items {
 		c.when = append(c.when, s.absent(keyShred(env, e.ItemIndex(name, value))))
 	}
@@ -157,16 +147,13 @@ func (s *Store) replaceKEK(ctx context.Context, r keys.KEKRecord, generation int
 	}
 	c := change{
 		env: r.Environment, events: []events.Event{ev}, then: []clientv3.Op{op},
-		when: append(when, clientv3.Compare(clientv3.ModRevision(s.client.abs(key)), "=", generation)),
+		when: append(when, s.unchanged(key, generation)),
 	}
 	if err := s.indexKEK(&c, e, &r); err != nil {
 		return err
 	}
-	done, err := s.commit(ctx, c)
-	if err != nil || done.committed {
-		return err
-	}
-	return keys.ErrConflict
+	_, err = s.commitUnchanged(ctx, c)
+	return err
 }
 
 // KEKs implements keys.OperationsStore. Without an item it reads the records, with one what leads to them.

@@ -246,10 +246,6 @@ func (s *Store) writeVersion(c *change, w vault.Write) error {
 	return nil
 }
 
-func (s *Store) absent(key string) clientv3.Cmp {
-	return clientv3.Compare(clientv3.CreateRevision(s.client.abs(key)), "=", 0)
-}
-
 // headerOrKEK tells which condition of an update or delete failed.
 func headerOrKEK(object *etcdserverpb.RangeResponse, revision int64) error {
 	if kv := firstOf(object); kv != nil && kv.ModRevision == revision {

@@ -90,7 +90,7 @@ func (r *rewraps) send(ctx context.Context, some []*rewrap) {
 		for _, at := range w.at {
 			if !seen[at] {
 				seen[at] = true
-				c.when = append(c.when, clientv3.Compare(clientv3.ModRevision(r.store.client.abs(at.key)), "=", at.revision))
+				c.when = append(c.when, r.store.unchanged(at.key, at.revision))
 			}
 		}
 	}

@@ -60,7 +60,7 @@ func (s *Store) BeginShred(ctx context.Context, j keys.Job, ev events.Event) err
 	}
 	job := keyJob(j.Environment, j.ID)
 	c := change{env: j.Environment, events: []events.Event{ev}, when: []clientv3.Cmp{
-		s.absent(job), clientv3.Compare(clientv3.ModRevision(s.client.abs(key)), "=", revision),
+		s.absent(job), s.unchanged(key, revision),
 	}}
 	for key, record := range map[string]any{job: j, key: shredMarker{Job: j.ID}} {
 		op, err := s.put(j.Environment, key, record)
@@ -69,7 +69,7 @@ func (s *Store) BeginShred(ctx context.Context, j keys.Job, ev events.Event) err
 		}
 		c.then = append(c.then, op)
 	}
-	_, err = s.putJob(ctx, c)
+	_, err = s.commitUnchanged(ctx, c)
 	return err
 }
 
@@ -111,8 +111,8 @@ func (s *Store) Shred(ctx context.Context, tombstone keys.KEKRecord, generation 
 		return err
 	}
 	c := change{env: env, events: []events.Event{ev}, then: []clientv3.Op{op}, when: []clientv3.Cmp{
-		clientv3.Compare(clientv3.ModRevision(s.client.abs(kek)), "=", generation),
-		clientv3.Compare(clientv3.ModRevision(s.client.abs(pointer)), "=", it.revision),
+		s.unchanged(kek, generation),
+		s.unchanged(pointer, it.revision),
 	}}
 	if it.exists() {
 		// One that does not lead here, or that somebody broke, is not this KEK's to remove.
@@ -120,7 +120,7 @@ func (s *Store) Shred(ctx context.Context, tombstone keys.KEKRecord, generation 
 			c.then = append(c.then, clientv3.OpDelete(s.client.abs(pointer)))
 		}
 	}
-	_, err = s.putJob(ctx, c)
+	_, err = s.commitUnchanged(ctx, c)
 	return err
 }
 
@@ -140,13 +140,13 @@ func (s *Store) EndShred(ctx context.Context, j keys.Job, revision int64, ev eve
 		return 0, err
 	}
 	c := change{env: j.Environment, events: []events.Event{ev}, then: []clientv3.Op{op}, when: []clientv3.Cmp{
-		clientv3.Compare(clientv3.ModRevision(s.client.abs(job)), "=", revision),
-		clientv3.Compare(clientv3.ModRevision(s.client.abs(key)), "=", it.revision),
+		s.unchanged(job, revision),
+		s.unchanged(key, it.revision),
 	}}
 	if it.exists() {
 		if marker, err := open[shredMarker](s, j.Environment, it); err == nil && marker.Job == j.ID {
 			c.then = append(c.then, clientv3.OpDelete(s.client.abs(key)))
 		}
 	}
-	return s.putJob(ctx, c)
+	return s.commitUnchanged(ctx, c)
 }

@@ -16,6 +16,7 @@ import (
 	"culvert/internal/events"
 	"culvert/internal/id"
 	"culvert/internal/outage"
+	"culvert/keys"
 )
 
 // commitRounds bounds how often a transaction is sent again because an epoch ended under it. An epoch
@@ -68,6 +69,29 @@ func (s *Store) commit(ctx context.Context, c change) (done outcome, err error) 
 		}
 	}()
 	return s.retried(ctx, c)
+}
+
+// commitUnchanged is commit for changes of which nobody asks what was in the way. It returns the revision of what
+// was written; keys.ErrConflict if a condition did not hold.
+func (s *Store) commitUnchanged(ctx context.Context, c change) (int64, error) {
+	done, err := s.commit(ctx, c)
+	switch {
+	case err != nil:
+		return 0, err
+	case !done.committed:
+		return 0, keys.ErrConflict
+	}
+	return done.revision, nil
+}
+
+// unchanged is the condition that a key is at a revision; 0: that it is not there.
+func (s *Store) unchanged(key string, revision int64) clientv3.Cmp {
+	return clientv3.Compare(clientv3.ModRevision(s.client.abs(key)), "=", revision)
+}
+
+// absent is the condition that a key is not there.
+func (s *Store) absent(key string) clientv3.Cmp {
+	return clientv3.Compare(clientv3.CreateRevision(s.client.abs(key)), "=", 0)
 }
 
 // errLate is a change that was not sent, because nobody would have waited for what becomes of it.
