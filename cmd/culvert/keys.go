@@ -34,7 +34,7 @@ func keysCommand() *cobra.Command {
 		},
 	}
 	cmd.AddCommand(
-		listKeysCommand(), showKeyCommand(), rotateCommand(), rewrapCommand(), rewrapRootCommand(), reencryptCommand(), shredCommand(), cmkCommand(),
+		listKeysCommand(), showKeyCommand(), rotateCommand(), rewrapCommand(), rewrapRootCommand(), reencryptCommand(), rekeyCommand(), shredCommand(), cmkCommand(),
 		listJobsCommand(), showJobCommand(), cancelJobCommand(), resumeJobCommand(),
 	)
 	return cmd
