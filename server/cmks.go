@@ -1,11 +1,9 @@
 package server
 
 import (
-	"context"
 	"net/http"
 	"strconv"
 
-	"culvert/internal/access"
 	"culvert/keys"
 )
 
@@ -76,11 +74,7 @@ func (s *Server) listCMKs() handler {
 			if err != nil {
 				return q, err
 			}
-			if q.Limit, err = parameters.limit(); err != nil {
-				return q, err
-			}
-			after, err := parameters.text("after")
-			q.After = keys.CMKID(after)
+			q.Limit, q.After, err = pageAfter[keys.CMKID](parameters)
 			return q, err
 		},
 		call: s.keys.CMKs,
@@ -93,30 +87,10 @@ func (s *Server) listCMKs() handler {
 }
 
 // readCMK is GET /culvert/v1/cmks/{id}.
-func (s *Server) readCMK() handler { return s.aboutCMK(s.keys.CMK) }
+func (s *Server) readCMK() handler { return named(s.keys.CMK, (*jsonWriter).cmk) }
 
-// verifyCMK is POST /culvert/v1/cmks/{id}/verify. A body is not read.
-func (s *Server) verifyCMK() handler { return s.aboutCMK(s.keys.VerifyCMK) }
-
-// aboutCMK is a route that names a CMK in its path and answers with it.
-func (s *Server) aboutCMK(call func(context.Context, access.Call, keys.CMKID) (keys.CMK, error)) handler {
-	return handle(endpoint[keys.CMKID, keys.CMK]{
-		status: http.StatusOK,
-		decode: func(x *exchange) (keys.CMKID, error) {
-			if _, err := x.query(); err != nil {
-				return "", err
-			}
-			id, err := x.segment("id")
-			return keys.CMKID(id), err
-		},
-		call: call,
-		encode: func(b []byte, c keys.CMK) ([]byte, error) {
-			w := &jsonWriter{b: b}
-			w.cmk(c)
-			return w.done()
-		},
-	})
-}
+// verifyCMK is POST /culvert/v1/cmks/{id}/verify.
+func (s *Server) verifyCMK() handler { return named(s.keys.VerifyCMK, (*jsonWriter).cmk) }
 
 func (w *jsonWriter) cmk(c keys.CMK) {
 	w.raw(`{"object":"cmk","id":`)

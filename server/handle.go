@@ -65,6 +65,30 @@ func handle[Q, A any](e endpoint[Q, A]) handler {
 	}
 }
 
+// decodeID does not look at the form of an id: one that cannot exist is not found, like any other.
+func decodeID[ID ~string](x *exchange) (ID, error) {
+	if _, err := x.query(); err != nil {
+		return "", err
+	}
+	text, err := x.segment("id")
+	return ID(text), err
+}
+
+// named is a route that names something by its id in the path, and answers with what is known of it. A body is
+// not read.
+func named[ID ~string, A any](call func(context.Context, access.Call, ID) (A, error), write func(*jsonWriter, A)) handler {
+	return handle(endpoint[ID, A]{
+		status: http.StatusOK,
+		decode: decodeID[ID],
+		call:   call,
+		encode: func(b []byte, a A) ([]byte, error) {
+			w := &jsonWriter{b: b}
+			write(w, a)
+			return w.done()
+		},
+	})
+}
+
 // exchange is one request and its answer. It belongs to the request's goroutine. It is the
 // [http.ResponseWriter] that gin sees.
 type exchange struct {

@@ -1,11 +1,9 @@
 package server
 
 import (
-	"context"
 	"net/http"
 	"time"
 
-	"culvert/internal/access"
 	"culvert/keys"
 )
 
@@ -66,11 +64,7 @@ func (s *Server) listJobs() handler {
 			if err != nil {
 				return q, err
 			}
-			if q.Limit, err = parameters.limit(); err != nil {
-				return q, err
-			}
-			after, err := parameters.text("after")
-			q.After = keys.JobID(after)
+			q.Limit, q.After, err = pageAfter[keys.JobID](parameters)
 			return q, err
 		},
 		call: s.keys.Jobs,
@@ -83,29 +77,13 @@ func (s *Server) listJobs() handler {
 }
 
 // readJob is GET /culvert/v1/jobs/{id}.
-func (s *Server) readJob() handler { return s.aboutJob(s.keys.Job) }
+func (s *Server) readJob() handler { return named(s.keys.Job, (*jsonWriter).job) }
 
-// cancelJob is POST /culvert/v1/jobs/{id}/cancel. A body is not read.
-func (s *Server) cancelJob() handler { return s.aboutJob(s.keys.CancelJob) }
+// cancelJob is POST /culvert/v1/jobs/{id}/cancel.
+func (s *Server) cancelJob() handler { return named(s.keys.CancelJob, (*jsonWriter).job) }
 
-// resumeJob is POST /culvert/v1/jobs/{id}/resume. A body is not read.
-func (s *Server) resumeJob() handler { return s.aboutJob(s.keys.ResumeJob) }
-
-// aboutJob is a route that names a job in its path and answers with it.
-func (s *Server) aboutJob(call func(context.Context, access.Call, keys.JobID) (keys.Job, error)) handler {
-	return handle(endpoint[keys.JobID, keys.Job]{
-		status: http.StatusOK,
-		decode: func(x *exchange) (keys.JobID, error) {
-			if _, err := x.query(); err != nil {
-				return "", err
-			}
-			id, err := x.segment("id")
-			return keys.JobID(id), err
-		},
-		call:   call,
-		encode: encodeJob,
-	})
-}
+// resumeJob is POST /culvert/v1/jobs/{id}/resume.
+func (s *Server) resumeJob() handler { return named(s.keys.ResumeJob, (*jsonWriter).job) }
 
 func encodeJob(b []byte, j keys.Job) ([]byte, error) {
 	w := &jsonWriter{b: b}

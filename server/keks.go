@@ -1,10 +1,8 @@
 package server
 
 import (
-	"context"
 	"net/http"
 
-	"culvert/internal/access"
 	"culvert/keys"
 )
 
@@ -31,14 +29,10 @@ func decodeKEKs(x *exchange) (keys.Query, error) {
 	if q.Item, err = parameters.item(); err != nil {
 		return q, err
 	}
-	if q.Limit, err = parameters.limit(); err != nil {
-		return q, err
-	}
 	if q.Tally, err = parameters.unless("counts"); err != nil {
 		return q, err
 	}
-	after, err := parameters.text("after")
-	q.After = keys.ID(after)
+	q.Limit, q.After, err = pageAfter[keys.ID](parameters)
 	return q, err
 }
 
@@ -61,30 +55,10 @@ func (q query) item() (keys.Item, error) {
 }
 
 // describeKEK is GET /culvert/v1/keks/{id}.
-func (s *Server) describeKEK() handler { return s.aboutKEK(s.keys.Describe) }
+func (s *Server) describeKEK() handler { return named(s.keys.Describe, (*jsonWriter).kek) }
 
-// rotateKEK is POST /culvert/v1/keks/{id}/rotate. What it needs stands in the path; a body is not read.
-func (s *Server) rotateKEK() handler { return s.aboutKEK(s.keys.Rotate) }
-
-// aboutKEK is a route that names a KEK in its path and answers with what is known of it.
-func (s *Server) aboutKEK(call func(context.Context, access.Call, keys.ID) (keys.Info, error)) handler {
-	return handle(endpoint[keys.ID, keys.Info]{
-		status: http.StatusOK,
-		decode: func(x *exchange) (keys.ID, error) {
-			if _, err := x.query(); err != nil {
-				return "", err
-			}
-			id, err := x.segment("id")
-			return keys.ID(id), err
-		},
-		call: call,
-		encode: func(b []byte, i keys.Info) ([]byte, error) {
-			w := &jsonWriter{b: b}
-			w.kek(i)
-			return w.done()
-		},
-	})
-}
+// rotateKEK is POST /culvert/v1/keks/{id}/rotate. What it needs stands in the path.
+func (s *Server) rotateKEK() handler { return named(s.keys.Rotate, (*jsonWriter).kek) }
 
 func (w *jsonWriter) kek(i keys.Info) {
 	w.raw(`{"object":"kek","id":`)

@@ -112,7 +112,7 @@ func decodeList(x *exchange) (vault.Query, error) {
 func (s *Server) readObject() handler {
 	return handle(endpoint[vault.ObjectID, vault.Object]{
 		status: http.StatusOK, plaintext: true,
-		decode: decodeID,
+		decode: decodeID[vault.ObjectID],
 		call:   s.vault.Get,
 		encode: encodeObject,
 	})
@@ -137,7 +137,7 @@ func (s *Server) readObjectByName() handler {
 func (s *Server) describeObject() handler {
 	return handle(endpoint[vault.ObjectID, vault.Object]{
 		status: http.StatusOK,
-		decode: decodeID,
+		decode: decodeID[vault.ObjectID],
 		call:   s.vault.Describe,
 		encode: encodeWithoutValue,
 	})
@@ -147,7 +147,7 @@ func (s *Server) describeObject() handler {
 func (s *Server) listVersions() handler {
 	return handle(endpoint[vault.ObjectID, []vault.Version]{
 		status: http.StatusOK,
-		decode: decodeID,
+		decode: decodeID[vault.ObjectID],
 		call:   s.vault.Versions,
 		encode: func(b []byte, versions []vault.Version) ([]byte, error) {
 			w := &jsonWriter{b: b}
@@ -172,7 +172,7 @@ func (s *Server) updateObject() handler {
 func decodeUpdate(x *exchange) (vault.UpdateRequest, error) {
 	var q vault.UpdateRequest
 	var err error
-	if q.ID, err = decodeID(x); err != nil {
+	if q.ID, err = decodeID[vault.ObjectID](x); err != nil {
 		return q, err
 	}
 	raw, err := x.body()
@@ -214,7 +214,7 @@ func (s *Server) deleteObject() handler {
 func decodeDelete(x *exchange) (vault.DeleteRequest, error) {
 	var q vault.DeleteRequest
 	var err error
-	if q.ID, err = decodeID(x); err != nil {
+	if q.ID, err = decodeID[vault.ObjectID](x); err != nil {
 		return q, err
 	}
 	parameters, err := x.query()
@@ -239,15 +239,6 @@ func versionCheck(text string) (*vault.VersionID, error) {
 	}
 	version := vault.VersionID(text)
 	return &version, nil
-}
-
-// decodeID does not look at the form of an id: one that cannot exist is not found, like any other.
-func decodeID(x *exchange) (vault.ObjectID, error) {
-	if _, err := x.query(); err != nil {
-		return "", err
-	}
-	text, err := x.segment("id")
-	return vault.ObjectID(text), err
 }
 
 // encodeObject is the one encoder of values.

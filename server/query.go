@@ -108,6 +108,15 @@ func (q query) paging(fallback string, allowed ...string) (paging, error) {
 	return p, err
 }
 
+// pageAfter reads what a list in one direction is asked with: the size of a page, and the cursor it follows.
+func pageAfter[ID ~string](q query) (limit int, after ID, err error) {
+	if limit, err = q.limit(); err != nil {
+		return 0, "", err
+	}
+	text, err := q.text("after")
+	return limit, ID(text), err
+}
+
 // limit is the size of a page. The use cases take what is above the maximum for the maximum.
 func (q query) limit() (int, error) {
 	if _, given := q.values["limit"]; !given {
