@@ -68,5 +68,5 @@ e2e: build ## official SDKs and real authorization servers against the built bin
 	CULVERT_BIN=$(CURDIR)/$(BIN) CULVERT_CHROMIUM=$(CHROMIUM) CGO_ENABLED=0 \
 		go test -tags e2e -count=1 -timeout 20m ./internal/e2e/...
 
-bench: ## the benchmarks, with bare gin as the baseline
+bench: ## the benchmarks, with bare gin as the baseline; CULVERT_BENCH_RECORDS=1000000 for a rewrap of a million
 	CGO_ENABLED=0 go test -run '^$$' -bench . -timeout 60m ./...

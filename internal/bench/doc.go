@@ -4,4 +4,9 @@
 // time is printed, because a ratio near 1 would mean that the client was measured.
 //
 // Ratios of one run are the result; requests per second are those of whatever machine it was.
+//
+// Operations on keys are measured over many records: 20,000, or as many as CULVERT_BENCH_RECORDS says. A
+// million of them take the better part of an hour, some gigabytes of disk and a machine with nothing else to do:
+//
+//	CULVERT_BENCH_RECORDS=1000000 go test ./internal/bench -run '^$' -bench Keys -benchtime 1x -timeout 3h -v
 package bench

@@ -17,8 +17,7 @@ import (
 )
 
 const (
-	// recordsVariable says how many records BenchmarkKeys is about. A million take half an hour, four
-	// gigabytes of disk and a machine with nothing else to do; defaultRecords take two minutes.
+	// recordsVariable says how many records BenchmarkKeys is about (see the package's documentation).
 	recordsVariable = "CULVERT_BENCH_RECORDS"
 	defaultRecords  = 20_000
 	// keyContexts is how many KEKs they are under, unless there are few.
