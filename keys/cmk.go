@@ -184,6 +184,20 @@ func (r *KEKRecord) slotsWithout(slot string) []RootKeyRef {
 
 func (s *Share) ref() RootKeyRef { return RootKeyRef{Slot: s.Slot, URI: s.KeyURI} }
 
+// Fits reports whether a living KEK is under the CMKs that the map says, as each is at every moment: under those
+// that are attached, and under none that is not in the map. A job may be about to change the others.
+func (m *CMKMap) Fits(r *KEKRecord) bool {
+	for name, value := range r.Items {
+		if c := m.of(Item{Name: name, Value: value}); c != nil && c.State == CMKAttached && !r.under(c.ref()) {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(r.cmkSlots(), func(ref RootKeyRef) bool {
+		item, ok := slotItem(ref.Slot)
+		return !ok || m.of(item) == nil
+	})
+}
+
 // CMKChange is a change of the map with that of the job that is about it, in one transaction.
 type CMKChange struct {
 	// Map takes the place of the one at MapRevision (0: there must be none); nil leaves the map alone.

@@ -295,13 +295,15 @@ func (w *worker) done(ctx context.Context, cursor string, changed bool, failed e
 	if failed != nil {
 		w.job.Counts.Failed++
 		w.log.LogAttrs(ctx, slog.LevelWarn, "job left a record as it is", slog.String("job", string(w.job.ID)),
-			slog.String("record", cursor), slog.Any("error", failed))
+			slog.String("record", shown(cursor)), slog.Any("error", failed))
 	}
 	if changed {
 		w.job.Counts.Changed++
 	}
 	w.job.Counts.Done++
-	w.job.Cursor = cursor
+	if isOurs(cursor) { // else who takes over looks at it once more
+		w.job.Cursor = cursor
+	}
 	if time.Since(w.saved) < w.save {
 		return nil
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 
 	"culvert/internal/access"
@@ -16,7 +18,8 @@ const MaxFindings = 100
 
 // Finding is a record that is not what was stored, or that cannot be opened.
 type Finding struct {
-	// Record is the record's key in the store: its kind and ids. No name and no value is in it.
+	// Record is the record's key in the store: its kind and ids. No name and no value is in it. One that nobody
+	// here has made is quoted.
 	Record string `cbor:"1,keyasint"`
 	// Code is what a client who needs the record is told.
 	Code string `cbor:"2,keyasint"`
@@ -68,8 +71,8 @@ func (w *worker) verify(ctx context.Context) error {
 		}
 		w.job.Counts.Total = total
 	}
-	for {
-		page, err := w.store.RecordKeys(ctx, w.env(), w.job.Cursor, stepPage)
+	for after := w.job.Cursor; ; {
+		page, err := w.store.RecordKeys(ctx, w.env(), after, stepPage)
 		if err != nil || len(page) == 0 {
 			return err
 		}
@@ -78,7 +81,25 @@ func (w *worker) verify(ctx context.Context) error {
 				return err
 			}
 		}
+		after = page[len(page)-1]
 	}
+}
+
+// maxRecordKey is more than the keys of our records have.
+const maxRecordKey = 512
+
+// isOurs reports a key that a record of ours may have. A writer of etcd puts what he likes beside them: bytes that
+// no job record can hold, or that would rewrite the report on the terminal of who reads it.
+func isOurs(key string) bool {
+	return len(key) <= maxRecordKey && !strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' })
+}
+
+// shown is a record's key for reports and logs.
+func shown(key string) string {
+	if isOurs(key) {
+		return key
+	}
+	return strconv.QuoteToASCII(key[:min(len(key), maxRecordKey)])
 }
 
 func (w *worker) verifySome(ctx context.Context, some []string) error {
@@ -117,7 +138,7 @@ func (w *worker) note(key string, p proof) {
 		w.job.Counts.Refused++
 	}
 	if len(w.job.Findings) < MaxFindings {
-		w.job.Findings = append(w.job.Findings, Finding{Record: key, Code: codeOf(p.failed)})
+		w.job.Findings = append(w.job.Findings, Finding{Record: shown(key), Code: codeOf(p.failed)})
 	}
 }
 

@@ -90,8 +90,8 @@ func (m *moment) environment(it *item) (*keys.Evidence, error) {
 	return &keys.Evidence{Environment: record}, nil
 }
 
-// kek compares a KEK with the way to it from its context, and from each item of it. A shredded one has given
-// up the former.
+// kek compares a KEK with the way to it from its context, and from each item of it, and with the map of CMKs. A
+// shredded one has given up all but the second.
 func (m *moment) kek(ctx context.Context, it *item) (*keys.Evidence, error) {
 	record, err := open[keys.KEKRecord](m.Store, m.env, it)
 	if err != nil || keyKEK(record.Environment, record.KeyID) != it.key {
@@ -109,6 +109,9 @@ func (m *moment) kek(ctx context.Context, it *item) (*keys.Evidence, error) {
 		if to.KeyID != record.KeyID {
 			return nil, keys.ErrTampered
 		}
+		if err := m.underCMKs(ctx, record); err != nil {
+			return nil, err
+		}
 	}
 	for name, value := range record.Items {
 		entry, err := leads[kekEntry](ctx, m, prefixKEKs(m.env, e.ItemIndex(name, value))+string(record.KeyID))
@@ -120,6 +123,28 @@ func (m *moment) kek(ctx context.Context, it *item) (*keys.Evidence, error) {
 		}
 	}
 	return &keys.Evidence{KEK: record}, nil
+}
+
+// underCMKs compares a KEK with the map of CMKs as it was then. Each is genuine by itself: an older one of either
+// shows here, where it would let somebody do without a customer's key.
+func (m *moment) underCMKs(ctx context.Context, record *keys.KEKRecord) error {
+	it, err := m.get(ctx, keyCMKMap(m.env))
+	if err != nil {
+		return err
+	}
+	if last := m.mirror.get(it.key); last.exists() && last.revision == it.revision {
+		it = last // decoded once for all KEKs; the map is looked at by itself as well
+	}
+	cmks := &keys.CMKMap{}
+	if it.exists() {
+		if cmks, err = open[keys.CMKMap](m.Store, m.env, it); err != nil {
+			return err
+		}
+	}
+	if !cmks.Fits(record) {
+		return keys.ErrTampered
+	}
+	return nil
 }
 
 // object compares an object's header with the index of names, and has its versions opened.
