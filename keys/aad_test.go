@@ -21,9 +21,9 @@ func bound() map[string][]string {
 	}
 	perEnvironment := []string{"environment/mac", "environment/index", "environment/pepper"}
 	return map[string][]string{
-		"Environment": append(append([]string{"kek", "kek/rotated", "probe", "share/kek", "share/mac", "root", "root/items", "record", "pepper"}, perKEK...), perEnvironment...),
-		"KeyID":       append([]string{"kek", "kek/rotated", "probe", "share/kek", "share/mac", "root", "root/items"}, perKEK...),
-		"Context":     append([]string{"kek", "kek/rotated", "probe", "share/kek", "share/mac", "root", "root/items", "index/context"}, perKEK...),
+		"Environment": append(append([]string{"kek", "kek/rotated", "probe", "share/kek", "share/mac", "root", "root/cmk", "root/items", "record", "pepper"}, perKEK...), perEnvironment...),
+		"KeyID":       append([]string{"kek", "kek/rotated", "probe", "share/kek", "share/mac", "root", "root/cmk", "root/items"}, perKEK...),
+		"Context":     append([]string{"kek", "kek/rotated", "probe", "share/kek", "share/mac", "root", "root/cmk", "root/items", "index/context"}, perKEK...),
 		"DataKeyID":   {"data-key"},
 		"At":          append([]string{"kek", "kek/rotated"}, perEnvironment...),
 		"Versions":    {"kek/rotated"},

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"culvert/internal/audit"
 	"culvert/internal/events"
 	"culvert/internal/outage"
 	"culvert/keys"
@@ -130,6 +131,11 @@ func TestAttachAndDetach(t *testing.T) {
 
 	dry, err := s.Operations.AttachCMK(t.Context(), s.Call(), keys.AttachRequest{Item: one.item(), Key: one.arn, DryRun: true})
 	must(t, err)
+	runner := s.MustRunner(t)
+	if ended := s.MustEndJob(t, dry.ID); ended.State != keys.JobSucceeded || ended.Counts.Changed != 2 || ended.CMK != "" || !ended.BackupsBefore().IsZero() {
+		t.Errorf("the dry run ended as %+v", ended)
+	}
+	runner.Close()
 	job := one.mustBegin(t, s)
 	// From the answer on, on every replica, and before the job has begun.
 	fresh, err := create(t, other, "organization_id", "org_1", "n", "1")
@@ -138,9 +144,6 @@ func TestAttachAndDetach(t *testing.T) {
 		t.Errorf("%d calls of Encrypt, want 3", n)
 	}
 	other.MustRunner(t)
-	if ended := s.MustEndJob(t, dry.ID); ended.State != keys.JobSucceeded || ended.Counts.Changed != 2 || ended.CMK != "" || !ended.BackupsBefore().IsZero() {
-		t.Errorf("the dry run ended as %+v", ended)
-	}
 	ended := s.MustEndJob(t, job.ID)
 	// Two KEKs, and the five objects under them.
 	if ended.State != keys.JobSucceeded || ended.Counts.Changed != 7 || ended.Counts.Failed != 0 || ended.Counts.Done != ended.Counts.Total ||
@@ -422,4 +425,69 @@ func TestRefusedAttachments(t *testing.T) {
 		t.Errorf("once more, later: %v, want %v", err, keys.ErrCMKExists)
 	}
 	two.mustAttach(t, s)
+}
+
+// The trail names the customer's key, whether it was attached or refused.
+func TestTrailOfCMKs(t *testing.T) {
+	s, all := newCustomers(t, "org_1", "org_2")
+	one, two := all[0], all[1]
+	attach := func(arn string) []audit.Record {
+		t.Helper()
+		call := s.Call()
+		if _, err := s.Operations.AttachCMK(t.Context(), call, keys.AttachRequest{Item: one.item(), Key: arn}); err != nil && !isCMKRefused(err) {
+			t.Fatal(err)
+		}
+		return s.MustAuditOf(t, call.RequestID)
+	}
+	for _, row := range []struct {
+		key    *customer
+		result audit.Result
+		code   string
+		status int
+	}{{two, audit.Failed, "cmk_refused", 403}, {one, audit.Allowed, "", 201}} {
+		records := attach(row.key.arn)
+		if len(records) != 2 || records[0].Phase != audit.Intent || records[0].KeyID != row.key.uri() || records[0].KeyContext["organization_id"] != "org_1" ||
+			records[1].Phase != audit.Outcome || records[1].Result != row.result || records[1].Code != row.code || records[1].Status != row.status || records[1].KeyID != row.key.uri() {
+			t.Errorf("audit records: %+v", records)
+		}
+	}
+}
+
+// As many CMKs as an environment may have, and no more; all of them are listed.
+func TestTooManyCMKs(t *testing.T) {
+	s, all := newCustomers(t, "org_1", "org_2")
+	m := keys.CMKMap{}
+	for i := range keys.MaxCMKs - 1 {
+		m.CMKs = append(m.CMKs, keys.CMK{
+			ID: keys.CMKID(s.IDs.UUID()), Item: keys.Item{Name: "n", Value: fmt.Sprint(i)}, KeyURI: all[0].uri(), State: keys.CMKAttached, CreatedAt: time.Now().UTC(),
+		})
+	}
+	_, err := s.Store.ChangeCMKs(t.Context(), keys.CMKChange{
+		Map: &m, Job: &keys.Job{ID: keys.JobID(s.IDs.UUID()), Environment: s.Environment.ID(), Kind: keys.AttachJob, State: keys.JobSucceeded},
+	})
+	must(t, err)
+	all[0].mustBegin(t, s)
+	if _, err := s.Operations.AttachCMK(t.Context(), s.Call(), keys.AttachRequest{Item: all[1].item(), Key: all[1].arn}); !errors.Is(err, keys.ErrTooManyCMKs) {
+		t.Errorf("one too many: %v, want %v", err, keys.ErrTooManyCMKs)
+	}
+	seen := map[keys.CMKID]bool{}
+	for q := (keys.CMKQuery{Limit: 1000}); ; {
+		page, err := s.Operations.CMKs(t.Context(), s.Call(), q)
+		must(t, err)
+		for _, c := range page.Data {
+			seen[c.ID] = true
+		}
+		if q.After = page.After; q.After == "" {
+			break
+		}
+		if len(page.Data) != 100 {
+			t.Errorf("a page of %d", len(page.Data))
+		}
+	}
+	if len(seen) != keys.MaxCMKs {
+		t.Errorf("%d CMKs are listed, want %d", len(seen), keys.MaxCMKs)
+	}
+	if _, err := s.Operations.CMKs(t.Context(), s.Call(), keys.CMKQuery{Limit: 1, After: "x"}); !errors.Is(err, keys.ErrUnknownCursor) {
+		t.Errorf("a cursor that is none: %v", err)
+	}
 }

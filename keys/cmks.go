@@ -80,7 +80,7 @@ func (o *operation) attachCMK(ctx context.Context, r AttachRequest) (Job, error)
 		if err != nil {
 			return err
 		}
-		o.Record.ObjectID = string(c.ID)
+		o.Record.ObjectID, o.Record.KeyID = string(c.ID), c.KeyURI
 		if err := o.Intend(ctx); err != nil {
 			return err
 		}
@@ -248,7 +248,7 @@ func (o *operation) cmk(ctx context.Context, id CMKID) (CMK, *CMKMap, int64, err
 	if found == nil {
 		return CMK{}, nil, 0, ErrNoCMK
 	}
-	o.Record.ObjectID, o.Record.Revision = string(id), revision
+	o.Record.ObjectID, o.Record.KeyID, o.Record.Revision = string(id), found.KeyURI, revision
 	o.Record.KeyContext = map[string]string{found.Item.Name: found.Item.Value}
 	return *found, m, revision, nil
 }

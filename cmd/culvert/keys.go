@@ -23,7 +23,7 @@ that runs, at --server, with the API key in --key-file.`
 func keysCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "keys",
-		Short: "Operations on keys: list, show, rotate, rewrap, move to another root key, re-encrypt, shred",
+		Short: "Operations on keys: list, show, rotate, rewrap, move to another root key, re-encrypt, shred, customers' own keys",
 		Long:  keysLong,
 		Args:  cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
