@@ -147,7 +147,7 @@ func TestAttachAndDetach(t *testing.T) {
 	ended := s.MustEndJob(t, job.ID)
 	// Two KEKs, and the five objects under them.
 	if ended.State != keys.JobSucceeded || ended.Counts.Changed != 7 || ended.Counts.Failed != 0 || ended.Counts.Done != ended.Counts.Total ||
-		ended.BackupsBefore().Before(before) {
+		ended.BackupsBefore().Before(before) || ended.HistoryUntil.IsZero() {
 		t.Errorf("the job ended as %+v", ended)
 	}
 	if n := one.mustBeUnder(t, s, true); n != 3 {

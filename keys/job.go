@@ -95,16 +95,17 @@ type Job struct {
 	// CMK is what it attaches or detaches, and KeyURI that customer's key. A dry run has the key alone.
 	CMK    CMKID  `cbor:"30,keyasint,omitempty"`
 	KeyURI string `cbor:"31,keyasint,omitempty"`
-	// HistoryUntil is when a shred had the store forget its history, in which the KEKs were as before.
+	// HistoryUntil is when the store was made to forget its history, in which KEKs that were shredded, attached
+	// or moved to another root key were as before.
 	HistoryUntil time.Time `cbor:"40,keyasint,omitzero"`
 	// Findings are the first [MaxFindings] records that a verification found fault with.
 	Findings []Finding `cbor:"45,keyasint,omitempty"`
 }
 
-// BackupsBefore is from when on a backup holds nothing that opens without the CMK that the job has attached:
-// one from before may, and what it may open with the root key alone is what it holds. Zero for other jobs.
+// BackupsBefore is from when on a backup holds nothing that opens without the CMK that the job has attached, or
+// nothing of what it has shredded: one from before opens with the root key alone. Zero for other jobs.
 func (j *Job) BackupsBefore() time.Time {
-	if j.Kind == AttachJob && j.State == JobSucceeded && !j.DryRun {
+	if (j.Kind == AttachJob || j.Kind == ShredJob) && j.State == JobSucceeded && !j.DryRun {
 		return j.EndedAt
 	}
 	return time.Time{}

@@ -128,12 +128,12 @@ func TestMoveToAnotherRootKeyAndBack(t *testing.T) {
 			runners = append(runners, r.MustRunner(t, impatient))
 		}
 		// Until the environment has moved, all of it is counted.
-		if d := one.MustEndJob(t, dry.ID); d.State != keys.JobSucceeded || d.Counts.Changed < 14 {
+		if d := one.MustEndJob(t, dry.ID); d.State != keys.JobSucceeded || d.Counts.Changed < 14 || !d.HistoryUntil.IsZero() {
 			t.Errorf("dry run: %+v", d)
 		}
 		ended := one.MustEndJob(t, one.MustJob(t, keys.JobRequest{Kind: keys.RewrapRootJob, All: true}).ID)
 		live.end(t)
-		if ended.State != keys.JobSucceeded || ended.Counts.Failed != 0 || ended.RootKey != leg.to.URI() {
+		if ended.State != keys.JobSucceeded || ended.Counts.Failed != 0 || ended.RootKey != leg.to.URI() || ended.HistoryUntil.IsZero() {
 			t.Errorf("to %s: %+v", leg.to.URI(), ended)
 		}
 		for _, r := range runners {

@@ -225,7 +225,9 @@ func (w *worker) run(ctx context.Context) error {
 	case ReencryptJob:
 		err = w.reencrypt(ctx)
 	case RewrapRootJob:
-		err = w.rewrapRoot(ctx)
+		if err = w.rewrapRoot(ctx); err == nil {
+			err = w.forget(ctx)
+		}
 	case RotateJob:
 		err = w.rotate(ctx)
 	case VerifyJob:
@@ -237,7 +239,9 @@ func (w *worker) run(ctx context.Context) error {
 			return w.endShred(ctx)
 		}
 	case AttachJob:
-		err = w.attach(ctx)
+		if err = w.attach(ctx); err == nil {
+			err = w.forget(ctx)
+		}
 	case DetachJob:
 		if err = w.detach(ctx); err == nil {
 			return w.endDetach(ctx)

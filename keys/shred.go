@@ -147,12 +147,8 @@ func (w *worker) isUnreadable(ctx context.Context, h Holder) (bool, error) {
 // endShred ends the job with its marker, unless a KEK could not be looked at: then the marker stays, and
 // with it the refusal, until another shred of the item has seen them all.
 func (w *worker) endShred(ctx context.Context) error {
-	if !w.job.DryRun {
-		// Until then whoever can read etcd can read the KEKs as they were.
-		if err := w.store.Compact(ctx); err != nil {
-			return err
-		}
-		w.job.HistoryUntil = w.keys.now().UTC()
+	if err := w.forget(ctx); err != nil {
+		return err
 	}
 	if w.job.Counts.Failed > 0 || w.job.DryRun {
 		reason := ""
@@ -175,4 +171,17 @@ func (w *worker) endShred(ctx context.Context) error {
 		return errNotOurs
 	}
 	return err
+}
+
+// forget has the store forget its history once a job has replaced KEKs that nobody is to open any more as they
+// were: until then whoever can read etcd can read those.
+func (w *worker) forget(ctx context.Context) error {
+	if w.job.DryRun {
+		return nil
+	}
+	if err := w.store.Compact(ctx); err != nil {
+		return err
+	}
+	w.job.HistoryUntil = w.keys.now().UTC()
+	return nil
 }

@@ -88,7 +88,7 @@ func TestShred(t *testing.T) {
 	ended := s.MustEndJob(t, job.ID)
 	if ended.State != keys.JobSucceeded || ended.Counts.Changed != 2 || ended.Counts.Unreadable != 5 || ended.Counts.Failed != 0 ||
 		ended.Counts.Done != ended.Counts.Total || !ended.CachesUntil.After(ended.EndedAt) ||
-		ended.HistoryUntil.Before(ended.StartedAt) || ended.HistoryUntil.After(ended.EndedAt) {
+		!ended.BackupsBefore().Equal(ended.EndedAt) || ended.HistoryUntil.Before(ended.StartedAt) || ended.HistoryUntil.After(ended.EndedAt) {
 		t.Errorf("the job ended as %+v", ended)
 	}
 	refused("when it is done")
@@ -218,7 +218,7 @@ func TestShredIsForgotten(t *testing.T) {
 	s.MustRunner(t, func(c *keys.RunnerConfig) { c.Store = store })
 	request := shredOf("org_1")
 	request.DryRun = true
-	if dry := s.MustEndJob(t, s.MustJob(t, request).ID); !dry.HistoryUntil.IsZero() || store.asked.Load() != 0 {
+	if dry := s.MustEndJob(t, s.MustJob(t, request).ID); !dry.HistoryUntil.IsZero() || !dry.BackupsBefore().IsZero() || store.asked.Load() != 0 {
 		t.Errorf("a dry run asked for it %d times and ended as %+v", store.asked.Load(), dry)
 	}
 	ended := s.MustEndJob(t, s.MustJob(t, shredOf("org_1")).ID)

@@ -208,7 +208,7 @@ func (j job) text() string {
 		parts = append(parts, fmt.Sprintf("in memory until %s, in etcd's history until %s, in backups from before %s",
 			j.CachesUntil.Format(time.RFC3339), j.HistoryUntil.Format(time.RFC3339), j.EndedAt.Format(time.RFC3339)))
 	}
-	if j.Backups != nil {
+	if j.Backups != nil && j.Kind != "shred" {
 		parts = append(parts, "backups from before "+j.Backups.Format(time.RFC3339)+" open with the root key alone")
 	}
 	if j.Reason != "" {
