@@ -53,12 +53,12 @@ func newDEK() dek {
 }
 
 // forget wipes the bytes. Copies that the AES key schedule and Tink made live until the memory is
-// used again: a thief of a core dump is not stopped by this, only narrowed.
+// used again, or see [erased]: a thief of a core dump is not stopped by this, only narrowed.
 func (d dek) forget() { clear(d) }
 
 // wrap seals a DEK under the KEK's primary key.
-func (k *kek) wrap(d dek, a aad) ([]byte, error) {
-	wrapped, err := k.aead.Encrypt(d, a)
+func (k *kek) wrap(d dek, a aad) (wrapped []byte, err error) {
+	erased(func() { wrapped, err = k.aead.Encrypt(d, a) })
 	if err != nil {
 		return nil, fmt.Errorf("wrap data key: %w", err)
 	}
@@ -66,8 +66,8 @@ func (k *kek) wrap(d dek, a aad) ([]byte, error) {
 }
 
 // unwrap opens a DEK under whichever of the KEK's keys wrapped it. The error is [ErrTampered].
-func (k *kek) unwrap(wrapped []byte, a aad) (dek, error) {
-	raw, err := k.aead.Decrypt(wrapped, a)
+func (k *kek) unwrap(wrapped []byte, a aad) (raw dek, err error) {
+	erased(func() { raw, err = k.aead.Decrypt(wrapped, a) })
 	if err != nil || len(raw) != keySize {
 		return nil, ErrTampered
 	}
@@ -85,7 +85,12 @@ func (k *kek) rewrap(wrapped []byte, a aad) ([]byte, error) {
 }
 
 // seal gives a value a DEK of its own, and wraps that; each with its AAD.
-func (k *kek) seal(value secret.Bytes, to bind) (Sealed, error) {
+func (k *kek) seal(value secret.Bytes, to bind) (s Sealed, err error) {
+	erased(func() { s, err = k.encrypt(value, to) })
+	return s, err
+}
+
+func (k *kek) encrypt(value secret.Bytes, to bind) (Sealed, error) {
 	valueAAD, dekAAD := to(k)
 	d := newDEK()
 	defer d.forget()
@@ -106,7 +111,9 @@ func (k *kek) seal(value secret.Bytes, to bind) (Sealed, error) {
 
 // open is the reverse. The error is [ErrTampered].
 func (k *kek) open(s Sealed, to bind) (secret.Bytes, error) {
-	value, err := k.decrypt(s, to)
+	var value []byte
+	var err error
+	erased(func() { value, err = k.decrypt(s, to) })
 	if err != nil {
 		return secret.Bytes{}, err
 	}
@@ -115,8 +122,8 @@ func (k *kek) open(s Sealed, to bind) (secret.Bytes, error) {
 
 // proves opens a value and wipes it. The error is [ErrTampered].
 func (k *kek) proves(s Sealed, to bind) error {
-	value, err := k.decrypt(s, to)
-	clear(value)
+	value, err := k.open(s, to)
+	value.Wipe()
 	return err
 }
 

@@ -45,6 +45,7 @@ func (k *Keys) SealGrant(ctx context.Context, p access.Permit, c Context, b Gran
 	if err != nil {
 		return Sealed{}, Conditions{}, err
 	}
+	defer plain.Wipe()
 	return k.seal(ctx, p, c, plain, meta, b.bind)
 }
 
@@ -54,6 +55,7 @@ func (k *Keys) OpenGrant(ctx context.Context, p access.Permit, s Sealed, b Grant
 	if err != nil {
 		return GrantTokens{}, err
 	}
+	defer plain.Wipe() // the tokens are copies
 	return k.decodeGrant(plain)
 }
 

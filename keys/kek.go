@@ -155,7 +155,8 @@ func (b *bundle) kek(ctx context.Context, r *KEKRecord) (*kek, error) {
 	if err != nil {
 		return nil, err
 	}
-	opened, err := aead.New(h)
+	var opened tink.AEAD
+	erased(func() { opened, err = aead.New(h) })
 	if err != nil {
 		return nil, ErrTampered
 	}

@@ -27,7 +27,7 @@ type RootKey interface {
 	// Wrap encrypts a share of 32 bytes under the binding.
 	Wrap(ctx context.Context, share secret.Bytes, b Binding) ([]byte, error)
 	// Unwrap is the reverse, under the same binding only. What unwraps to anything but 32 bytes was not
-	// wrapped here: [ErrTampered].
+	// wrapped here: [ErrTampered]. The caller wipes it: no implementation keeps it.
 	Unwrap(ctx context.Context, wrapped []byte, b Binding) (secret.Bytes, error)
 	// Check tells whether the key could be used now; readiness asks it.
 	Check(ctx context.Context) error

@@ -95,7 +95,11 @@ func newBundle(ctx context.Context, w wrappers, s scope, cmks []RootKeyRef) (*bu
 	if err := checkSlots(s, wrapped); err != nil {
 		return nil, errors.New("keys: a CMK of another context")
 	}
-	return &bundle{scope: s, shares: wrapped, material: bytes.Join(made, nil)}, nil
+	b := &bundle{scope: s, shares: wrapped, material: bytes.Join(made, nil)}
+	for _, share := range made {
+		clear(share)
+	}
+	return b, nil
 }
 
 // openBundle unwraps all shares of a record. What the record says is not believed before the keyset
@@ -117,6 +121,7 @@ func openBundle(ctx context.Context, w wrappers, s scope, shares []Share) (*bund
 	b := &bundle{scope: s, shares: shares, material: make([]byte, 0, ShareSize*len(shares))}
 	for _, share := range opened {
 		b.material = append(b.material, share.Reveal()...)
+		share.Wipe()
 	}
 	return b, nil
 }
@@ -137,7 +142,7 @@ func (rs *RootKeys) unwrap(ctx context.Context, s scope, share *Share) (secret.B
 	return opened, nil
 }
 
-// forget wipes the material. What Tink and the runtime copied of it stays until it is collected.
+// forget wipes the material. What Tink and the runtime copied of it stays until it is collected, or see [erased].
 func (b *bundle) forget() { clear(b.material) }
 
 // checkSlots holds the slot order, which HKDF goes by: bytewise, no slot twice.
@@ -188,7 +193,8 @@ func (b *bundle) seal(ctx context.Context, p purpose, h *keyset.Handle, a aad) (
 		return nil, err
 	}
 	var out sealedKeyset
-	if err := h.WriteWithContext(ctx, &out, key, a); err != nil {
+	erased(func() { err = h.WriteWithContext(ctx, &out, key, a) })
+	if err != nil {
 		return nil, fmt.Errorf("seal %s keyset: %w", p, err)
 	}
 	return out, nil
@@ -201,7 +207,8 @@ func (b *bundle) open(ctx context.Context, p purpose, sealed []byte, a aad) (*ke
 		return nil, err
 	}
 	in := sealedKeyset(sealed)
-	h, err := keyset.ReadWithContext(ctx, &in, key, a)
+	var h *keyset.Handle
+	erased(func() { h, err = keyset.ReadWithContext(ctx, &in, key, a) })
 	if err != nil {
 		return nil, ErrTampered
 	}

@@ -24,7 +24,7 @@ type Bytes struct{ reveal func() []byte }
 // New takes ownership of b: the caller must neither change nor keep it.
 func New(b []byte) Bytes { return Bytes{reveal: func() []byte { return b }} }
 
-// Reveal returns the plaintext itself, not a copy; it must not be changed. Every call site is listed
+// Reveal returns the plaintext itself, not a copy; it must not be changed but by [Bytes.Wipe]. Every call site is listed
 // in internal/arch.
 func (b Bytes) Reveal() []byte {
 	if b.reveal == nil {
@@ -32,6 +32,9 @@ func (b Bytes) Reveal() []byte {
 	}
 	return b.reveal()
 }
+
+// Wipe overwrites the plaintext with zeros, for everybody who holds this secret: only its last user may.
+func (b Bytes) Wipe() { clear(b.Reveal()) }
 
 // Len is the length in bytes.
 func (b Bytes) Len() int { return len(b.Reveal()) }
