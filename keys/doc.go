@@ -119,9 +119,8 @@
 // it is re-encrypted.
 //
 // Curious operator with logs. Errors name ids and never repeat input, values or what a KMS said; no type
-// here prints its key material under any verb of fmt, in JSON or slog. A core dump or the memory of the
-// process is another matter: it holds the KEKs of the TTL, and wiping is best effort, because Tink and
-// the AES key schedule copy what they are given. Switch core dumps and swap off.
+// here prints its key material under any verb of fmt, in JSON or slog. The memory of the
+// process is another matter; see below.
 //
 // The browser, the provider and the URL of the OAuth flow do not reach this package; pipes answers them.
 //
@@ -161,6 +160,21 @@
 //	the formats stay what they are                TestVectorsOfAADs, TestVectorsOfKEK, TestVectorsOfRotatedKEK,
 //	                                              TestVectorsOfTombstone, TestVectorsOfEnvironment, TestVectorsOfCMKs,
 //	                                              TestVectorsOfWhatPipesSeals, TestStoresOfEveryVersion
+//
+// # Keys in memory
+//
+// Promised: the program has core dumps off, and is not dumpable, which keeps debuggers of the same user away
+// (Linux). An unwrapped KEK is taken out of the cache within ten seconds of its TTL. Shares, what HKDF makes of
+// them, DEKs and the encoded form of tokens are overwritten by whoever used them last; what a verification opens is
+// too. No key is in a type that can be printed.
+//
+// Not promised: that nothing is left. Tink and the AES key schedule copy what they are given, a KEK is in clear
+// for the TTL and after it until the collector has been there and the memory is used again, and values, tokens
+// and client data keys go through the buffers of the answer. The SDK of a KMS and the network's buffers hold
+// shares. Built with GOEXPERIMENT=runtimesecret (Go 1.26, Linux on amd64 and arm64), the runtime wipes the
+// registers, the stack and, once it is dead, the heap of what seals, opens, wraps and unwraps here: that is an
+// experiment of Go's, and off in our builds. Nothing keeps the process from being swapped out: switch swap off. A
+// superuser of the machine reads all of it.
 //
 // # What was checked against a real cloud
 //
