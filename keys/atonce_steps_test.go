@@ -38,6 +38,8 @@ func (w *worker) step(s plannedStep) {
 		w.job(s, keys.JobRequest{Kind: keys.RotateJob, Scope: scopeOf(w.org(s))})
 	case "rewrap":
 		w.job(s, keys.JobRequest{Kind: keys.RewrapJob, Scope: scopeOf(w.org(s)), Rate: 1000 * (s.Number % 3)})
+	case "re-encrypt":
+		w.job(s, keys.JobRequest{Kind: keys.ReencryptJob, Scope: scopeOf(w.org(s))})
 	case "shred":
 		w.shred(s)
 	case "crash":

@@ -24,7 +24,7 @@ import (
 const atOnceTime = 12 * time.Second
 
 // TestOperationsAtOnce: several workers, at once and on two replicas of which one has a watch that stalls,
-// create, update, delete and read, use data keys, rotate, rewrap and shred, while runners die in the middle
+// create, update, delete and read, use data keys, rotate, rewrap, re-encrypt and shred, while runners die in the middle
 // of their jobs and others go on. What was acknowledged opens to the right value, and what was shredded
 // never does, also while the shred runs.
 func TestOperationsAtOnce(t *testing.T) {
@@ -51,7 +51,7 @@ func TestOperationsAtOnce(t *testing.T) {
 		}
 	})
 	t.Logf("%d plans: %v", runs, counts)
-	for _, what := range []string{"create", "update", "delete", "read", "data key", "decrypt", "rotate", "rotate job", "rewrap job", "shred", "crash", "stall"} {
+	for _, what := range []string{"create", "update", "delete", "read", "data key", "decrypt", "rotate", "rotate job", "rewrap job", "reencrypt job", "shred", "crash", "stall"} {
 		if counts[what] == 0 {
 			t.Errorf("no %s in %d plans", what, runs)
 		}
@@ -72,7 +72,7 @@ func drawStep() *rapid.Generator[plannedStep] {
 		return plannedStep{
 			What: rapid.SampledFrom([]string{
 				"create", "create", "create", "update", "update", "update", "delete", "read", "data key", "decrypt",
-				"rotate", "rotate", "rotate all", "rewrap", "rewrap", "shred", "crash", "stall",
+				"rotate", "rotate", "rotate all", "rewrap", "rewrap", "re-encrypt", "shred", "crash", "stall",
 			}).Draw(rt, "what"),
 			Replica: rapid.IntRange(0, 1).Draw(rt, "replica"), Org: rapid.IntRange(0, 1).Draw(rt, "org"), Number: rapid.IntRange(0, 20).Draw(rt, "number"),
 			Pause: time.Duration(rapid.SampledFrom([]int{0, 0, 0, 1, 5}).Draw(rt, "pause")) * time.Millisecond,
