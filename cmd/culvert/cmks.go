@@ -37,23 +37,19 @@ func cmkCommand() *cobra.Command {
 	return cmd
 }
 
-// cmkJobFlags are shared by attach and detach, which are jobs.
-type cmkJobFlags struct {
-	keysFlags
-	dryRun, noWait bool
-	rate           int
+// cmkFlags are shared by attach and detach, which are jobs.
+type cmkFlags struct {
+	workFlags
+	dryRun bool
 }
 
-func (f *cmkJobFlags) register(cmd *cobra.Command) {
-	f.keysFlags.register(cmd)
-	flags := cmd.Flags()
-	flags.BoolVar(&f.dryRun, "dry-run", false, "count, and change nothing")
-	flags.BoolVar(&f.noWait, "no-wait", false, "do not wait for the end of the job")
-	flags.IntVar(&f.rate, "rate", 0, "at most so many records a second; default as many as it can")
+func (f *cmkFlags) register(cmd *cobra.Command) {
+	f.workFlags.register(cmd)
+	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "count, and change nothing")
 }
 
 func attachCMKCommand() *cobra.Command {
-	var flags cmkJobFlags
+	var flags cmkFlags
 	var item, key string
 	cmd := &cobra.Command{
 		Use:   "attach --context name=value --key ARN",
@@ -70,7 +66,7 @@ left undone, the same command goes on with. The last line says which backups the
 			if key == "" {
 				return hinted(usage("%s needs --key", cmd.CommandPath()), "the full ARN of the customer's key, or the URI of a key under other_root_keys in the server's settings")
 			}
-			return flags.run(cmd, func(ctx context.Context, c *client, answer any) error {
+			return flags.await(cmd, func(ctx context.Context, c *client, answer any) error {
 				return c.post(ctx, cmksPath, map[string]any{
 					"context_name": name, "context_value": value, "key": key, "dry_run": flags.dryRun, "rate": flags.rate,
 				}, answer)
@@ -84,7 +80,7 @@ left undone, the same command goes on with. The last line says which backups the
 }
 
 func detachCMKCommand() *cobra.Command {
-	var flags cmkJobFlags
+	var flags cmkFlags
 	cmd := &cobra.Command{
 		Use:   "detach ID",
 		Short: "Take a customer's key from the KEKs under it",
@@ -93,26 +89,13 @@ It needs the key: what is under one that refuses for good can only be shredded.`
 		Args: oneArgument("the id of a customer's key"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			query := url.Values{"dry_run": {strconv.FormatBool(flags.dryRun)}, "rate": {strconv.Itoa(flags.rate)}}
-			return flags.run(cmd, func(ctx context.Context, c *client, answer any) error {
+			return flags.await(cmd, func(ctx context.Context, c *client, answer any) error {
 				return c.call(ctx, http.MethodDelete, cmksPath+"/"+url.PathEscape(args[0])+"?"+query.Encode(), nil, answer)
 			})
 		},
 	}
 	flags.register(cmd)
 	return cmd
-}
-
-// run makes a job and waits for it.
-func (f *cmkJobFlags) run(cmd *cobra.Command, begin func(ctx context.Context, c *client, answer any) error) error {
-	c, err := f.open()
-	if err != nil {
-		return err
-	}
-	var raw json.RawMessage
-	if err := begin(cmd.Context(), c, &raw); err != nil {
-		return err
-	}
-	return awaitJob(cmd, c, raw, !f.noWait, f.json)
 }
 
 // cmk is one as the API answers it.

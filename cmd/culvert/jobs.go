@@ -50,27 +50,49 @@ type finding struct {
 	Code   string `json:"code"`
 }
 
-// jobFlags are shared by the commands that make a job.
-type jobFlags struct {
+// workFlags are shared by the commands whose work is done by a job.
+type workFlags struct {
 	keysFlags
-	item                string
-	all, dryRun, detach bool
-	rate                int
+	noWait bool
+	rate   int
+}
+
+func (f *workFlags) register(cmd *cobra.Command) {
+	f.keysFlags.register(cmd)
+	cmd.Flags().BoolVar(&f.noWait, "no-wait", false, "do not wait for the end of the job")
+	cmd.Flags().IntVar(&f.rate, "rate", 0, "at most so many records a second; default as many as it can")
+}
+
+// await makes a job and waits for it.
+func (f *workFlags) await(cmd *cobra.Command, begin func(ctx context.Context, c *client, answer any) error) error {
+	c, err := f.open()
+	if err != nil {
+		return err
+	}
+	var raw json.RawMessage
+	if err := begin(cmd.Context(), c, &raw); err != nil {
+		return err
+	}
+	return awaitJob(cmd, c, raw, !f.noWait, f.json)
+}
+
+// jobFlags are those of the commands that make a job about KEKs.
+type jobFlags struct {
+	workFlags
+	item        string
+	all, dryRun bool
 }
 
 func (f *jobFlags) register(cmd *cobra.Command) {
-	f.registerJob(cmd)
+	f.registerItem(cmd)
 	cmd.Flags().BoolVar(&f.all, "all", false, "all KEKs")
 }
 
-// registerJob leaves out what a shred does not have.
-func (f *jobFlags) registerJob(cmd *cobra.Command) {
-	f.keysFlags.register(cmd)
-	flags := cmd.Flags()
-	flags.StringVar(&f.item, "context", "", "KEKs whose key context has this item, `name=value`")
-	flags.BoolVar(&f.dryRun, "dry-run", false, "count, and change nothing")
-	flags.BoolVar(&f.detach, "detach", false, "do not wait for the end of the job")
-	flags.IntVar(&f.rate, "rate", 0, "at most so many records a second; default as many as it can")
+// registerItem leaves out what a shred does not have.
+func (f *jobFlags) registerItem(cmd *cobra.Command) {
+	f.workFlags.register(cmd)
+	cmd.Flags().StringVar(&f.item, "context", "", "KEKs whose key context has this item, `name=value`")
+	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "count, and change nothing")
 }
 
 // request is the body of POST /culvert/v1/jobs.
@@ -99,67 +121,29 @@ func (f *jobFlags) request(cmd *cobra.Command, kind string, ids []string) (map[s
 	return body, nil
 }
 
-func rewrapCommand() *cobra.Command {
-	var flags jobFlags
-	cmd := &cobra.Command{
-		Use:   "rewrap [ID]",
-		Short: "Wrap data keys again under the current version of their KEK",
-		Long: `Wraps every data key again that is under an older version of its KEK. Values are not touched. It is a job of
-the server: what it does goes on when this command ends, and another server goes on when that one does.`,
-		Args: cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			body, err := flags.request(cmd, "rewrap", args)
-			if err != nil {
-				return err
-			}
-			return flags.run(cmd, body)
-		},
-	}
-	flags.register(cmd)
-	return cmd
-}
-
-func rotateCommand() *cobra.Command {
-	var flags jobFlags
-	var olderThan time.Duration
-	cmd := &cobra.Command{
-		Use:   "rotate [ID]",
-		Short: "Give KEKs a new version, which wraps from then on",
-		Long: `Gives one KEK a new version, at once, or those of --context or --all by a job of the server. What older
-versions wrapped opens as before; culvert keys rewrap brings it under the new one.`,
-		Args: cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			body, err := flags.request(cmd, "rotate", args)
-			if err != nil {
-				return err
-			}
-			if len(args) == 1 && !flags.dryRun && !flags.detach && olderThan == 0 {
-				return flags.about(cmd, args[0], func(ctx context.Context, c *client, id string, answer any) error {
-					return c.post(ctx, keksPath+"/"+url.PathEscape(id)+"/rotate", nil, answer)
-				})
-			}
-			if olderThan != 0 {
-				body["older_than"] = olderThan.String()
-			}
-			return flags.run(cmd, body)
-		},
-	}
-	flags.register(cmd)
-	cmd.Flags().DurationVar(&olderThan, "older-than", 0, "only KEKs whose newest version is at least as old, such as 720h")
-	return cmd
-}
-
-// run makes a job and waits for it.
+// run makes the job and waits for it.
 func (f *jobFlags) run(cmd *cobra.Command, body map[string]any) error {
-	c, err := f.open()
-	if err != nil {
-		return err
+	return f.await(cmd, func(ctx context.Context, c *client, answer any) error { return c.post(ctx, jobsPath, body, answer) })
+}
+
+// jobCommand is a command that makes a job of a kind, about one KEK, those of a context item, or all.
+func jobCommand(kind, use, short, long string) *cobra.Command {
+	var flags jobFlags
+	cmd := &cobra.Command{
+		Use:   use,
+		Short: short,
+		Long:  long,
+		Args:  cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			body, err := flags.request(cmd, kind, args)
+			if err != nil {
+				return err
+			}
+			return flags.run(cmd, body)
+		},
 	}
-	var raw json.RawMessage
-	if err := c.post(cmd.Context(), jobsPath, body, &raw); err != nil {
-		return err
-	}
-	return awaitJob(cmd, c, raw, !f.detach, f.json)
+	flags.register(cmd)
+	return cmd
 }
 
 func parseJob(raw json.RawMessage) (job, error) {

@@ -17,13 +17,19 @@ import (
 	"github.com/spf13/cobra"
 )
 
-const keysLong = `Operations on KEKs, the keys that wrap the data keys of one key context each. They call the API of a server
-that runs, at --server, with the API key in --key-file.`
+const keysLong = `Operations on KEKs, the keys that wrap the data keys of one key context each: rotate gives them a new version,
+rewrap brings data keys under it, rewrap-root brings KEKs under another root key, reencrypt seals values under
+fresh data keys, and shred makes everything under a context item unreadable. cmk is about customers' own keys,
+rekey about a data key that a client holds.
+
+What is about many records is a job of the server: job shows one, jobs all, cancel ends one, resume lets it go on.
+
+All of them call the API of a server that runs, at --server, with the API key in --key-file.`
 
 func keysCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "keys",
-		Short: "Operations on keys: list, show, rotate, rewrap, move to another root key, re-encrypt, shred, customers' own keys",
+		Short: "Operations on keys: list, rotate, rewrap, re-encrypt, shred, customers' keys, jobs",
 		Long:  keysLong,
 		Args:  cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -35,7 +35,7 @@ func rekeyCommand() *cobra.Command {
 					return err
 				}
 				if _, twice := context[name]; twice {
-					return usage("--context %s is given twice", name)
+					return hinted(usage("--context %s is given twice", name), "a key context has one value for each name")
 				}
 				context[name] = value
 			}
@@ -68,7 +68,7 @@ func readBlob(in io.Reader, file string) (string, error) {
 	if file != "-" {
 		f, err := os.Open(file)
 		if err != nil {
-			return "", err
+			return "", hinted(err, "name the file with the encrypted_keys, or - for standard input")
 		}
 		defer func() { _ = f.Close() }()
 		in = f

@@ -47,7 +47,7 @@ func shredCommand() *cobra.Command {
 			return flags.run(cmd, body)
 		},
 	}
-	flags.registerJob(cmd)
+	flags.registerItem(cmd)
 	cmd.Flags().StringVar(&confirm, "confirm", "", "the context item once more, `name=value`")
 	return cmd
 }

@@ -22,10 +22,8 @@ Exit code 0: nothing is wrong. 1: the report has something to say. 2: it could n
 
 // verifyFlags are those of culvert verify.
 type verifyFlags struct {
-	keysFlags
-	job    string
-	rate   int
-	detach bool
+	workFlags
+	job string
 }
 
 func verifyCommand() *cobra.Command {
@@ -46,8 +44,6 @@ func verifyCommand() *cobra.Command {
 	}
 	flags.register(cmd)
 	cmd.Flags().StringVar(&flags.job, "job", "", "do not begin, but wait for the verification that is job `ID`")
-	cmd.Flags().IntVar(&flags.rate, "rate", 0, "at most so many records a second; default as many as it can")
-	cmd.Flags().BoolVar(&flags.detach, "detach", false, "do not wait for the end of the job")
 	return cmd
 }
 
@@ -73,7 +69,7 @@ func (f *verifyFlags) verify(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if f.detach {
+	if f.noWait {
 		_, err := fmt.Fprintln(cmd.OutOrStdout(), j.ID)
 		return err
 	}
