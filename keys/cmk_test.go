@@ -427,7 +427,7 @@ func TestRefusedAttachments(t *testing.T) {
 	two.mustAttach(t, s)
 }
 
-// The trail names the customer's key, whether it was attached or refused.
+// The trail names the customer's key once it is known to be one.
 func TestTrailOfCMKs(t *testing.T) {
 	s, all := newCustomers(t, "org_1", "org_2")
 	one, two := all[0], all[1]
@@ -441,13 +441,14 @@ func TestTrailOfCMKs(t *testing.T) {
 	}
 	for _, row := range []struct {
 		key    *customer
+		named  string
 		result audit.Result
 		code   string
 		status int
-	}{{two, audit.Failed, "cmk_refused", 403}, {one, audit.Allowed, "", 201}} {
+	}{{two, "", audit.Failed, "cmk_refused", 403}, {one, one.uri(), audit.Allowed, "", 201}} {
 		records := attach(row.key.arn)
-		if len(records) != 2 || records[0].Phase != audit.Intent || records[0].KeyID != row.key.uri() || records[0].KeyContext["organization_id"] != "org_1" ||
-			records[1].Phase != audit.Outcome || records[1].Result != row.result || records[1].Code != row.code || records[1].Status != row.status || records[1].KeyID != row.key.uri() {
+		if len(records) != 2 || records[0].Phase != audit.Intent || records[0].KeyID != "" || records[0].KeyContext["organization_id"] != "org_1" ||
+			records[1].Phase != audit.Outcome || records[1].Result != row.result || records[1].Code != row.code || records[1].Status != row.status || records[1].KeyID != row.named {
 			t.Errorf("audit records: %+v", records)
 		}
 	}

@@ -80,7 +80,7 @@ func (o *operation) attachCMK(ctx context.Context, r AttachRequest) (Job, error)
 		if err != nil {
 			return err
 		}
-		o.Record.ObjectID, o.Record.KeyID = string(c.ID), c.KeyURI
+		o.Record.ObjectID = string(c.ID)
 		if err := o.Intend(ctx); err != nil {
 			return err
 		}
@@ -90,6 +90,7 @@ func (o *operation) attachCMK(ctx context.Context, r AttachRequest) (Job, error)
 				return err
 			}
 			told = []events.Event{verified}
+			o.Record.KeyID = c.KeyURI // not before it is known to be a key, whatever a caller calls so
 		}
 		c.State, c.Job = CMKAttaching, job.ID
 		return o.beginCMKJob(ctx, &job, c, m, revision, told)
