@@ -22,7 +22,8 @@ import (
 const releasedCursor = "released:"
 
 // attach is the job of that kind. Once all KEKs are under the key, DEKs are brought under their new versions,
-// so that who has an old backup and the root key opens nothing that is newer.
+// so that who has an old backup and the root key opens nothing that is newer. At last the store forgets its history,
+// where everything stands as it was: a backup that is taken a moment later would have it too, and be an old one.
 func (w *worker) attach(ctx context.Context) error {
 	counts := []func(context.Context) (uint64, error){w.countKEKs, w.countHolders}
 	if w.job.DryRun {
@@ -42,7 +43,10 @@ func (w *worker) attach(ctx context.Context) error {
 			return err
 		}
 	}
-	return w.eachHolder(ctx, w.rewrapHolder)
+	if err := w.eachHolder(ctx, w.rewrapHolder); err != nil {
+		return err
+	}
+	return w.store.Compact(ctx)
 }
 
 // detach is the job of that kind.

@@ -104,9 +104,10 @@
 // cache at once, cached ones after the cache TTL at most, on a replica that was refused for the item at once. Nobody but the
 // customer is cut, unless two items have one key. What was handed out before is out: values, data keys, tokens.
 // With the root key alone there open the KEKs of backups from before the key was attached, of etcd's history
-// until it is compacted, and of a record of that time that a writer of etcd puts back: what they open is
-// what was stored until then, and, as long as DEKs are not rewrapped (the job that attaches does that),
-// what came later. The customer learns, from the KMS's log, the item, the key ids, and when KEKs are unwrapped.
+// until the job that attaches has it compacted at its end, and of a record of that time that a writer of etcd puts
+// back: what they open is what was stored until then, and, as long as DEKs are not rewrapped (the same job does
+// that), what came later. A writer of etcd who puts an older map of CMKs back, or removes it, has new KEKs made
+// without the key. A verification finds both, as KEKs that do not fit the map, unless he puts back both. The customer learns, from the KMS's log, the item, the key ids, and when KEKs are unwrapped.
 // A customer cannot name a file or a host: a key is an ARN, asked at the operator's endpoint or AWS's, or one
 // of the settings.
 //

@@ -7,6 +7,7 @@ import (
 
 	"culvert/internal/events"
 	"culvert/keys"
+	"culvert/keys/keystest"
 	"culvert/vault/vaulttest"
 )
 
@@ -68,5 +69,24 @@ func TestResumeJob(t *testing.T) {
 	}
 	if _, err := s.Operations.ResumeJob(t.Context(), s.Call(), keys.JobID(s.IDs.UUID())); !errors.Is(err, keys.ErrNoJob) {
 		t.Errorf("resumed what is not there: %v, want %v", err, keys.ErrNoJob)
+	}
+}
+
+// A move that was cancelled goes on only while the root key that it moves to is the current one.
+func TestResumeMoveToAnOldRootKey(t *testing.T) {
+	s, next := vaulttest.New(t), keystest.NewRoot(t)
+	mustStoredKEK(t, s, "a", "b")
+	moved := with(t, s, next, s.Root)
+	id := moved.MustJob(t, keys.JobRequest{Kind: keys.RewrapRootJob, All: true}).ID
+	_, err := moved.Operations.CancelJob(t.Context(), moved.Call(), id)
+	must(t, err)
+	back := with(t, s, s.Root, next)
+	var invalid *keys.InvalidError
+	if _, err := back.Operations.ResumeJob(t.Context(), back.Call(), id); !errors.As(err, &invalid) {
+		t.Errorf("where another root key is the current one: %v, want an InvalidError", err)
+	}
+	resumed, err := moved.Operations.ResumeJob(t.Context(), moved.Call(), id)
+	if err != nil || resumed.State != keys.JobQueued {
+		t.Errorf("where it is the current one: %+v, %v", resumed, err)
 	}
 }

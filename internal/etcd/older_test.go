@@ -2,11 +2,15 @@ package etcd_test
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"culvert/internal/etcd"
 	"culvert/keys"
@@ -74,6 +78,33 @@ func TestVerifyFindsOlderCMKMaps(t *testing.T) {
 	c.mustFind(t, "a KEK from before", kekA, etcd.KeyObject(c.env, a.ID)) // whose DEK is under the key that came with the CMK
 	c.put(t, kekA, nowA)
 	c.mustFind(t, "all put back")
+}
+
+// The moment that a job which attached a key tells of backups holds for one that is taken then: the history of the
+// store, which goes along, does not have the KEKs as they were.
+func TestNoHistoryFromBeforeTheCMK(t *testing.T) {
+	source := oneKey{keystest.NewRoot(t)}
+	s := pipestest.WithConfig(t, pipestest.Config{CMKs: source})
+	c := &crime{Stack: s, env: s.Environment.ID()}
+	s.MustRunner(t)
+	kek := etcd.KeyKEK(c.env, c.object(t, "a", "a").KeyID)
+	was, err := c.raw().Get(t.Context(), c.Client.Abs(kek))
+	must(t, err)
+	before := func() error {
+		_, err := c.raw().Get(t.Context(), c.Client.Abs(kek), clientv3.WithRev(was.Header.Revision))
+		return err
+	}
+	request := keys.AttachRequest{Item: keys.Item{Name: "customer", Value: "a"}, Key: source.URI(), DryRun: true}
+	for _, request.DryRun = range []bool{true, false} {
+		job, err := c.Operations.AttachCMK(t.Context(), c.Call(), request)
+		must(t, err)
+		if ended := c.MustEndJob(t, job.ID); ended.State != keys.JobSucceeded || ended.BackupsBefore().IsZero() != request.DryRun {
+			t.Fatalf("attached as %+v", ended)
+		}
+		if err := before(); errors.Is(err, rpctypes.ErrCompacted) == request.DryRun || err != nil && request.DryRun {
+			t.Errorf("dry run %v: the KEK from before: %v", request.DryRun, err)
+		}
+	}
 }
 
 // Keys that nobody here has made are named so that neither the record of the job nor the terminal of who reads

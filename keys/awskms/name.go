@@ -32,6 +32,22 @@ func isAlias(resource string) bool {
 	return ok && isWord(name, "-_/")
 }
 
+// isRegion accepts what all regions look like: words and a number, as in us-gov-west-1.
+func isRegion(name string) bool {
+	const letters, digits = "abcdefghijklmnopqrstuvwxyz", "0123456789"
+	words := strings.Split(name, "-")
+	for i, word := range words {
+		of := letters
+		if i == len(words)-1 {
+			of = digits
+		}
+		if word == "" || strings.Trim(word, of) != "" {
+			return false
+		}
+	}
+	return len(words) >= 3
+}
+
 func isAccount(id string) bool {
 	return len(id) == 12 && strings.Trim(id, "0123456789") == ""
 }

@@ -55,11 +55,12 @@ func NewPool(c PoolConfig) (*Pool, error) {
 }
 
 // Name is the URI of the key with that ARN, or of that URI. The ARN of an alias is refused: whoever may
-// change what it leads to would change whose key it is.
+// change what it leads to would change whose key it is. So is a region that does not look like one, because it
+// becomes part of the name of the host that is asked: in region "s3", that of somebody's bucket.
 func (p *Pool) Name(text string) (uri string, ok bool) {
 	text = strings.TrimPrefix(text, uriScheme)
 	name, err := arn.Parse(text)
-	if CheckARN(text) != nil || err != nil || !isKey(name.Resource) {
+	if CheckARN(text) != nil || err != nil || !isKey(name.Resource) || !isRegion(name.Region) {
 		return "", false
 	}
 	return uriScheme + text, true

@@ -49,6 +49,16 @@ func TestNamesOfCustomersKeys(t *testing.T) {
 			t.Errorf("%s: %q, %v", text, uri, ok)
 		}
 	}
+	for _, region := range []string{"us-east-1", "us-gov-west-1", "us-isob-east-1", "cn-north-1", "eusc-de-east-1", "ap-southeast-17"} {
+		if _, ok := pool.Name(strings.Replace(arn, "eu-central-1", region, 1)); !ok {
+			t.Errorf("region %s is refused", region)
+		}
+	}
+	for _, region := range []string{"s3", "s3-us-west-2", "s3-accelerate", "elb", "EU-CENTRAL-1", "eu-central", "-eu-central-1", "eu--1", "eu-central-1-", "eu.central-1", ""} {
+		if _, ok := pool.Name(strings.Replace(arn, "eu-central-1", region, 1)); ok {
+			t.Errorf("region %q is accepted", region)
+		}
+	}
 	for _, text := range []string{
 		"", "x", "awskms:", "awskms:awskms:" + arn, " " + arn, arn + " ", arn + "/x", arn + "@evil.example",
 		"arn:aws:kms:eu-central-1:444455556666:alias/mine", "arn:aws:kms:eu-central-1:444455556666:key/", "arn:aws:s3:eu-central-1:444455556666:key/x",
@@ -92,7 +102,7 @@ func TestPoolIsBounded(t *testing.T) {
 	}
 	all.Wait()
 	for i := range 9 {
-		arn := strings.Replace(arns[0], keystest.AWSRegion, fmt.Sprint("region-", i), 1)
+		arn := strings.Replace(arns[0], keystest.AWSRegion, fmt.Sprint("eu-nowhere-", i), 1)
 		if _, err := pool.Key(t.Context(), "awskms:"+arn); err != nil {
 			t.Errorf("%s: %v", arn, err)
 		}
