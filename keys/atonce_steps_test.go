@@ -272,7 +272,13 @@ func (r *atOnce) settle() {
 	}
 	for org := range 2 {
 		w := &worker{atOnce: r}
-		w.job(plannedStep{Org: org}, keys.JobRequest{Kind: keys.RewrapJob, Scope: scopeOf(fmt.Sprintf("run %d org %d", r.run, org))})
+		// Until there is one: etcd may be away for a moment.
+		for made := len(r.jobs); len(r.jobs) == made && len(r.truth.problems) == 0; {
+			w.job(plannedStep{Org: org}, keys.JobRequest{Kind: keys.RewrapJob, Scope: scopeOf(fmt.Sprintf("run %d org %d", r.run, org))})
+		}
+		if len(r.truth.problems) > 0 {
+			return
+		}
 		r.await(r.jobs[len(r.jobs)-1])
 	}
 	for _, t := range r.all("") {
