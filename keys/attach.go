@@ -70,36 +70,6 @@ func (w *worker) detach(ctx context.Context) error {
 	return w.sealAll(ctx, releasedCursor)
 }
 
-// count sums up what the job has to look at, when it begins.
-func (w *worker) count(ctx context.Context, counts ...func(context.Context) (uint64, error)) error {
-	if w.job.Cursor != "" {
-		return nil
-	}
-	total := uint64(0)
-	for _, count := range counts {
-		n, err := count(ctx)
-		if err != nil {
-			return err
-		}
-		total += n
-	}
-	w.job.Counts.Total = total
-	return nil
-}
-
-func (w *worker) countKEKs(ctx context.Context) (uint64, error) {
-	return w.store.CountKEKs(ctx, w.env(), Item{})
-}
-
-func (w *worker) countHolders(ctx context.Context) (uint64, error) {
-	return w.store.CountHolders(ctx, w.env())
-}
-
-// among reports that the job has not come further than the walk with that cursor.
-func (w *worker) among(prefix string) bool {
-	return w.job.Cursor == "" || strings.HasPrefix(w.job.Cursor, prefix)
-}
-
 // sealAll walks all KEKs there are, and not the index by item: an entry that somebody took out of it must not
 // let a KEK escape. It does nothing if the job is past that walk.
 func (w *worker) sealAll(ctx context.Context, prefix string) error {

@@ -48,20 +48,11 @@ type CMK struct {
 	AttachedAt time.Time `cbor:"7,keyasint,omitzero"`
 }
 
-// slot is that of the shares the key wraps. A name has no equals sign, so no two items have one slot, and
-// none is [RootSlot].
+// slot is that of the shares the key wraps.
 func (c *CMK) slot() string { return c.Item.slot() }
 
 // ref is what the shares of the key say of it.
 func (c *CMK) ref() RootKeyRef { return RootKeyRef{Slot: c.slot(), URI: c.KeyURI} }
-
-func (i Item) slot() string { return i.Name + "=" + i.Value }
-
-// slotItem is the item that a slot is of.
-func slotItem(slot string) (Item, bool) {
-	name, value, ok := strings.Cut(slot, "=")
-	return Item{Name: name, Value: value}, ok && name != ""
-}
 
 // Provider names what has the key, as events say it.
 func (c *CMK) Provider() string {
@@ -154,8 +145,6 @@ func (m *CMKMap) slots(c Context) []RootKeyRef {
 	return refs
 }
 
-func bySlot(a, b RootKeyRef) int { return cmp.Compare(a.Slot, b.Slot) }
-
 // cmkSlots are the slots of a record but for the root key's.
 func (r *KEKRecord) cmkSlots() []RootKeyRef { return r.slotsWithout(RootSlot) }
 
@@ -181,8 +170,6 @@ func (r *KEKRecord) slotsWithout(slot string) []RootKeyRef {
 	}
 	return refs
 }
-
-func (s *Share) ref() RootKeyRef { return RootKeyRef{Slot: s.Slot, URI: s.KeyURI} }
 
 // Fits reports whether a living KEK is under the CMKs that the map says, as each is at every moment: under those
 // that are attached, and under none that is not in the map. A job may be about to change the others.

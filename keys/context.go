@@ -2,6 +2,7 @@ package keys
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -111,4 +112,29 @@ func checkItem(name, value string) error {
 		return &ContextError{"control and bidirectional formatting characters are refused, and text must be UTF-8"}
 	}
 	return nil
+}
+
+// Item is one name/value pair of key contexts. The zero Item stands for all contexts, because an item has
+// a name.
+type Item struct {
+	Name  string `cbor:"1,keyasint"`
+	Value string `cbor:"2,keyasint"`
+}
+
+// check holds an item to the rules of key contexts.
+func (i Item) check() error {
+	if i == (Item{}) {
+		return nil
+	}
+	var invalid *ContextError
+	if err := checkItem(i.Name, i.Value); errors.As(err, &invalid) {
+		return &InvalidError{Field: "context_name", Rule: "and context_value are no item of a key context: " + invalid.Rule}
+	}
+	return nil
+}
+
+// In reports whether a record's context has the item.
+func (i Item) In(r *KEKRecord) bool {
+	value, ok := r.Items[i.Name]
+	return i == (Item{}) || ok && value == i.Value
 }

@@ -31,20 +31,22 @@
 // Of kek.go and keks.go, job.go and jobs.go, cmk.go and cmks.go the first is the noun, the second what people may
 // do with it.
 //
-//	context.go aad.go dek.go              key contexts; every AAD; the one file that turns bytes into a key
+//	context.go aad.go dek.go erase.go     key contexts; every AAD; the one file that turns bytes into a key; wiping
 //	keys.go create.go                     sealing and opening; how a KEK comes into being with its first record
 //	grant.go clientsecret.go datakey.go   what else has a DEK: tokens, client secrets and verifiers, keys of clients
 //	environment.go mac.go                 the keys of an environment, and what is computed with them
-//	rootkey.go rootkeys.go share.go       root keys; shares, and the bundle of them that seals a keyset
-//	wrap.go kek.go                        who wraps a share; the KEK and its record
+//	rootkey.go rootkeys.go share.go       root keys; what a provider tells of one (description.go); shares and slots
+//	wrap.go bundle.go kek.go              who wraps a share; all shares together, which seal keysets; the KEK
 //	cache.go flight.go breaker.go         unwrapped KEKs; one call for all who want it; a root key that is away
 //	cmk.go customers.go                   the map of CMKs; asking them, and what is known of those that refuse
 //	store.go opstore.go                   what a store promises
 //	operations.go keks.go tally.go        how an operation begins and ends; KEKs, and their records counted
 //	jobs.go resume.go cmks.go             making, cancelling and resuming jobs; attaching and detaching CMKs
 //	job.go runner.go walk.go              a job as stored; who runs it; how it goes through many records
-//	rotate.go rewrap.go rewraproot.go     one kind of job each; rewrapper.go what a provider does by itself
-//	shred.go attach.go verify.go          likewise; attach.go detaches, too
+//	holder.go                             a record that holds wrapped DEKs, as such walks find it
+//	rotate.go rewrap.go reencrypt.go      one kind of job each
+//	rewraproot.go shred.go verify.go      likewise; rewrapper.go what a provider can do by itself
+//	attach.go                             the jobs that attach and detach a CMK
 //	localkms/ awskms/ pkcs11/ keystest/   the providers, and what tests of all of these need
 //
 // # Cost

@@ -17,20 +17,6 @@ import (
 // shredded.
 type ID string
 
-// RootSlot is the slot of the share that the root key wraps; a CMK's slot is its context item.
-const RootSlot = "root"
-
-// Share is one random 32-byte share, wrapped by one root key or CMK. All shares of a record are
-// needed to open what they seal. A record keeps them in bytewise order of their slots, no slot twice.
-type Share struct {
-	// Slot is [RootSlot], or the context item whose CMK wraps this share.
-	Slot string `cbor:"1,keyasint"`
-	// KeyURI names the wrapping key, as [RootKey.URI].
-	KeyURI string `cbor:"2,keyasint"`
-	// Wrapped is what the root key made of the share.
-	Wrapped []byte `cbor:"3,keyasint"`
-}
-
 // KEKRecord is a KEK as stored: the Tink keyset sealed under HKDF of all shares, or a tombstone.
 // Its fields in clear are bound by the seal's AAD; the store adds a MAC over its key and bytes.
 //
@@ -174,4 +160,13 @@ func (b *bundle) keyset(ctx context.Context, r *KEKRecord) (*keyset.Handle, erro
 		return nil, fmt.Errorf("KEK %s: %w", r.KeyID, ErrTampered)
 	}
 	return h, nil
+}
+
+// asStored is a record as it comes back from its stored form.
+func asStored[T any](codec *record.Codec, r T) (back T, err error) {
+	stored, err := codec.Encode(&r)
+	if err != nil {
+		return back, err
+	}
+	return back, codec.Decode(stored, &back)
 }

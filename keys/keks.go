@@ -39,9 +39,6 @@ type Info struct {
 	Tally *Tally
 }
 
-// RootKeyRef names a root key or CMK, and the slot of the share that it wraps.
-type RootKeyRef struct{ Slot, URI string }
-
 func (r *KEKRecord) info() Info {
 	i := Info{ID: r.KeyID, Context: newContext(maps.Clone(r.Items)), State: Active, CreatedAt: r.CreatedAt, ShreddedAt: r.ShreddedAt}
 	if !r.ShreddedAt.IsZero() {
@@ -53,7 +50,7 @@ func (r *KEKRecord) info() Info {
 		i.Versions, i.PrimaryAt = r.Versions, r.RotatedAt
 	}
 	for _, s := range r.Shares {
-		i.RootKeys = append(i.RootKeys, RootKeyRef{Slot: s.Slot, URI: s.KeyURI})
+		i.RootKeys = append(i.RootKeys, s.ref())
 	}
 	return i
 }

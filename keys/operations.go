@@ -151,31 +151,6 @@ func judge(action access.Action, err error) trail.Verdict {
 	return trail.Known(err)
 }
 
-// Item is one name/value pair of key contexts. The zero Item stands for all contexts, because an item has
-// a name.
-type Item struct {
-	Name  string `cbor:"1,keyasint"`
-	Value string `cbor:"2,keyasint"`
-}
-
-// check holds an item to the rules of key contexts.
-func (i Item) check() error {
-	if i == (Item{}) {
-		return nil
-	}
-	var invalid *ContextError
-	if err := checkItem(i.Name, i.Value); errors.As(err, &invalid) {
-		return &InvalidError{Field: "context_name", Rule: "and context_value are no item of a key context: " + invalid.Rule}
-	}
-	return nil
-}
-
-// In reports whether a record's context has the item.
-func (i Item) In(r *KEKRecord) bool {
-	value, ok := r.Items[i.Name]
-	return i == (Item{}) || ok && value == i.Value
-}
-
 // InvalidError is a refused value of a request (422). Field is the wire's name; Rule says what is allowed
 // and never repeats what was sent.
 type InvalidError struct{ Field, Rule string }

@@ -118,13 +118,3 @@ func (k *kek) reencrypt(s Sealed, to bind) (Sealed, error) {
 	}
 	return fresh, nil
 }
-
-// at finds the DEK at a place; -1 if it is not there.
-func (h *Holder) at(place string) int {
-	for i := range h.DEKs {
-		if h.DEKs[i].Place == place {
-			return i
-		}
-	}
-	return -1
-}

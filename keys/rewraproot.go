@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"culvert/internal/events"
-	"culvert/internal/record"
 )
 
 // A move to another root key changes shares alone: the share of slot root of every KEK, and that of the
@@ -110,7 +109,7 @@ func (k *Keys) moved(ctx context.Context, r *KEKRecord, to RootKey) (KEKRecord, 
 	}
 	if _, err = openKEK(ctx, k.wrappers(), &next); err != nil && len(r.Shares) > 1 {
 		// A customer's key that refuses must not tie us to an old root key. The root's share alone is compared.
-		err = k.roots.sameShare(ctx, r.scope(), r.Shares, next.Shares)
+		err = k.wrappers().sameShare(ctx, r.scope(), r.Shares, next.Shares)
 	}
 	if err != nil {
 		return KEKRecord{}, fmt.Errorf("read back: %w", err)
@@ -138,30 +137,21 @@ func (rs *RootKeys) moved(ctx context.Context, s scope, shares []Share, to RootK
 }
 
 // sameShare proves that two wrapped forms of the share of slot root are of one share.
-func (rs *RootKeys) sameShare(ctx context.Context, s scope, before, after []Share) error {
+func (w wrappers) sameShare(ctx context.Context, s scope, before, after []Share) error {
 	ctx, cancel := context.WithTimeout(ctx, rootTimeout)
 	defer cancel()
-	one, err := rs.unwrap(ctx, s, &before[slices.IndexFunc(before, isRoot)])
+	one, err := w.unwrap(ctx, s, &before[slices.IndexFunc(before, isRoot)])
 	if err != nil {
 		return err
 	}
-	other, err := rs.unwrap(ctx, s, &after[slices.IndexFunc(after, isRoot)])
+	defer one.Wipe()
+	other, err := w.unwrap(ctx, s, &after[slices.IndexFunc(after, isRoot)])
 	if err != nil {
 		return err
 	}
+	defer other.Wipe()
 	if !one.Equal(other) {
 		return ErrTampered
 	}
 	return nil
-}
-
-func isRoot(s Share) bool { return s.Slot == RootSlot }
-
-// asStored is a record as it comes back from its stored form.
-func asStored[T any](codec *record.Codec, r T) (back T, err error) {
-	stored, err := codec.Encode(&r)
-	if err != nil {
-		return back, err
-	}
-	return back, codec.Decode(stored, &back)
 }

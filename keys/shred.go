@@ -34,10 +34,6 @@ func (w *worker) shred(ctx context.Context) error {
 	return w.countUnreadable(ctx)
 }
 
-// kekCursor is before the id in the cursor of a shred that is among the KEKs; what it has of records begins
-// with other words.
-const kekCursor = "kek:"
-
 // shredKEKs walks all KEKs there are, and not the index by item: an entry that somebody took out of it must
 // not save a key.
 func (w *worker) shredKEKs(ctx context.Context) error {

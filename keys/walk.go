@@ -68,6 +68,10 @@ func (w *worker) eachKEK(ctx context.Context, more uint64, do func(context.Conte
 
 func kekID(k KEKAt) string { return string(k.ID) }
 
+// kekCursor is before the id in the cursor of a job that is among the KEKs and goes on among records that hold
+// DEKs, whose cursor begins with other words.
+const kekCursor = "kek:"
+
 // eachHolder walks all records that hold DEKs. It may come after a walk through the KEKs.
 func (w *worker) eachHolder(ctx context.Context, do func(context.Context, Holder) (changed bool, err error)) error {
 	after := w.job.Cursor
@@ -89,3 +93,33 @@ func (w *worker) eachHolder(ctx context.Context, do func(context.Context, Holder
 }
 
 func holderKey(h Holder) string { return h.Key }
+
+// count sums up what the job has to look at, when it begins.
+func (w *worker) count(ctx context.Context, counts ...func(context.Context) (uint64, error)) error {
+	if w.job.Cursor != "" {
+		return nil
+	}
+	total := uint64(0)
+	for _, count := range counts {
+		n, err := count(ctx)
+		if err != nil {
+			return err
+		}
+		total += n
+	}
+	w.job.Counts.Total = total
+	return nil
+}
+
+func (w *worker) countKEKs(ctx context.Context) (uint64, error) {
+	return w.store.CountKEKs(ctx, w.env(), Item{})
+}
+
+func (w *worker) countHolders(ctx context.Context) (uint64, error) {
+	return w.store.CountHolders(ctx, w.env())
+}
+
+// among reports that the job has not come further than the walk with that cursor.
+func (w *worker) among(prefix string) bool {
+	return w.job.Cursor == "" || strings.HasPrefix(w.job.Cursor, prefix)
+}

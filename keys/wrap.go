@@ -21,7 +21,7 @@ type wrappers struct {
 // slots are those of a new set of shares in slot order: the current root key's, and CMKs'.
 func (w wrappers) slots(cmks []RootKeyRef) []RootKeyRef {
 	refs := append([]RootKeyRef{{Slot: RootSlot, URI: w.roots.Current().URI()}}, cmks...)
-	slices.SortFunc(refs, func(a, b RootKeyRef) int { return cmp.Compare(a.Slot, b.Slot) })
+	slices.SortFunc(refs, bySlot)
 	return refs
 }
 
