@@ -46,7 +46,8 @@ func TestTamperedRecords(t *testing.T) {
 	writer.MustPut(t, key, flipped(value))
 	list(200)
 	report := mustFail(t, 1, "verify", "--server", p.Base, "--key-file", filepath.Join(dir, "root-api-key"))
-	if !strings.Contains(report, "integrity_failure  "+key+"\n") || !strings.Contains(report, "cannot be opened: 1\n") {
+	if !strings.Contains(report, "integrity_failure  "+key+"\n") || !strings.Contains(report, "cannot be opened: 1\n") ||
+		!strings.Contains(report, "writes to etcd") || strings.Contains(report, "refuses") {
 		t.Errorf("culvert verify says\n%s", report)
 	}
 	p.MustStop(t)

@@ -12,11 +12,12 @@ import (
 
 const verifyLong = `Opens every value, token, secret and keyset of the environment that is stored, and compares every other record with
 its authentication code and with what it leads to. It is a job of the server, which wipes what it opens at once;
-nothing is changed. It goes on when this command ends: --job waits for one that runs, or reports one that has
-ended.
+nothing is changed. It goes on when this command ends: --no-wait prints its id, --job waits for one that runs, or
+reports one that has ended.
 
 The report names the first hundred records that are not what was stored, or that a root key or a customer's key
-does not open; the server's log names all. Records whose key was shredded are counted, and are no fault.
+does not open; the server's log names all. Each is a kind, the environment and an id: culvert keys show says whose a
+KEK is, the metadata of an object whose that is. Records whose key was shredded are counted, and are no fault.
 
 Exit code 0: nothing is wrong. 1: the report has something to say. 2: it could not be found out.`
 
@@ -65,15 +66,19 @@ func (f *verifyFlags) verify(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	j, err := f.begin(cmd, c)
+	j, raw, err := f.begin(cmd, c)
 	if err != nil {
 		return err
 	}
 	if f.noWait {
-		_, err := fmt.Fprintln(cmd.OutOrStdout(), j.ID)
+		text := j.ID
+		if f.json {
+			text = string(raw)
+		}
+		_, err := fmt.Fprintln(cmd.OutOrStdout(), text)
 		return err
 	}
-	raw, err := watch(cmd.Context(), c, j, progressOn(cmd.ErrOrStderr()))
+	raw, err = watch(cmd.Context(), c, j, progressOn(cmd.ErrOrStderr()))
 	if err != nil {
 		return err
 	}
@@ -87,29 +92,44 @@ func (f *verifyFlags) verify(cmd *cobra.Command) error {
 	case j.State == "cancelled":
 		return hinted(fmt.Errorf("job %s was cancelled", j.ID), "culvert verify begins anew")
 	case j.State != "succeeded":
-		return hinted(&findingsError{j.Failed}, "somebody or something else than Culvert writes to etcd or to its disk, or a root key or a customer's key refuses: "+
-			"a restored backup brings back what it holds; culvert verify after that says whether all is well")
+		return j.found()
 	}
 	return nil
 }
 
+// found is what a verification found, and what to do about it: a key that refuses is another matter than a record
+// that somebody changed, and whoever reads the one must not look for the other.
+func (j job) found() error {
+	var err error = &findingsError{j.Failed}
+	if j.Refused > 0 {
+		err = hinted(err, "a root key or a customer's key refuses or does not answer: culvert keys show ID names the keys of a KEK, culvert keys cmk verify ID "+
+			"says why a customer's does; with the key everything under it comes back")
+	}
+	if j.Refused < j.Failed {
+		err = hinted(err, "somebody or something else than Culvert writes to etcd or to its disk: a restored backup brings back what it holds, "+
+			"an object can be deleted and stored anew; culvert verify after that says whether all is well")
+	}
+	return err
+}
+
 // begin makes the job, or finds the one that is named.
-func (f *verifyFlags) begin(cmd *cobra.Command, c *client) (job, error) {
+func (f *verifyFlags) begin(cmd *cobra.Command, c *client) (job, json.RawMessage, error) {
 	var raw json.RawMessage
 	if f.job == "" {
 		if err := c.post(cmd.Context(), jobsPath, map[string]any{"kind": "verify", "all": true, "rate": f.rate}, &raw); err != nil {
-			return job{}, err
+			return job{}, nil, err
 		}
-		return parseJob(raw)
+		j, err := parseJob(raw)
+		return j, raw, err
 	}
 	if err := c.get(cmd.Context(), jobsPath+"/"+url.PathEscape(f.job), nil, &raw); err != nil {
-		return job{}, err
+		return job{}, nil, err
 	}
 	j, err := parseJob(raw)
 	if err == nil && j.Kind != "verify" {
 		err = hinted(usage("job %s is a %s", j.ID, j.Kind), "culvert keys job "+j.ID+" shows it")
 	}
-	return j, err
+	return j, raw, err
 }
 
 // printReport prints what a verification came to.

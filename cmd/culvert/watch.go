@@ -35,7 +35,11 @@ func awaitJob(cmd *cobra.Command, c *client, raw json.RawMessage, wait, asJSON b
 	}
 	switch err := fmt.Errorf("job %s %s", j.ID, j.State); j.State {
 	case "failed":
-		return hinted(err, "the server's log names each record that was left as it is; the same command tries those again")
+		again := "the same command tries those again"
+		if j.Kind == "rotate" {
+			again = "culvert keys rotate ID tries one of them again, the same command all KEKs"
+		}
+		return hinted(err, "the server's log names each record that was left as it is; "+again)
 	case "cancelled":
 		return hinted(err, "culvert keys resume "+j.ID+" lets it go on where it was")
 	}
