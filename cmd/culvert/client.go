@@ -142,6 +142,9 @@ func (c *client) call(ctx context.Context, method, path string, body, answer any
 		if unverified := new(tls.CertificateVerificationError); errors.As(err, &unverified) {
 			hint = "name the file with its CA's certificates with --ca-file, and the server as its certificate does"
 		}
+		if errors.Is(err, http.ErrSchemeMismatch) {
+			hint = "it speaks plain HTTP there: name it with http:// if it is on this machine, or what stands before it and speaks HTTPS"
+		}
 		return hinted(fmt.Errorf("call the server: %w", err), hint)
 	}
 	defer func() { _ = response.Body.Close() }()
@@ -204,7 +207,8 @@ func (e *apiError) hint() string {
 	case "root_key_refused":
 		return "culvert keys show ID names the root key: see that it is enabled, and that its policy lets the server use it"
 	case "cmk_refused":
-		return "see that the customer's key is enabled, and that its policy lets this server's role use it for the item: deploy/kms/customer-key-policy.json shows how"
+		return "see that the customer's key is enabled, and that its policy lets this server's role use it for the item: deploy/kms/customer-key-policy.json shows how; " +
+			"one that is no AWS key has to be under other_root_keys in the server's settings"
 	case "cmk_unavailable":
 		return "try again; nothing is known of the key as long as its KMS does not answer, or this server has no credentials for it"
 	case "cmk_exists", "too_many_cmks":
@@ -217,6 +221,8 @@ func (e *apiError) hint() string {
 		return "make the job again: what is done already is passed over"
 	case "job_not_cancellable":
 		return "it ends by itself: culvert keys job ID shows how far it is"
+	case "too_many_versions":
+		return "rotate it no more: what is under it opens and can be stored as before, since a KEK keeps all its versions"
 	case "shred_in_progress", "too_many_jobs":
 		return "culvert keys jobs shows what is under way"
 	case "invalid_request_parameters":

@@ -141,7 +141,7 @@ func listCMKsCommand() *cobra.Command {
 			})
 		},
 	}
-	flags.register(cmd)
+	flags.registerList(cmd)
 	return cmd
 }
 

@@ -197,7 +197,7 @@ func (o *opener) explain(ctx context.Context, err error) error {
 		p, ok := o.needed()
 		err = p.explain(fmt.Errorf("%s does not open this store: %w", p, err))
 		if !ok {
-			err = hinted(err, "or, if it has moved to another root key since, name that one in root_key or under other_root_keys")
+			err = hinted(err, "if the store has moved to another root key since, name that one in root_key or under other_root_keys")
 		}
 		return err
 	case errors.Is(err, etcd.ErrForeign):

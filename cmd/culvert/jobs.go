@@ -217,7 +217,7 @@ func listJobsCommand() *cobra.Command {
 			})
 		},
 	}
-	flags.register(cmd)
+	flags.registerList(cmd)
 	return cmd
 }
 

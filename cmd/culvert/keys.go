@@ -57,6 +57,12 @@ func (f *keysFlags) register(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.json, "json", false, "print JSON, as the API answers")
 }
 
+// registerList is register for a list, which has no end until its last page: so each entry is JSON by itself.
+func (f *keysFlags) registerList(cmd *cobra.Command) {
+	f.register(cmd)
+	cmd.Flags().Lookup("json").Usage = "print JSON, one entry a line, each as the API answers it"
+}
+
 // kek is one as the API answers it.
 type kek struct {
 	ID        string            `json:"id"`
@@ -78,6 +84,12 @@ type kek struct {
 // keksPath is where the API has KEKs.
 const keksPath = "/culvert/v1/keks"
 
+const listKeysLong = `Lists KEKs in order of creation, all or those of a context item, the shredded ones too.
+
+PRIMARY is the day of the newest version. RECORDS have data keys under the KEK, STALE of them under an older version,
+which culvert keys rewrap changes; both are ? where there are too many to be counted for an answer. ROOT KEYS are
+all needed to use the KEK: those of customers, and the server's.`
+
 func listKeysCommand() *cobra.Command {
 	var flags keysFlags
 	var item string
@@ -85,6 +97,7 @@ func listKeysCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List KEKs in order of creation, all or those of a context item",
+		Long:  listKeysLong,
 		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := flags.open()
@@ -103,7 +116,7 @@ func listKeysCommand() *cobra.Command {
 			return listKEKs(cmd.Context(), c, query, flags.json, cmd.OutOrStdout())
 		},
 	}
-	flags.register(cmd)
+	flags.registerList(cmd)
 	cmd.Flags().BoolVar(&counts, "counts", true, "count the records of each KEK, which goes through all there are")
 	cmd.Flags().StringVar(&item, "context", "", "only KEKs whose key context has this item, `name=value`")
 	return cmd

@@ -28,7 +28,7 @@ func newRootKeyCommand() *cobra.Command {
 				return hinted(fmt.Errorf("there is a file %s already", args[0]), "a root key is never overwritten: name another file")
 			}
 			if err != nil {
-				return err
+				return hinted(err, "name a file in a directory that is there, and that this user may write to")
 			}
 			key, err := localkms.Open(args[0])
 			if err != nil {

@@ -24,7 +24,7 @@ func loadConfig(file string, settings []string) (Config, error) {
 	if file != "" {
 		text, err := readSettings(file)
 		if err != nil {
-			return Config{}, fmt.Errorf("read the configuration: %w", err)
+			return Config{}, hinted(fmt.Errorf("read the configuration: %w", err), "name a file of settings that this user may read with --config")
 		}
 		if err := loadText(k, text); err != nil {
 			return Config{}, fmt.Errorf("%s: %w", file, err)
