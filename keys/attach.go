@@ -121,32 +121,22 @@ func (w *worker) stops(err error) bool {
 	return errors.Is(err, errNotOurs) || errors.As(err, &failed) && failed.URI == w.job.KeyURI
 }
 
-// sealAgain brings one KEK to the slots that it is to have.
+// sealAgain brings one KEK to the slots that it is to have, unless a shred is about to destroy it.
 func (w *worker) sealAgain(ctx context.Context, id ID) (changed bool, err error) {
-	err = w.again(ctx, func() error {
-		changed = false
-		record, generation, err := w.store.KEK(ctx, w.env(), id)
-		if err == nil {
-			err = record.check(w.env(), id)
+	due := func(r *KEKRecord) (bool, error) {
+		if err := w.keys.checkMarkers(ctx, r); err != nil {
+			return false, err
 		}
-		if err == nil {
-			err = w.keys.checkMarkers(ctx, record)
-		}
-		if errors.Is(err, ErrShredded) {
-			return nil
-		}
+		_, changes := w.slots(r)
+		return changes, nil
+	}
+	return w.changeKEK(ctx, id, due, func(r *KEKRecord, generation int64) error {
+		_, _, revision, err := w.ownCMK(ctx)
 		if err != nil {
 			return err
 		}
-		slots, changes := w.slots(record)
-		if changed = changes; !changes || w.job.DryRun {
-			return nil
-		}
-		_, _, revision, err := w.mine(ctx)
-		if err != nil {
-			return err
-		}
-		next, err := w.keys.sealUnder(ctx, record, slots, w.keys.now())
+		slots, _ := w.slots(r)
+		next, err := w.keys.sealUnder(ctx, r, slots, w.keys.now())
 		if err != nil {
 			return err
 		}
@@ -156,7 +146,6 @@ func (w *worker) sealAgain(ctx context.Context, id ID) (changed bool, err error)
 		}
 		return w.store.ResealKEK(ctx, next, generation, revision, e)
 	})
-	return changed && err == nil, err
 }
 
 // slots are those that a KEK is to have beside the root key's, and whether they are others than it has.
@@ -170,9 +159,9 @@ func (w *worker) slots(r *KEKRecord) ([]RootKeyRef, bool) {
 	return slots, len(slots) != len(r.cmkSlots())
 }
 
-// mine is the CMK of the job, in its map and at the map's revision. The error is errNotOurs if the CMK is
+// ownCMK is the CMK of the job, in its map and at the map's revision. The error is errNotOurs if the CMK is
 // another job's by now, or gone.
-func (w *worker) mine(ctx context.Context) (*CMK, *CMKMap, int64, error) {
+func (w *worker) ownCMK(ctx context.Context) (*CMK, *CMKMap, int64, error) {
 	m, revision, err := w.store.CMKMap(ctx, w.env())
 	if err != nil {
 		return nil, nil, 0, err
@@ -228,7 +217,7 @@ func (w *worker) endDetach(ctx context.Context) error {
 // changeCMK changes the map and saves the job in one transaction. A nil map is left as it is.
 func (w *worker) changeCMK(ctx context.Context, change func(*CMK, *CMKMap) (*CMKMap, []events.Event, error)) error {
 	err := w.again(ctx, func() error {
-		c, m, revision, err := w.mine(ctx)
+		c, m, revision, err := w.ownCMK(ctx)
 		if err != nil {
 			return err
 		}

@@ -53,8 +53,8 @@ func (w *worker) reencryptValue(ctx context.Context, key, place string) (changed
 		if err != nil || at < 0 {
 			return err
 		}
-		covered, err := w.covers(ctx, h.DEKs[at].KeyID)
-		if !covered || err != nil || h.DEKs[at].ReencryptedAt.Equal(w.job.CreatedAt) {
+		kek, err := w.living(ctx, h.DEKs[at].KeyID)
+		if kek == nil || err != nil || h.DEKs[at].ReencryptedAt.Equal(w.job.CreatedAt) {
 			return err
 		}
 		if !w.job.DryRun {
@@ -67,21 +67,6 @@ func (w *worker) reencryptValue(ctx context.Context, key, place string) (changed
 		return err
 	})
 	return changed, err
-}
-
-// covers reports whether a KEK lives and is in the job's scope.
-func (w *worker) covers(ctx context.Context, id ID) (bool, error) {
-	r, _, err := w.store.KEK(ctx, w.env(), id)
-	if errors.Is(err, ErrKEKNotFound) {
-		return false, ErrTampered // even a shredded KEK leaves a tombstone
-	}
-	if err == nil {
-		err = r.check(w.env(), id)
-	}
-	if errors.Is(err, ErrShredded) {
-		return false, nil
-	}
-	return err == nil && w.job.Scope.covers(r), err
 }
 
 func (w *worker) reencryptAt(ctx context.Context, h Holder, at int) error {
@@ -108,11 +93,13 @@ func (k *kek) reencrypt(s Sealed, to bind) (Sealed, error) {
 	if err != nil {
 		return Sealed{}, err
 	}
+	defer value.Wipe()
 	fresh, err := k.seal(value, to)
 	if err != nil {
 		return Sealed{}, err
 	}
 	back, err := k.open(fresh, to)
+	defer back.Wipe()
 	if err != nil || !back.Equal(value) {
 		return Sealed{}, errors.New("keys: what was sealed again does not open to what it was")
 	}

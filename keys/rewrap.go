@@ -41,19 +41,12 @@ func (w *worker) rewrapped(ctx context.Context, h Holder) (fresh [][]byte, condi
 		return nil, nil, h.Err
 	}
 	for i, d := range h.DEKs {
-		record, _, err := w.store.KEK(ctx, w.env(), d.KeyID)
-		if errors.Is(err, ErrKEKNotFound) {
-			return nil, nil, ErrTampered // even a shredded KEK leaves a tombstone
-		}
+		record, err := w.living(ctx, d.KeyID)
 		if err != nil {
 			return nil, nil, err
 		}
-		err = record.check(w.env(), d.KeyID)
-		if errors.Is(err, ErrShredded) || err == nil && (!w.job.Scope.covers(record) || !record.stale(d.Wrapped)) {
+		if record == nil || !record.stale(d.Wrapped) {
 			continue
-		}
-		if err != nil {
-			return nil, nil, err
 		}
 		if w.job.DryRun {
 			return [][]byte{}, nil, nil

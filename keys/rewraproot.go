@@ -2,7 +2,6 @@ package keys
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -39,22 +38,8 @@ func (w *worker) rewrapRoot(ctx context.Context) error {
 
 // moveKEK moves one KEK, unless it is there.
 func (w *worker) moveKEK(ctx context.Context, id ID, to RootKey) (changed bool, err error) {
-	err = w.again(ctx, func() error {
-		changed = false
-		r, generation, err := w.store.KEK(ctx, w.env(), id)
-		if err == nil {
-			err = r.check(w.env(), id)
-		}
-		if errors.Is(err, ErrShredded) || err == nil && rootURI(r.Shares) == to.URI() {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		changed = true
-		if w.job.DryRun {
-			return nil
-		}
+	due := func(r *KEKRecord) (bool, error) { return rootURI(r.Shares) != to.URI(), nil }
+	return w.changeKEK(ctx, id, due, func(r *KEKRecord, generation int64) error {
 		next, err := w.keys.moved(ctx, r, to)
 		if err != nil {
 			return err
@@ -65,7 +50,6 @@ func (w *worker) moveKEK(ctx context.Context, id ID, to RootKey) (changed bool, 
 		}
 		return w.store.ReplaceKEK(ctx, next, generation, e)
 	})
-	return changed && err == nil, err
 }
 
 // moveEnvironment moves the environment's keysets, unless they are there. Every process has them in memory

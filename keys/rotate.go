@@ -150,28 +150,14 @@ func (w *worker) rotate(ctx context.Context) error { return w.eachKEK(ctx, 0, w.
 
 // rotateKEK rotates one KEK unless its primary is new enough, which it is once any node has done this.
 func (w *worker) rotateKEK(ctx context.Context, id ID) (changed bool, err error) {
-	err = w.again(ctx, func() error {
-		changed = false
-		record, generation, err := w.store.KEK(ctx, w.env(), id)
-		if err == nil {
-			err = record.check(w.env(), id)
-		}
-		if errors.Is(err, ErrShredded) || err == nil && !record.info().PrimaryAt.Before(w.job.Before) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		changed = true
-		if w.job.DryRun {
-			return nil
-		}
+	due := func(r *KEKRecord) (bool, error) { return r.info().PrimaryAt.Before(w.job.Before), nil }
+	return w.changeKEK(ctx, id, due, func(r *KEKRecord, generation int64) error {
 		// Whatever this node's clock says: what the job has rotated is not older than the job.
 		at := w.keys.now()
 		if at.Before(w.job.Before) {
 			at = w.job.Before
 		}
-		next, err := w.keys.rotate(ctx, record, at)
+		next, err := w.keys.rotate(ctx, r, at)
 		if err != nil {
 			return err
 		}
@@ -181,5 +167,4 @@ func (w *worker) rotateKEK(ctx context.Context, id ID) (changed bool, err error)
 		}
 		return w.store.ReplaceKEK(ctx, next, generation, e)
 	})
-	return changed && err == nil, err
 }

@@ -43,7 +43,7 @@ type RunnerConfig struct {
 }
 
 // Runner runs jobs on one node, of whatever environment, until it is closed. Any number of nodes may have
-// one.
+// one. Between its looks for jobs it has what expired leave the cache of its [Keys].
 type Runner struct {
 	keys  *Keys
 	store OperationsStore
@@ -55,8 +55,8 @@ type Runner struct {
 	stop context.CancelFunc
 	work sync.WaitGroup
 
-	mu sync.Mutex
-	// mine are the jobs that run here. Guarded by mu.
+	mu sync.Mutex // guards mine, for the time of a map operation
+	// mine are the jobs that run here.
 	mine map[JobID]bool
 	// seen are the other nodes' running jobs. They belong to the goroutine of run.
 	seen map[JobID]sighting
@@ -162,8 +162,8 @@ func (r *Runner) free(j *Job) bool {
 	return !r.mine[j.ID] && (len(r.mine) < maxRunning || j.Kind == ShredJob)
 }
 
-// orphaned reports that a job has no owner, because it is new or was given up, or one that seems to be dead. One that has this very node as
-// its owner was left by the process before this one, or failed a moment ago.
+// orphaned reports that a job has no owner, because it is new or was given up, or one that seems to be dead. One
+// that has this very node as its owner was left by the process before this one, or failed a moment ago.
 func (r *Runner) orphaned(j JobAt) bool {
 	if j.Job.State == JobQueued || j.Job.Owner == "" || j.Job.Owner == r.node {
 		return true

@@ -64,29 +64,14 @@ func (w *worker) shredKEKs(ctx context.Context) error {
 
 // shredKEK replaces one KEK by its tombstone.
 func (w *worker) shredKEK(ctx context.Context, id ID) (changed bool, err error) {
-	err = w.again(ctx, func() error {
-		changed = false
-		record, generation, err := w.store.KEK(ctx, w.env(), id)
-		if err == nil {
-			err = record.check(w.env(), id)
-		}
-		if errors.Is(err, ErrShredded) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		changed = true
-		if w.job.DryRun {
-			return nil
-		}
+	due := func(*KEKRecord) (bool, error) { return true, nil }
+	return w.changeKEK(ctx, id, due, func(r *KEKRecord, generation int64) error {
 		e, err := w.keys.kekEvent(events.KEKDeleted, id, w.job.cause())
 		if err != nil {
 			return err
 		}
-		return w.store.Shred(ctx, record.makeTombstone(&w.job), generation, e)
+		return w.store.Shred(ctx, r.makeTombstone(&w.job), generation, e)
 	})
-	return changed && err == nil, err
 }
 
 // countUnreadable walks the records that hold DEKs. One counts if a DEK of it is under a KEK that the job

@@ -2,6 +2,7 @@ package keys
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -67,6 +68,46 @@ func (w *worker) eachKEK(ctx context.Context, more uint64, do func(context.Conte
 }
 
 func kekID(k KEKAt) string { return string(k.ID) }
+
+// changeKEK is what a job does to one living KEK: due says whether there is anything to do, and change does it
+// to the generation that due has seen. It is neither for a KEK that was shredded, and a dry run changes nothing.
+func (w *worker) changeKEK(ctx context.Context, id ID, due func(*KEKRecord) (bool, error), change func(r *KEKRecord, generation int64) error) (changed bool, err error) {
+	err = w.again(ctx, func() error {
+		changed = false
+		r, generation, err := w.store.KEK(ctx, w.env(), id)
+		if err == nil {
+			err = r.check(w.env(), id)
+		}
+		if err == nil {
+			changed, err = due(r)
+		}
+		switch {
+		case errors.Is(err, ErrShredded):
+			return nil
+		case err != nil:
+			return err
+		case !changed || w.job.DryRun:
+			return nil
+		}
+		return change(r, generation)
+	})
+	return changed && err == nil, err
+}
+
+// living is the record of a KEK in the job's scope; nil if the KEK is in another, or was shredded.
+func (w *worker) living(ctx context.Context, id ID) (*KEKRecord, error) {
+	r, _, err := w.store.KEK(ctx, w.env(), id)
+	if errors.Is(err, ErrKEKNotFound) {
+		return nil, ErrTampered // even a shredded KEK leaves a tombstone
+	}
+	if err == nil {
+		err = r.check(w.env(), id)
+	}
+	if errors.Is(err, ErrShredded) || err == nil && !w.job.Scope.covers(r) {
+		return nil, nil
+	}
+	return r, err
+}
 
 // kekCursor is before the id in the cursor of a job that is among the KEKs and goes on among records that hold
 // DEKs, whose cursor begins with other words.
