@@ -213,3 +213,40 @@ func testRewrapsAtOnce(t *testing.T, open opener) {
 	}
 	t.Logf("%d rewraps in %d transactions", len(holders)-len(spoilt), len(revisions)-len(spoilt))
 }
+
+// testRewrapsOfOneRecord: of rewraps of one record that come at once, as from two jobs, one is stored and the others
+// are conflicts, and they take no other record's with them.
+func testRewrapsOfOneRecord(t *testing.T, open opener) {
+	p := newPlace(t, open(t))
+	s := p.mustStore(t)
+	c := p.mustKEK(t, s, map[string]string{"n": "1"})
+	for i := range 3 {
+		p.mustCreate(t, s, fmt.Sprint("object ", i), c)
+	}
+	holders := p.mustHolders(t, s, 100)
+	errs := make([]error, 10*len(holders))
+	var all sync.WaitGroup
+	for i := range errs {
+		all.Go(func() {
+			errs[i] = s.Rewrap(t.Context(), p.env, holders[i%len(holders)], [][]byte{bytes.Repeat([]byte{byte(i)}, 77)}, []keys.Conditions{c})
+		})
+	}
+	all.Wait()
+	stored := map[string]int{}
+	for i, err := range errs {
+		key := holders[i%len(holders)].Key
+		if err == nil {
+			stored[key]++
+			if now, err := s.Holder(t.Context(), p.env, key); err != nil || !bytes.Equal(now.DEKs[0].Wrapped, bytes.Repeat([]byte{byte(i)}, 77)) {
+				t.Errorf("record %s afterwards: %+v, %v", key, now, err)
+			}
+		} else if !errors.Is(err, keys.ErrConflict) {
+			t.Errorf("rewrap %d: %v, want none or a conflict", i, err)
+		}
+	}
+	for _, h := range holders {
+		if stored[h.Key] != 1 {
+			t.Errorf("%d of the rewraps of %s are stored, want one", stored[h.Key], h.Key)
+		}
+	}
+}

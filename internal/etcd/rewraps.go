@@ -34,7 +34,7 @@ type rewraps struct {
 // rewrap is one, and what became of it.
 type rewrap struct {
 	env access.EnvironmentID
-	// at are the revisions of the record and of its KEKs, if it is to be stored.
+	// at are the revisions of the record, first, and of its KEKs, if it is to be stored.
 	at  []placeAt
 	put clientv3.Op
 
@@ -61,17 +61,20 @@ func (r *rewraps) do(ctx context.Context, mine *rewrap) error {
 	return mine.err
 }
 
-// take is what fits into one transaction: at least one rewrap, all of one environment.
+// take is what fits into one transaction: at least one rewrap, all of one environment, and no two of one record,
+// which etcd refuses: two jobs that do the same come by it at the same moment.
 func (r *rewraps) take() []*rewrap {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n, compares, bytes := 0, 0, 0
+	records := map[string]bool{}
 	for _, w := range r.waiting {
 		compares += len(w.at)
 		bytes += len(w.put.KeyBytes()) + len(w.put.ValueBytes())
-		if n > 0 && (n == maxShared || compares > maxSharedCompares || bytes > maxSharedBytes || w.env != r.waiting[0].env) {
+		if n > 0 && (n == maxShared || compares > maxSharedCompares || bytes > maxSharedBytes || w.env != r.waiting[0].env || records[w.at[0].key]) {
 			break
 		}
+		records[w.at[0].key] = true
 		n++
 	}
 	some := r.waiting[:n:n]

@@ -37,6 +37,7 @@ func scenarios() []scenario {
 		{"holders", testHolders},
 		{"rewrap", testRewrap},
 		{"rewraps at once", testRewrapsAtOnce},
+		{"rewraps of one record", testRewrapsOfOneRecord},
 		{"re-encrypt", testReencrypt},
 		{"CMKs", testCMKs},
 		{"jobs", testJobs},
