@@ -221,6 +221,8 @@ func (e *apiError) hint() string {
 		return "make the job again: what is done already is passed over"
 	case "job_not_cancellable":
 		return "it ends by itself: culvert keys job ID shows how far it is"
+	case "invalid_encrypted_keys":
+		return "the file has to hold encrypted_keys and nothing else, as this server answered them with the data key"
 	case "too_many_versions":
 		return "rotate it no more: what is under it opens and can be stored as before, since a KEK keeps all its versions"
 	case "shred_in_progress", "too_many_jobs":
