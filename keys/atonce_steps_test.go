@@ -166,7 +166,7 @@ func (w *worker) rotate(s plannedStep) {
 	t := found[s.Number%len(found)]
 	w.on(s.Replica, func(r *vaulttest.Stack) {
 		from := w.truth.begin()
-		_, err := r.Operations.Rotate(w.t.Context(), r.Call(), t.kek)
+		_, err := r.Operations.RotateKEK(w.t.Context(), r.Call(), t.kek)
 		w.truth.answered(from, "rotate", func(s span) {
 			switch {
 			case err == nil && w.truth.isDead(t.kek, s):

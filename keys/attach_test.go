@@ -39,7 +39,7 @@ func TestAttachAgain(t *testing.T) {
 	mustCMK(t, s, job.CMK, keys.CMKDetaching)
 	// What is made meanwhile does not escape.
 	fresh := mustStoredKEK(t, s, "organization_id", "org_1", "n", "new")
-	info, err := s.Operations.Describe(t.Context(), s.Call(), fresh)
+	info, err := s.Operations.KEK(t.Context(), s.Call(), fresh)
 	if err != nil || len(info.RootKeys) != 2 {
 		t.Errorf("a new KEK: %+v, %v", info, err)
 	}
@@ -264,7 +264,7 @@ func TestLateSealChangesNothing(t *testing.T) {
 	if n := one.mustBeUnder(t, s, false); n != 1 {
 		t.Errorf("%d KEKs", n)
 	}
-	info, err := s.Operations.Describe(t.Context(), s.Call(), id)
+	info, err := s.Operations.KEK(t.Context(), s.Call(), id)
 	if err != nil || info.Versions != 1 {
 		t.Errorf("the KEK: %+v, %v", info, err)
 	}

@@ -84,10 +84,10 @@ func mustCMK(t testing.TB, s *vaulttest.Stack, id keys.CMKID, state keys.CMKStat
 func (c *customer) mustBeUnder(t testing.TB, s *vaulttest.Stack, want bool) (n int) {
 	t.Helper()
 	for after := keys.ID(""); ; {
-		page, err := s.Operations.List(t.Context(), s.Call(), keys.Query{Item: c.item(), Limit: 100, After: after})
+		page, err := s.Operations.KEKs(t.Context(), s.Call(), keys.KEKQuery{Item: c.item(), Limit: 100, After: after})
 		must(t, err)
 		for _, i := range page.Data {
-			if i.State != keys.Active {
+			if i.State != keys.KEKActive {
 				continue
 			}
 			n++
@@ -165,7 +165,7 @@ func TestAttachAndDetach(t *testing.T) {
 	if found.Item != one.item() || found.KeyURI != one.uri() || found.AttachedAt.Before(before) {
 		t.Errorf("the CMK: %+v", found)
 	}
-	info, err := s.Operations.Describe(t.Context(), s.Call(), kekOf(t, s, others))
+	info, err := s.Operations.KEK(t.Context(), s.Call(), kekOf(t, s, others))
 	if err != nil || len(info.RootKeys) != 1 || info.Versions != 1 {
 		t.Errorf("the KEK of another customer: %+v, %v", info, err)
 	}
@@ -232,7 +232,7 @@ func TestRevokedCMK(t *testing.T) {
 		}
 		_, decrypt := r.Vault.DecryptDataKey(ctx, r.Call(), data.Blob)
 		_, dataKey := r.Vault.CreateDataKey(ctx, r.Call(), c)
-		_, rotate := r.Operations.Rotate(ctx, r.Call(), kekOf(t, s, stored))
+		_, rotate := r.Operations.RotateKEK(ctx, r.Call(), kekOf(t, s, stored))
 		for what, err := range map[string]error{"decrypt": decrypt, "data key": dataKey, "rotate": rotate} {
 			if !isCMKRefused(err) {
 				t.Errorf("%s: %v", what, err)

@@ -34,8 +34,9 @@ func (r *AttachRequest) check(k *Keys) (uri string, err error) {
 		return "", &InvalidError{Field: "context_name", Rule: "must not have an equals sign"}
 	case strings.HasPrefix(r.Item.Name, "aws:"):
 		return "", &InvalidError{Field: "context_name", Rule: "must not begin with aws:, which the AWS KMS keeps for itself"}
-	case r.Rate < 0 || r.Rate > MaxRate:
-		return "", &InvalidError{Field: "rate", Rule: "must be 1 to 1,000,000 records a second"}
+	}
+	if err := checkRate(r.Rate); err != nil {
+		return "", err
 	}
 	uri, ok := k.customers.name(r.Key)
 	switch {
@@ -190,8 +191,8 @@ func (ops *Operations) DetachCMK(ctx context.Context, call access.Call, r Detach
 }
 
 func (o *operation) detachCMK(ctx context.Context, r DetachRequest) (Job, error) {
-	if r.Rate < 0 || r.Rate > MaxRate {
-		return Job{}, &InvalidError{Field: "rate", Rule: "must be 1 to 1,000,000 records a second"}
+	if err := checkRate(r.Rate); err != nil {
+		return Job{}, err
 	}
 	var job Job
 	err := o.retry(ctx, func() error {

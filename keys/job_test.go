@@ -56,7 +56,7 @@ func mustCountStale(t testing.TB, s *vaulttest.Stack, stored map[vault.ObjectID]
 
 func mustRotate(t testing.TB, s *vaulttest.Stack, id keys.ID) {
 	t.Helper()
-	_, err := s.Operations.Rotate(t.Context(), s.Call(), id)
+	_, err := s.Operations.RotateKEK(t.Context(), s.Call(), id)
 	must(t, err)
 }
 
@@ -126,7 +126,7 @@ func TestRotateJob(t *testing.T) {
 	}
 	lone := mustStoredKEK(t, s, "organization_id", "org_2")
 	versions := func() (all []int) {
-		page, err := s.Operations.List(t.Context(), s.Call(), keys.Query{Limit: 100})
+		page, err := s.Operations.KEKs(t.Context(), s.Call(), keys.KEKQuery{Limit: 100})
 		must(t, err)
 		for _, i := range page.Data {
 			all = append(all, i.Versions)

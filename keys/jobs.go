@@ -57,7 +57,13 @@ func (r *JobRequest) check() error {
 		return &InvalidError{Field: "all", Rule: "is what a verify is about, which changes nothing and has no dry run"}
 	case r.OlderThan < 0 || r.OlderThan > 0 && r.Kind != RotateJob:
 		return &InvalidError{Field: "older_than", Rule: "must be a positive duration, and is for rotations alone"}
-	case r.Rate < 0 || r.Rate > MaxRate:
+	}
+	return checkRate(r.Rate)
+}
+
+// checkRate refuses a rate that is neither 0, which is as fast as can be, nor one that a job can have.
+func checkRate(rate int) error {
+	if rate < 0 || rate > MaxRate {
 		return &InvalidError{Field: "rate", Rule: "must be 1 to 1,000,000 records a second"}
 	}
 	return nil

@@ -13,20 +13,20 @@ import (
 // maxPage is the largest page of a list; a larger limit means this one.
 const maxPage = 100
 
-// State is what a KEK can be used for.
-type State string
+// KEKState is what a KEK can be used for.
+type KEKState string
 
 // The states of a KEK.
 const (
-	Active   State = "active"
-	Shredded State = "shredded"
+	KEKActive   KEKState = "active"
+	KEKShredded KEKState = "shredded"
 )
 
-// Info is what is told of a KEK.
-type Info struct {
+// KEKInfo is what is told of a KEK.
+type KEKInfo struct {
 	ID        ID
 	Context   Context
-	State     State
+	State     KEKState
 	CreatedAt time.Time
 	// Versions is how many keys the keyset has, and PrimaryAt when the newest of them was made, which
 	// wraps. Both are zero once the KEK was shredded.
@@ -39,10 +39,10 @@ type Info struct {
 	Tally *Tally
 }
 
-func (r *KEKRecord) info() Info {
-	i := Info{ID: r.KeyID, Context: newContext(maps.Clone(r.Items)), State: Active, CreatedAt: r.CreatedAt, ShreddedAt: r.ShreddedAt}
+func (r *KEKRecord) info() KEKInfo {
+	i := KEKInfo{ID: r.KeyID, Context: newContext(maps.Clone(r.Items)), State: KEKActive, CreatedAt: r.CreatedAt, ShreddedAt: r.ShreddedAt}
 	if !r.ShreddedAt.IsZero() {
-		i.State = Shredded
+		i.State = KEKShredded
 		return i
 	}
 	i.Versions, i.PrimaryAt = 1, r.CreatedAt
@@ -55,8 +55,8 @@ func (r *KEKRecord) info() Info {
 	return i
 }
 
-// Query asks for a page of KEKs.
-type Query struct {
+// KEKQuery asks for a page of KEKs.
+type KEKQuery struct {
 	// Item keeps the KEKs whose context has it; the zero Item keeps all.
 	Item  Item
 	Limit int
@@ -66,79 +66,79 @@ type Query struct {
 	Tally bool
 }
 
-// Page is a page of KEKs in order of creation. After is the cursor of the next one, empty at the end:
+// KEKPage is a page of KEKs in order of creation. After is the cursor of the next one, empty at the end:
 // never an empty page with a cursor.
-type Page struct {
-	Data  []Info
+type KEKPage struct {
+	Data  []KEKInfo
 	After ID
 }
 
-// List returns a page of KEKs, the shredded ones included. A limit above 100 means 100.
+// KEKs returns a page of KEKs, the shredded ones included. A limit above 100 means 100.
 //
 // Errors: [*InvalidError], [ErrUnknownCursor].
-func (ops *Operations) List(ctx context.Context, call access.Call, q Query) (Page, error) {
+func (ops *Operations) KEKs(ctx context.Context, call access.Call, q KEKQuery) (KEKPage, error) {
 	o, err := ops.begin(ctx, call, access.KEKRead)
 	if err != nil {
-		return Page{}, err
+		return KEKPage{}, err
 	}
-	page, err := o.list(ctx, q)
+	page, err := o.keks(ctx, q)
 	return trail.Answer(ctx, o.Operation, page, err)
 }
 
-// list needs no completed permit: it is of a whole environment, and there is no role yet that may see a
+// keks needs no completed permit: it is of a whole environment, and there is no role yet that may see a
 // part of it.
-func (o *operation) list(ctx context.Context, q Query) (Page, error) {
+func (o *operation) keks(ctx context.Context, q KEKQuery) (KEKPage, error) {
 	if q.Limit < 1 {
-		return Page{}, &InvalidError{Field: "limit", Rule: "must be at least 1"}
+		return KEKPage{}, &InvalidError{Field: "limit", Rule: "must be at least 1"}
 	}
 	if err := q.Item.check(); err != nil {
-		return Page{}, err
+		return KEKPage{}, err
 	}
 	if _, err := parseUUID(string(q.After)); q.After != "" && err != nil {
-		return Page{}, ErrUnknownCursor
+		return KEKPage{}, ErrUnknownCursor
 	}
 	limit := min(q.Limit, maxPage)
 	found, err := o.ops.store.KEKs(ctx, o.Environment(), q.Item, q.After, limit+1)
 	if err != nil {
-		return Page{}, err
+		return KEKPage{}, err
 	}
-	page := Page{Data: []Info{}}
+	page := KEKPage{Data: []KEKInfo{}}
 	if len(found) > limit {
 		found = slices.Delete(found, limit, len(found))
 		page.After = found[limit-1].ID
 	}
 	for _, f := range found {
 		if f.Err != nil {
-			return Page{}, f.Err
+			return KEKPage{}, f.Err
 		}
 		if f.Record.Environment != o.Environment() || !q.Item.In(f.Record) {
-			return Page{}, ErrTampered
+			return KEKPage{}, ErrTampered
 		}
 		page.Data = append(page.Data, f.Record.info())
 	}
 	if q.Tally {
 		if err := o.tally(ctx, found, page.Data); err != nil {
-			return Page{}, err
+			return KEKPage{}, err
 		}
 	}
 	return page, nil
 }
 
-// Describe returns one KEK with the number of its records, also one that was shredded.
+// KEK returns one KEK with the number of its records, also one that was shredded.
 //
 // Errors: [ErrNoKEK].
-func (ops *Operations) Describe(ctx context.Context, call access.Call, id ID) (Info, error) {
+func (ops *Operations) KEK(ctx context.Context, call access.Call, id ID) (KEKInfo, error) {
 	o, err := ops.begin(ctx, call, access.KEKRead)
 	if err != nil {
-		return Info{}, err
+		return KEKInfo{}, err
 	}
 	found, err := o.kek(ctx, id)
 	if err != nil {
-		return trail.Answer(ctx, o.Operation, Info{}, err)
+		return trail.Answer(ctx, o.Operation, KEKInfo{}, err)
 	}
-	infos := []Info{found.Record.info()}
+	infos := []KEKInfo{found.Record.info()}
 	if err := o.tally(ctx, []KEKAt{found}, infos); err != nil {
-		return trail.Answer(ctx, o.Operation, Info{}, err)
+		return trail.Answer(ctx, o.Operation, KEKInfo{}, err)
 	}
 	return trail.Answer(ctx, o.Operation, infos[0], nil)
 }

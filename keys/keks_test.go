@@ -25,8 +25,8 @@ func mustStoredKEK(t testing.TB, s *vaulttest.Stack, pairs ...string) keys.ID {
 func mustListKEKs(t testing.TB, s *vaulttest.Stack, item keys.Item, limit int) []keys.ID {
 	t.Helper()
 	var all []keys.ID
-	for q := (keys.Query{Item: item, Limit: limit}); ; {
-		page, err := s.Operations.List(t.Context(), s.Call(), q)
+	for q := (keys.KEKQuery{Item: item, Limit: limit}); ; {
+		page, err := s.Operations.KEKs(t.Context(), s.Call(), q)
 		must(t, err)
 		for _, i := range page.Data {
 			all = append(all, i.ID)
@@ -71,7 +71,7 @@ func TestListKEKs(t *testing.T) {
 		}
 	}
 	// A rotation changes neither place nor number.
-	_, err := s.Operations.Rotate(t.Context(), s.Call(), ofOrg[2])
+	_, err := s.Operations.RotateKEK(t.Context(), s.Call(), ofOrg[2])
 	must(t, err)
 	if got := mustListKEKs(t, other, org, 2); !slices.Equal(got, ofOrg) {
 		t.Errorf("after a rotation: %v, want %v", got, ofOrg)
@@ -82,17 +82,17 @@ func TestRefusedLists(t *testing.T) {
 	s := vaulttest.New(t)
 	mustStoredKEK(t, s, "a", "b")
 	var invalid *keys.InvalidError
-	for _, q := range []keys.Query{{}, {Limit: -1}, {Limit: 1, Item: keys.Item{Value: "v"}}, {Limit: 1, Item: keys.Item{Name: "a\x00"}}} {
-		if _, err := s.Operations.List(t.Context(), s.Call(), q); !errors.As(err, &invalid) {
+	for _, q := range []keys.KEKQuery{{}, {Limit: -1}, {Limit: 1, Item: keys.Item{Value: "v"}}, {Limit: 1, Item: keys.Item{Name: "a\x00"}}} {
+		if _, err := s.Operations.KEKs(t.Context(), s.Call(), q); !errors.As(err, &invalid) {
 			t.Errorf("%+v: %v, want an InvalidError", q, err)
 		}
 	}
 	for _, after := range []keys.ID{"x", "../kek", "019AB1C2-D3E4-7F60-8A9B-0C1D2E3F4A5B"} {
-		if _, err := s.Operations.List(t.Context(), s.Call(), keys.Query{Limit: 1, After: after}); !errors.Is(err, keys.ErrUnknownCursor) {
+		if _, err := s.Operations.KEKs(t.Context(), s.Call(), keys.KEKQuery{Limit: 1, After: after}); !errors.Is(err, keys.ErrUnknownCursor) {
 			t.Errorf("after %q: %v, want %v", after, err, keys.ErrUnknownCursor)
 		}
 	}
-	page, err := s.Operations.List(t.Context(), s.Call(), keys.Query{Limit: 1})
+	page, err := s.Operations.KEKs(t.Context(), s.Call(), keys.KEKQuery{Limit: 1})
 	if err != nil || len(page.Data) != 1 {
 		t.Errorf("the twin: %+v, %v", page, err)
 	}
@@ -101,18 +101,18 @@ func TestRefusedLists(t *testing.T) {
 func TestDescribeKEK(t *testing.T) {
 	s := vaulttest.New(t)
 	id := mustStoredKEK(t, s, "organization_id", "org_1")
-	i, err := s.Operations.Describe(t.Context(), s.Call(), id)
+	i, err := s.Operations.KEK(t.Context(), s.Call(), id)
 	must(t, err)
-	if i.ID != id || i.State != keys.Active || i.Versions != 1 || !i.PrimaryAt.Equal(i.CreatedAt) || len(i.RootKeys) != 1 ||
+	if i.ID != id || i.State != keys.KEKActive || i.Versions != 1 || !i.PrimaryAt.Equal(i.CreatedAt) || len(i.RootKeys) != 1 ||
 		i.RootKeys[0] != (keys.RootKeyRef{Slot: keys.RootSlot, URI: s.Root.URI()}) ||
 		!i.Context.Equal(vaulttest.MustContext(t, "organization_id", "org_1")) {
 		t.Errorf("described as %+v", i)
 	}
 	for _, unknown := range []keys.ID{"", "x", "../kek", keys.ID(s.IDs.UUID())} {
-		if _, err := s.Operations.Describe(t.Context(), s.Call(), unknown); !errors.Is(err, keys.ErrNoKEK) {
+		if _, err := s.Operations.KEK(t.Context(), s.Call(), unknown); !errors.Is(err, keys.ErrNoKEK) {
 			t.Errorf("%q: %v, want %v", unknown, err, keys.ErrNoKEK)
 		}
-		if _, err := s.Operations.Rotate(t.Context(), s.Call(), unknown); !errors.Is(err, keys.ErrNoKEK) {
+		if _, err := s.Operations.RotateKEK(t.Context(), s.Call(), unknown); !errors.Is(err, keys.ErrNoKEK) {
 			t.Errorf("rotate %q: %v, want %v", unknown, err, keys.ErrNoKEK)
 		}
 	}

@@ -24,14 +24,14 @@ type useCase struct {
 // customer, and cmk a CMK that is another's.
 func useCases(kek keys.ID, job keys.JobID, c *customer, cmk keys.CMKID) map[string]useCase {
 	return map[string]useCase{
-		"List": {access.KEKRead, func(ctx context.Context, ops *keys.Operations, call access.Call) (any, error) {
-			return ops.List(ctx, call, keys.Query{Limit: 10})
+		"KEKs": {access.KEKRead, func(ctx context.Context, ops *keys.Operations, call access.Call) (any, error) {
+			return ops.KEKs(ctx, call, keys.KEKQuery{Limit: 10})
 		}},
-		"Describe": {access.KEKRead, func(ctx context.Context, ops *keys.Operations, call access.Call) (any, error) {
-			return ops.Describe(ctx, call, kek)
+		"KEK": {access.KEKRead, func(ctx context.Context, ops *keys.Operations, call access.Call) (any, error) {
+			return ops.KEK(ctx, call, kek)
 		}},
-		"Rotate": {access.KEKRotate, func(ctx context.Context, ops *keys.Operations, call access.Call) (any, error) {
-			return ops.Rotate(ctx, call, kek)
+		"RotateKEK": {access.KEKRotate, func(ctx context.Context, ops *keys.Operations, call access.Call) (any, error) {
+			return ops.RotateKEK(ctx, call, kek)
 		}},
 		"CreateJob": {access.JobCreate, func(ctx context.Context, ops *keys.Operations, call access.Call) (any, error) {
 			return ops.CreateJob(ctx, call, keys.JobRequest{Kind: keys.RewrapJob, All: true})

@@ -34,10 +34,10 @@ func with(t testing.TB, s *vaulttest.Stack, current keys.RootKey, others ...keys
 // mustBeUnder wants every KEK that lives, and the environment, under one root key.
 func mustBeUnder(t testing.TB, s *vaulttest.Stack, root keys.RootKey) {
 	t.Helper()
-	page, err := s.Operations.List(t.Context(), s.Call(), keys.Query{Limit: 100})
+	page, err := s.Operations.KEKs(t.Context(), s.Call(), keys.KEKQuery{Limit: 100})
 	must(t, err)
 	for _, i := range page.Data {
-		if i.State == keys.Active && (len(i.RootKeys) != 1 || i.RootKeys[0].URI != root.URI()) {
+		if i.State == keys.KEKActive && (len(i.RootKeys) != 1 || i.RootKeys[0].URI != root.URI()) {
 			t.Errorf("KEK %s is under %v, want %s", i.ID, i.RootKeys, root.URI())
 		}
 	}
@@ -171,7 +171,7 @@ func TestMoveSomeKEKs(t *testing.T) {
 	}).ID)
 	under := func(id keys.ID) string {
 		must(t, r.Store.Fence(t.Context()))
-		i, err := r.Operations.Describe(t.Context(), r.Call(), id)
+		i, err := r.Operations.KEK(t.Context(), r.Call(), id)
 		must(t, err)
 		if len(i.RootKeys) == 0 {
 			return "nothing"
@@ -262,7 +262,7 @@ func TestMoveIsProvenBeforeItIsStored(t *testing.T) {
 		t.Errorf("the job ended as %+v, want %+v", j, want)
 	}
 	mustBeUnder(t, r, s.Root)
-	if _, err := s.Operations.Rotate(t.Context(), s.Call(), id); err != nil {
+	if _, err := s.Operations.RotateKEK(t.Context(), s.Call(), id); err != nil {
 		t.Errorf("the KEK afterwards: %v", err)
 	}
 }

@@ -19,22 +19,22 @@ import (
 // that were wrapped under them; a key is about 60 bytes of the record, and a cipher in memory.
 const MaxVersions = 1000
 
-// Rotate gives a KEK a new key, which wraps from then on. What older keys wrapped opens as before, and is
+// RotateKEK gives a KEK a new key, which wraps from then on. What older keys wrapped opens as before, and is
 // stale until it is rewrapped.
 //
 // Errors: [ErrNoKEK], [ErrShredded], [ErrVersions]; [ErrConflict] if the KEK changed under every one of a
 // bounded number of attempts.
-func (ops *Operations) Rotate(ctx context.Context, call access.Call, id ID) (Info, error) {
+func (ops *Operations) RotateKEK(ctx context.Context, call access.Call, id ID) (KEKInfo, error) {
 	o, err := ops.begin(ctx, call, access.KEKRotate)
 	if err != nil {
-		return Info{}, err
+		return KEKInfo{}, err
 	}
 	info, err := o.rotate(ctx, id)
 	return trail.Committed(ctx, o.Operation, info, err)
 }
 
-func (o *operation) rotate(ctx context.Context, id ID) (Info, error) {
-	var info Info
+func (o *operation) rotate(ctx context.Context, id ID) (KEKInfo, error) {
+	var info KEKInfo
 	err := o.retry(ctx, func() error {
 		found, err := o.kek(ctx, id)
 		if err != nil {

@@ -39,9 +39,9 @@ func TestRotate(t *testing.T) {
 	s := vaulttest.New(t)
 	other := s.Replica(t)
 	before := s.MustCreate(t, "before", "one")
-	info, err := other.Operations.Rotate(t.Context(), other.Call(), before.KeyID)
+	info, err := other.Operations.RotateKEK(t.Context(), other.Call(), before.KeyID)
 	must(t, err)
-	if info.ID != before.KeyID || info.Versions != 2 || info.State != keys.Active || !info.PrimaryAt.After(info.CreatedAt) {
+	if info.ID != before.KeyID || info.Versions != 2 || info.State != keys.KEKActive || !info.PrimaryAt.After(info.CreatedAt) {
 		t.Errorf("after a rotation: %+v", info)
 	}
 	after := s.MustCreate(t, "after", "two")
@@ -69,7 +69,7 @@ func TestRotate(t *testing.T) {
 		t.Errorf("events of the rotation: %+v", told)
 	}
 	// Nothing was lost on the way to the third key.
-	_, err = s.Operations.Rotate(t.Context(), s.Call(), before.KeyID)
+	_, err = s.Operations.RotateKEK(t.Context(), s.Call(), before.KeyID)
 	must(t, err)
 	other.MustGet(t, before.ID)
 	other.MustGet(t, after.ID)
@@ -87,7 +87,7 @@ func TestRotateUnderWriters(t *testing.T) {
 		call := r.Call()
 		work.Go(func() {
 			for range rotations {
-				if _, err := r.Operations.Rotate(t.Context(), call, first.KeyID); err != nil {
+				if _, err := r.Operations.RotateKEK(t.Context(), call, first.KeyID); err != nil {
 					t.Errorf("rotate: %v", err)
 				}
 			}
@@ -123,7 +123,7 @@ func TestRotateUnderWriters(t *testing.T) {
 			t.Errorf("%s does not open to what it was", id)
 		}
 	}
-	info, err := s.Operations.Describe(t.Context(), s.Call(), first.KeyID)
+	info, err := s.Operations.KEK(t.Context(), s.Call(), first.KeyID)
 	must(t, err)
 	if want := 1 + 2*rotations; info.Versions != want {
 		t.Errorf("%d versions after %d rotations, want %d", info.Versions, 2*rotations, want)

@@ -57,7 +57,7 @@ func TestShred(t *testing.T) {
 			if _, err := r.Vault.DecryptDataKey(ctx, r.Call(), data.Blob); !errors.Is(err, keys.ErrShredded) {
 				t.Errorf("%s: decrypt: %v, want %v", when, err, keys.ErrShredded)
 			}
-			if _, err := r.Operations.Rotate(ctx, r.Call(), old); !errors.Is(err, keys.ErrShredded) {
+			if _, err := r.Operations.RotateKEK(ctx, r.Call(), old); !errors.Is(err, keys.ErrShredded) {
 				t.Errorf("%s: rotate: %v, want %v", when, err, keys.ErrShredded)
 			}
 			mustCountStale(t, r, others)
@@ -95,8 +95,8 @@ func TestShred(t *testing.T) {
 	if told := mustEventsOf(t, s, events.KEKDeleted); len(told) != 2 {
 		t.Errorf("%d events of destroyed KEKs, want 2", len(told))
 	}
-	info, err := s.Operations.Describe(ctx, s.Call(), old)
-	if err != nil || info.State != keys.Shredded || info.Versions != 0 || !info.ShreddedAt.Equal(ended.StartedAt) {
+	info, err := s.Operations.KEK(ctx, s.Call(), old)
+	if err != nil || info.State != keys.KEKShredded || info.Versions != 0 || !info.ShreddedAt.Equal(ended.StartedAt) {
 		t.Errorf("the KEK: %+v, %v", info, err)
 	}
 	fresh, err := create("organization_id", "org_1")
@@ -192,7 +192,7 @@ func TestShredOutlivesItsNode(t *testing.T) {
 	if told := mustEventsOf(t, s, events.KEKDeleted); len(told) != contexts {
 		t.Errorf("%d events of %d destroyed KEKs", len(told), contexts)
 	}
-	if _, err := s.Operations.Rotate(t.Context(), s.Call(), lives); err != nil {
+	if _, err := s.Operations.RotateKEK(t.Context(), s.Call(), lives); err != nil {
 		t.Errorf("the KEK of another item: %v", err)
 	}
 }
@@ -335,7 +335,7 @@ func (d *keyDriver) rotate() {
 	if o == nil {
 		return
 	}
-	if _, err := r.Operations.Rotate(d.t.Context(), r.Call(), o.kek); o.shredded != errors.Is(err, keys.ErrShredded) || !o.shredded && err != nil {
+	if _, err := r.Operations.RotateKEK(d.t.Context(), r.Call(), o.kek); o.shredded != errors.Is(err, keys.ErrShredded) || !o.shredded && err != nil {
 		d.rt.Fatalf("rotation, shredded: %v: %v", o.shredded, err)
 	}
 }

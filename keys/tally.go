@@ -24,7 +24,7 @@ var errTallyTime = errors.New("keys: too many records to count")
 // tally counts the records of KEKs, of all of them in one walk: nothing in a store leads from a KEK to its
 // records, because every write would pay for that. It is exact while nothing is written. If it takes too
 // long the counts stay away, which is no error; a dry run counts however many there are.
-func (o *operation) tally(ctx context.Context, found []KEKAt, infos []Info) error {
+func (o *operation) tally(ctx context.Context, found []KEKAt, infos []KEKInfo) error {
 	if len(found) == 0 {
 		return nil
 	}

@@ -11,11 +11,11 @@ import (
 // mustTallies are the counts of a list, which are those of each description.
 func mustTallies(t testing.TB, s *vaulttest.Stack) map[keys.ID]keys.Tally {
 	t.Helper()
-	page, err := s.Operations.List(t.Context(), s.Call(), keys.Query{Limit: 100, Tally: true})
+	page, err := s.Operations.KEKs(t.Context(), s.Call(), keys.KEKQuery{Limit: 100, Tally: true})
 	must(t, err)
 	tallies := map[keys.ID]keys.Tally{}
 	for _, i := range page.Data {
-		described, err := s.Operations.Describe(t.Context(), s.Call(), i.ID)
+		described, err := s.Operations.KEK(t.Context(), s.Call(), i.ID)
 		must(t, err)
 		if i.Tally == nil || described.Tally == nil || *i.Tally != *described.Tally {
 			t.Fatalf("%s: %+v in a list, %+v described", i.ID, i.Tally, described.Tally)
@@ -68,12 +68,12 @@ func TestTallyTakesNoLongerThanItMay(t *testing.T) {
 	s := vaulttest.New(t)
 	id := mustStoredKEK(t, s, "organization_id", "org_1")
 	keys.SetTallyTime(s.Operations, -1)
-	i, err := s.Operations.Describe(t.Context(), s.Call(), id)
+	i, err := s.Operations.KEK(t.Context(), s.Call(), id)
 	if err != nil || i.ID != id || i.Tally != nil {
 		t.Errorf("without time: %+v, %v", i, err)
 	}
 	keys.SetTallyTime(s.Operations, 1e10)
-	if i, err = s.Operations.Describe(t.Context(), s.Call(), id); err != nil || i.Tally == nil || i.Tally.Records != 1 {
+	if i, err = s.Operations.KEK(t.Context(), s.Call(), id); err != nil || i.Tally == nil || i.Tally.Records != 1 {
 		t.Errorf("the twin with time: %+v, %v", i, err)
 	}
 }

@@ -8,11 +8,11 @@ import (
 
 // listKEKs is GET /culvert/v1/keks, our own extension as all operations on keys.
 func (s *Server) listKEKs() handler {
-	return handle(endpoint[keys.Query, keys.Page]{
+	return handle(endpoint[keys.KEKQuery, keys.KEKPage]{
 		status: http.StatusOK,
 		decode: decodeKEKs,
-		call:   s.keys.List,
-		encode: func(b []byte, p keys.Page) ([]byte, error) {
+		call:   s.keys.KEKs,
+		encode: func(b []byte, p keys.KEKPage) ([]byte, error) {
 			w := &jsonWriter{b: b}
 			list(w, p.Data, "", string(p.After), w.kek)
 			return w.done()
@@ -20,8 +20,8 @@ func (s *Server) listKEKs() handler {
 	})
 }
 
-func decodeKEKs(x *exchange) (keys.Query, error) {
-	var q keys.Query
+func decodeKEKs(x *exchange) (keys.KEKQuery, error) {
+	var q keys.KEKQuery
 	parameters, err := x.query()
 	if err != nil {
 		return q, err
@@ -55,12 +55,12 @@ func (q query) item() (keys.Item, error) {
 }
 
 // describeKEK is GET /culvert/v1/keks/{id}.
-func (s *Server) describeKEK() handler { return named(s.keys.Describe, (*jsonWriter).kek) }
+func (s *Server) describeKEK() handler { return named(s.keys.KEK, (*jsonWriter).kek) }
 
 // rotateKEK is POST /culvert/v1/keks/{id}/rotate. What it needs stands in the path.
-func (s *Server) rotateKEK() handler { return named(s.keys.Rotate, (*jsonWriter).kek) }
+func (s *Server) rotateKEK() handler { return named(s.keys.RotateKEK, (*jsonWriter).kek) }
 
-func (w *jsonWriter) kek(i keys.Info) {
+func (w *jsonWriter) kek(i keys.KEKInfo) {
 	w.raw(`{"object":"kek","id":`)
 	w.text(string(i.ID))
 	w.raw(`,"key_context":`)

@@ -131,7 +131,7 @@ func TestVerifyFindsNothingWhereNothingIs(t *testing.T) {
 		}
 	}
 	clean("as it is", 0)
-	_, err := c.Operations.Rotate(t.Context(), c.Call(), a.KeyID)
+	_, err := c.Operations.RotateKEK(t.Context(), c.Call(), a.KeyID)
 	must(t, err)
 	clean("after a rotation", 0)
 	c.MustEndJob(t, c.MustJob(t, keys.JobRequest{Kind: keys.RewrapJob, All: true}).ID)
