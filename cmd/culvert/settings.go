@@ -24,7 +24,11 @@ func loadConfig(file string, settings []string) (Config, error) {
 	if file != "" {
 		text, err := readSettings(file)
 		if err != nil {
-			return Config{}, hinted(fmt.Errorf("read the configuration: %w", err), "name a file of settings that this user may read with --config")
+			err = fmt.Errorf("read the configuration: %w", err)
+			if len(hints(err)) == 0 {
+				err = hinted(err, "name a file of settings that this user may read with --config")
+			}
+			return Config{}, err
 		}
 		if err := loadText(k, text); err != nil {
 			return Config{}, fmt.Errorf("%s: %w", file, err)
