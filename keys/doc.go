@@ -31,7 +31,8 @@
 // Of kek.go and keks.go, job.go and jobs.go, cmk.go and cmks.go the first is the noun, the second what people may
 // do with it.
 //
-//	context.go aad.go dek.go erase.go     key contexts; every AAD; the one file that turns bytes into a key; wiping
+//	context.go aad.go dek.go erase.go     key contexts; every AAD; the one file that turns bytes into a key; wiping,
+//	                                      or erase_not.go where the build has none
 //	keys.go create.go                     sealing and opening; how a KEK comes into being with its first record
 //	grant.go clientsecret.go datakey.go   what else has a DEK: tokens, client secrets and verifiers, keys of clients
 //	environment.go mac.go                 the keys of an environment, and what is computed with them

@@ -50,3 +50,30 @@ func TestDocsNameTests(t *testing.T) {
 		}
 	}
 }
+
+// TestDocsNameFiles: the documentation of the packages with the most files says of each what is in it, and of none
+// that is gone.
+func TestDocsNameFiles(t *testing.T) {
+	for _, dir := range []string{"../../keys", "../etcd"} {
+		doc, err := os.ReadFile(filepath.Join(dir, "doc.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		named := map[string]bool{"doc.go": true}
+		for _, name := range regexp.MustCompile(`\b\w+\.go\b`).FindAllString(string(doc), -1) {
+			named[name] = true
+			if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+				t.Errorf("%s/doc.go names a file: %v", dir, err)
+			}
+		}
+		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			if name := filepath.Base(file); !strings.HasSuffix(name, "_test.go") && !named[name] {
+				t.Errorf("%s/doc.go does not say what is in %s", dir, name)
+			}
+		}
+	}
+}

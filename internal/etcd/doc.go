@@ -15,7 +15,8 @@
 //	objects.go keks.go apikeys.go environments.go events.go requests.go list.go   one noun each
 //	accounts.go flows.go grants.go integrations.go   the nouns of pipes; apply.go a change of any of them
 //	jobs.go cmks.go shreds.go   jobs; the map of customers' keys; markers and tombstones
-//	holders.go     the walk through all records with wrapped DEKs; rewraps.go many changes of them in one
+//	holders.go     the walk through all records with wrapped DEKs; rewraps.go many changes of them in one;
+//	reencrypt.go   one of them with another value
 //	evidence.go    what a verification opens of a record; evidencewalk.go its walk through all there are
 //	read.go        one record, from memory or from etcd
 //	room.go        limits below etcd's quota; compact.go forgetting history
