@@ -51,7 +51,8 @@ type Connector struct {
 
 	ClientAuth ClientAuth
 	Body       Body
-	// PKCE sends S256 challenges (RFC 7636). Off only where a provider rejects them.
+	// PKCE sends S256 challenges (RFC 7636). Off where a provider rejects them, or does not say that it
+	// takes them.
 	PKCE bool
 	// ScopeSeparator joins scopes in an authorization request; replies are split at spaces and commas.
 	ScopeSeparator string
@@ -83,7 +84,8 @@ type Connector struct {
 	// provider's own, with its documentation linked on top. Its errors are those that the methods of
 	// [Reply] make.
 	Reply func(Reply) (Tokens, error)
-	// Preview marks data whose URLs nobody has verified.
+	// Preview marks a provider whose authorization or token URL was found in its documentation only, if
+	// at all: nothing else that calls it was seen to agree.
 	Preview bool
 }
 

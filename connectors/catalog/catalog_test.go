@@ -1,6 +1,7 @@
 package catalog_test
 
 import (
+	"maps"
 	"net/url"
 	"regexp"
 	"slices"
@@ -9,8 +10,6 @@ import (
 
 	"culvert/connectors"
 	"culvert/connectors/catalog"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 // TestLint holds every block of data to what blocks must have. What a caller's definition must have too
@@ -23,60 +22,118 @@ func TestLint(t *testing.T) {
 	if !slices.IsSortedFunc(list, func(a, b connectors.Connector) int { return strings.Compare(a.Slug, b.Slug) }) {
 		t.Error("the list is not in order of slugs")
 	}
-	if len(list) == 0 {
-		t.Error("the catalogue is empty")
-	}
-	slug := regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
 	for _, c := range list {
-		for _, problem := range lint(c, slug) {
+		for _, problem := range lint(c) {
 			t.Errorf("%s: %s", c.Slug, problem)
 		}
 	}
+	for _, problem := range lintTogether(list) {
+		t.Error(problem)
+	}
+}
+
+// TestSize is what may be said of the number of connectors. Those of unverified URLs do not count.
+func TestSize(t *testing.T) {
+	verified := 0
+	for _, c := range catalog.All() {
+		if !c.Preview {
+			verified++
+		}
+	}
+	if verified < 100 {
+		t.Errorf("there are %d connectors with verified URLs, and the documentation says more than a hundred", verified)
+	}
+	t.Logf("%d connectors, %d of them previews", len(catalog.All()), len(catalog.All())-verified)
 }
 
 // TestLintFinds shows that the lint finds what it looks for.
 func TestLintFinds(t *testing.T) {
-	slug := regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
-	good := catalog.All()[0]
-	if problems := lint(good, slug); len(problems) != 0 {
+	good := block(t, "github")
+	if problems := lint(good); len(problems) != 0 {
 		t.Fatalf("%s: %q", good.Slug, problems)
 	}
 	for name, edit := range map[string]func(*connectors.Connector){
-		"slug":       func(c *connectors.Connector) { c.Slug = "git_hub" },
-		"docs":       func(c *connectors.Connector) { c.DocsURL = "" },
-		"type":       func(c *connectors.Connector) { c.Type = "custom" },
-		"token URL":  func(c *connectors.Connector) { c.TokenURL = "http://127.0.0.1/token" },
-		"authorize":  func(c *connectors.Connector) { c.AuthorizationURL = "" },
-		"query":      func(c *connectors.Connector) { c.AuthorizationURL += "?state=x" },
-		"port":       func(c *connectors.Connector) { c.TokenURL = "https://github.com:8443/token" },
-		"separator":  func(c *connectors.Connector) { c.ScopeSeparator = ";" },
-		"scope":      func(c *connectors.Connector) { c.DefaultScopes = []string{"a b"} },
-		"twice":      func(c *connectors.Connector) { c.DefaultScopes = []string{"a", "a"} },
-		"ignored":    func(c *connectors.Connector) { c.NoScopes = true },
-		"code":       func(c *connectors.Connector) { c.DeadGrantCodes = []string{"Bad Code"} },
-		"code twice": func(c *connectors.Connector) { c.DeadClientCodes = c.DeadGrantCodes },
-		"auth":       func(c *connectors.Connector) { c.ClientAuth = connectors.ClientAuthNone },
-		"lifetime":   func(c *connectors.Connector) { c.Lifetime = 1 },
+		"slug":        func(c *connectors.Connector) { c.Slug = "git_hub" },
+		"docs":        func(c *connectors.Connector) { c.DocsURL = "" },
+		"type":        func(c *connectors.Connector) { c.Type = "custom" },
+		"token URL":   func(c *connectors.Connector) { c.TokenURL = "http://127.0.0.1/token" },
+		"authorize":   func(c *connectors.Connector) { c.AuthorizationURL = "" },
+		"query":       func(c *connectors.Connector) { c.AuthorizationURL += "?state=x" },
+		"port":        func(c *connectors.Connector) { c.TokenURL = "https://github.com:8443/token" },
+		"variable":    func(c *connectors.Connector) { c.RevocationURL = "https://{host}.github.com/revoke" },
+		"separator":   func(c *connectors.Connector) { c.ScopeSeparator = ";" },
+		"scope":       func(c *connectors.Connector) { c.DefaultScopes = []string{"a b"} },
+		"placeholder": func(c *connectors.Connector) { c.DefaultScopes = []string{"session:role:<ROLE>"} },
+		"parameter":   func(c *connectors.Connector) { c.AuthorizeParams = map[string]string{"tenant": "{tenant}"} },
+		"twice":       func(c *connectors.Connector) { c.DefaultScopes = []string{"a", "a"} },
+		"ignored":     func(c *connectors.Connector) { c.NoScopes = true },
+		"code":        func(c *connectors.Connector) { c.DeadGrantCodes = []string{"Bad Code"} },
+		"code twice":  func(c *connectors.Connector) { c.DeadClientCodes = c.DeadGrantCodes },
+		"auth":        func(c *connectors.Connector) { c.ClientAuth = connectors.ClientAuthNone },
+		"lifetime":    func(c *connectors.Connector) { c.Lifetime = 1 },
 	} {
 		c := good
 		edit(&c)
-		if problems := lint(c, slug); len(problems) == 0 {
+		if problems := lint(c); len(problems) == 0 {
+			t.Errorf("%s: the lint finds nothing", name)
+		}
+	}
+	for name, edit := range map[string]func(*connectors.Connector){
+		"name":        func(c *connectors.Connector) { c.Slug = "other" },
+		"client auth": func(c *connectors.Connector) { c.Name, c.ClientAuth = "Other", connectors.ClientAuthBasic },
+		"body":        func(c *connectors.Connector) { c.Name, c.Body = "Other", connectors.BodyJSON },
+	} {
+		c := good
+		edit(&c)
+		if problems := lintTogether([]connectors.Connector{good, c}); len(problems) == 0 {
 			t.Errorf("%s: the lint finds nothing", name)
 		}
 	}
 }
 
+// block is the built-in connector of a slug.
+func block(t *testing.T, slug string) connectors.Connector {
+	t.Helper()
+	for _, c := range catalog.All() {
+		if c.Slug == slug {
+			return c
+		}
+	}
+	t.Fatalf("no connector %s", slug)
+	return connectors.Connector{}
+}
+
+// lintTogether says what is wrong between blocks: what a person would mistake for another, and endpoints
+// that two blocks call in two ways, of which one must be wrong.
+func lintTogether(list []connectors.Connector) (problems []string) {
+	names, endpoints := map[string]string{}, map[string]connectors.Connector{}
+	for _, c := range list {
+		if other, taken := names[c.Name]; taken {
+			problems = append(problems, c.Slug+": the name is that of "+other)
+		}
+		names[c.Name] = c.Slug
+		other, shared := endpoints[c.TokenURL]
+		if shared && (other.ClientAuth != c.ClientAuth || other.Body != c.Body || other.PKCE != c.PKCE) {
+			problems = append(problems, c.Slug+": the token endpoint is called otherwise than by "+other.Slug)
+		}
+		endpoints[c.TokenURL] = c
+	}
+	return problems
+}
+
 // lint says what is wrong with a block of data.
-func lint(c connectors.Connector, slug *regexp.Regexp) (problems []string) {
+func lint(c connectors.Connector) (problems []string) {
 	must := func(ok bool, rule string) {
 		if !ok {
 			problems = append(problems, rule)
 		}
 	}
+	slug := regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
 	must(slug.MatchString(c.Slug), "the slug is not of words and hyphens")
 	must(c.Name != "" && strings.TrimSpace(c.Name) == c.Name, "it has no name")
 	must(c.Type != "" && c.Type != "custom", "it has no type of the contract's list")
-	must(public(c.DocsURL), "it links no documentation")
+	page, _, _ := strings.Cut(c.DocsURL, "#")
+	must(public(page), "it links no documentation")
 	must(public(c.AuthorizationURL), "the authorization URL is not a public https URL")
 	must(public(c.TokenURL), "the token URL is not a public https URL")
 	for _, optional := range []string{c.RefreshURL, c.RevocationURL, c.IdentityURL} {
@@ -97,6 +154,9 @@ func lint(c connectors.Connector, slug *regexp.Regexp) (problems []string) {
 		must(s != "" && !strings.ContainsAny(s, " ,\t") && !scopes[s], "a default scope is two, or there twice")
 		scopes[s] = true
 	}
+	for _, value := range slices.AppendSeq(slices.Clone(c.DefaultScopes), maps.Values(c.AuthorizeParams)) {
+		must(!strings.ContainsAny(value, "{}<>|"), "a scope or parameter is a placeholder")
+	}
 	code := regexp.MustCompile(`^[a-z0-9_.-]{1,64}$`)
 	codes := map[string]bool{}
 	for _, s := range slices.Concat(c.DeadGrantCodes, c.DeadClientCodes, c.TransientCodes) {
@@ -110,82 +170,5 @@ func lint(c connectors.Connector, slug *regexp.Regexp) (problems []string) {
 func public(raw string) bool {
 	u, err := url.Parse(raw)
 	return err == nil && u.Scheme == "https" && u.Port() == "" && u.User == nil && u.Fragment == "" &&
-		strings.Contains(u.Host, ".") && strings.Trim(u.Host, "0123456789.") != ""
-}
-
-// TestAuthorizationURLs pins where browsers are sent with the default scopes.
-func TestAuthorizationURLs(t *testing.T) {
-	egress, err := connectors.NewEgress(connectors.EgressConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	client, err := connectors.NewClient(connectors.ClientConfig{Egress: egress})
-	if err != nil {
-		t.Fatal(err)
-	}
-	const pkce = "&code_challenge=ch&code_challenge_method=S256"
-	const ours = "&redirect_uri=https%3A%2F%2Fculvert.example%2Fcb&response_type=code"
-	want := map[string]string{
-		"github": "https://github.com/login/oauth/authorize?client_id=id" + pkce + ours +
-			"&scope=read%3Auser%20user%3Aemail&state=st",
-		"github-app": "https://github.com/login/oauth/authorize?client_id=id" + pkce + ours + "&state=st",
-		"gitlab":     "https://gitlab.com/oauth/authorize?client_id=id" + pkce + ours + "&scope=read_user&state=st",
-		"google": "https://accounts.google.com/o/oauth2/v2/auth?access_type=offline&client_id=id" + pkce +
-			"&prompt=consent" + ours + "&scope=openid%20email%20profile&state=st",
-		"linear": "https://linear.app/oauth/authorize?client_id=id" + pkce + ours + "&scope=read&state=st",
-		"microsoft": "https://login.microsoftonline.com/common/oauth2/v2.0/authorize?client_id=id" + pkce +
-			"&redirect_uri=https%3A%2F%2Fculvert.example%2Fcb&response_mode=query&response_type=code" +
-			"&scope=offline_access%20User.Read&state=st",
-		"slack": "https://slack.com/oauth/v2/authorize?client_id=id" + ours + "&scope=channels%3Aread%2Cchat%3Awrite&state=st",
-	}
-	got := map[string]string{}
-	for _, c := range catalog.All() {
-		to, err := client.AuthorizationURL(&c, connectors.AuthorizationRequest{
-			ClientID: "id", RedirectURI: "https://culvert.example/cb", State: "st", Challenge: "ch", Scopes: c.DefaultScopes,
-		})
-		if err != nil {
-			t.Errorf("%s: %v", c.Slug, err)
-		}
-		got[c.Slug] = to
-	}
-	if diff := cmp.Diff(got, want); diff != "" {
-		t.Errorf("authorization URLs (-got +want):\n%s", diff)
-	}
-}
-
-// TestMissingScopes has for each provider that spells scopes otherwise in replies what it makes of them.
-func TestMissingScopes(t *testing.T) {
-	c, err := connectors.NewCatalog(catalog.All(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const userinfo = "https://www.googleapis.com/auth/userinfo."
-	for _, tc := range []struct {
-		slug                     string
-		requested, granted, want []string
-	}{
-		{"github", []string{"user", "user:email", "repo", "public_repo"}, []string{"repo", "user"}, nil},
-		{"github", []string{"read:org", "repo"}, []string{"admin:org"}, []string{"repo"}},
-		{"github", []string{"repo"}, []string{"public_repo"}, []string{"repo"}},
-		{"github", []string{"repo"}, []string{}, []string{"repo"}},
-		{"github-app", []string{"repo"}, []string{}, nil},
-		{"google", []string{"openid", "email", "profile"}, []string{userinfo + "profile", "openid", userinfo + "email"}, nil},
-		{
-			"google", []string{"email", "https://www.googleapis.com/auth/drive"}, []string{userinfo + "email"},
-			[]string{"https://www.googleapis.com/auth/drive"},
-		},
-		{"microsoft", []string{"openid", "offline_access", "User.Read", "Mail.Read"}, []string{"user.read", "profile"}, []string{"Mail.Read"}},
-		{"microsoft", []string{"https://graph.microsoft.com/Mail.Read", "https://graph.microsoft.com/.default"}, []string{"Mail.Read"}, nil},
-		{"slack", []string{"chat:write", "user:search:read"}, []string{"chat:write", "search:read"}, []string{"user:search:read"}},
-		{"linear", []string{"read", "issues:create"}, []string{"read", "issues:create"}, nil},
-		{"gitlab", []string{"read_user", "api"}, []string{"read_user"}, []string{"api"}},
-	} {
-		conn, ok := c.Connector(tc.slug)
-		if !ok {
-			t.Fatalf("no connector %s", tc.slug)
-		}
-		if diff := cmp.Diff(connectors.MissingScopes(conn, tc.requested, tc.granted), tc.want); diff != "" {
-			t.Errorf("%s asked for %q, granted %q (-got +want):\n%s", tc.slug, tc.requested, tc.granted, diff)
-		}
-	}
+		!strings.ContainsAny(raw, "{}<>") && strings.Contains(u.Host, ".") && strings.Trim(u.Host, "0123456789.") != ""
 }

@@ -187,6 +187,36 @@ func vectors() []vector {
 		{"slack", "no, without a word", 200, "", `{"ok":false}`, outcome{Class: refused}},
 		{"slack", "yes, without a token", 200, "", `{"ok":true,"authed_user":{"id":"U1"}}`, outcome{Class: ambiguous}},
 		{"slack", "a failed status", 500, "text/html", "<html>", outcome{Class: ambiguous}},
+
+		{"mailchimp", "tokens that do not end", 200, "", `{"access_token":"m1","expires_in":0,"scope":null}`, outcome{Access: "m1"}},
+		{"mailchimp", "a used code", 400, "", `{"error":"invalid_grant","error_description":"Invalid grant"}`,
+			outcome{Class: dead, Code: "invalid_grant"}},
+
+		{"twitch", "tokens, with a list of scopes", 200, "", `{"access_token":"t1","expires_in":14124,"refresh_token":"r1","scope":["user:read:email","chat:read"],"token_type":"bearer"}`,
+			outcome{Access: "t1", Refresh: "r1", Lifetime: 14124, Scopes: []string{"user:read:email", "chat:read"}}},
+		{"twitch", "a dead refresh token", 400, "", `{"error":"Bad Request","status":400,"message":"Invalid refresh token"}`,
+			outcome{Class: dead, Code: "invalid_grant"}},
+		{"twitch", "a dead refresh token, without a word beside the message", 400, "", `{"status":400,"message":"Invalid refresh token"}`,
+			outcome{Class: dead, Code: "invalid_grant"}},
+		{"twitch", "a used code", 400, "", `{"status":400,"message":"Invalid authorization code"}`, outcome{Class: dead, Code: "invalid_grant"}},
+		{"twitch", "a wrong secret", 403, "", `{"status":403,"message":"invalid client secret"}`, outcome{Class: client, Code: "invalid_client"}},
+		{"twitch", "an unknown app", 400, "", `{"status":400,"message":"invalid client"}`, outcome{Class: client, Code: "invalid_client"}},
+		{"twitch", "a request that lacks something", 400, "", `{"status":400,"message":"missing client id"}`, outcome{Class: refused}},
+		{"twitch", "an outage with the words of a refusal", 500, "", `{"status":500,"message":"Invalid refresh token"}`,
+			outcome{Class: ambiguous, Code: "invalid_grant"}},
+
+		{"x", "tokens", 200, "", `{"token_type":"bearer","expires_in":7200,"access_token":"x1","scope":"tweet.read users.read offline.access","refresh_token":"r1"}`,
+			outcome{Access: "x1", Refresh: "r1", Lifetime: 7200, Scopes: []string{"tweet.read", "users.read", "offline.access"}}},
+		{"x", "a used refresh token", 400, "", `{"error":"invalid_request","error_description":"Value passed for the token was invalid."}`,
+			outcome{Class: dead, Code: "invalid_grant"}},
+		{"x", "a used code", 400, "", `{"error":"invalid_request","error_description":"Value passed for the authorization code was invalid."}`,
+			outcome{Class: dead, Code: "invalid_grant"}},
+		{"x", "a request that lacks something", 400, "", `{"error":"invalid_request","error_description":"Missing required parameter [code_verifier]."}`,
+			outcome{Class: refused, Code: "invalid_request"}},
+		{"x", "a wrong secret", 401, "", `{"error":"unauthorized_client","error_description":"Missing valid authorization header"}`,
+			outcome{Class: client, Code: "unauthorized_client"}},
+		{"x", "an outage with the words of a refusal", 503, "", `{"error":"invalid_request","error_description":"Value passed for the token was invalid."}`,
+			outcome{Class: transient, Code: "invalid_grant"}},
 	}
 }
 
@@ -219,11 +249,22 @@ func TestReplies(t *testing.T) {
 			}
 		})
 	}
+	endpoints := map[string]bool{}
 	for _, c := range catalog.All() {
-		if !seen[c.Slug] {
-			t.Errorf("%s has no vectors", c.Slug)
+		if seen[c.Slug] {
+			endpoints[c.TokenURL] = true
 		}
 	}
+	for _, c := range catalog.All() {
+		if odd(c) && !endpoints[c.TokenURL] {
+			t.Errorf("%s has no vectors, and reads replies as no RFC has them", c.Slug)
+		}
+	}
+}
+
+// odd tells connectors whose blocks say how to read a reply: each such word needs a vector.
+func odd(c connectors.Connector) bool {
+	return c.Reply != nil || c.ZeroNeverEnds || len(c.DeadGrantCodes)+len(c.DeadClientCodes)+len(c.TransientCodes) > 0
 }
 
 func reveal(tokens connectors.Tokens, err error, now time.Time) outcome {

@@ -1,0 +1,61 @@
+package catalog
+
+import (
+	"time"
+
+	"culvert/connectors"
+)
+
+// microsoftProducts is [microsoft] and what Graph holds of its products: the same clients, endpoints and
+// grants, with a scope of the product. Products that are no part of Graph are not here, as one token is
+// for one resource.
+func microsoftProducts() []connectors.Connector {
+	return []connectors.Connector{
+		microsoft(),
+		microsoftProduct("microsoft-excel", "Microsoft Excel", "Files.ReadWrite"),
+		microsoftProduct("microsoft-onedrive", "OneDrive", "Files.Read"),
+		microsoftProduct("microsoft-onenote", "OneNote", "Notes.Read"),
+		microsoftProduct("microsoft-outlook", "Outlook Mail", "Mail.Read"),
+		microsoftProduct("microsoft-outlook-calendar", "Outlook Calendar", "Calendars.Read"),
+		microsoftProduct("microsoft-sharepoint", "SharePoint", "Sites.Read.All"),
+		microsoftProduct("microsoft-teams", "Microsoft Teams", "Chat.Read"),
+		microsoftProduct("microsoft-todo", "Microsoft To Do", "Tasks.Read"),
+	}
+}
+
+func microsoftProduct(slug, name, scope string) connectors.Connector {
+	c := microsoft()
+	c.Slug, c.Name, c.Type = slug, name, slug
+	c.DocsURL = "https://learn.microsoft.com/en-us/graph/permissions-reference"
+	c.DefaultScopes = []string{"offline_access", "User.Read", scope}
+	return c
+}
+
+// microsoft is any account of the tenant "common"; another tenant is the settings authorization_url and
+// token_url. Refresh tokens need the scope offline_access; an old one stays good after a refresh. There
+// is no revocation endpoint. A client secret that ran out (AADSTS7000222) is invalid_client.
+func microsoft() connectors.Connector {
+	const tenant = "https://login.microsoftonline.com/common/oauth2/v2.0/"
+	return connectors.Connector{
+		Slug:             "microsoft",
+		Name:             "Microsoft",
+		Type:             "microsoft",
+		DocsURL:          "https://learn.microsoft.com/en-us/entra/identity-platform/v2-oauth2-auth-code-flow",
+		AuthorizationURL: tenant + "authorize",
+		TokenURL:         tenant + "token",
+		IdentityURL:      "https://graph.microsoft.com/v1.0/me",
+		ClientAuth:       connectors.ClientAuthBody,
+		Body:             connectors.BodyForm,
+		PKCE:             true,
+		ScopeSeparator:   " ",
+		DefaultScopes:    []string{"offline_access", "User.Read"},
+		ScopeRules: connectors.ScopeRules{
+			Prefix:   "https://graph.microsoft.com/",
+			Fold:     true,
+			Unlisted: []string{"openid", "profile", "email", "offline_access", ".default"},
+		},
+		AuthorizeParams: map[string]string{"response_mode": "query"},
+		Lifetime:        time.Hour,
+		DeadGrantCodes:  []string{"interaction_required", "consent_required", "login_required"},
+	}
+}
