@@ -144,7 +144,7 @@ func TestConfigRefused(t *testing.T) {
 		{file: "pipes: {connectors: {github: {base: x}}}", want: "unknown setting \"pipes.connectors.github.base\""},
 		{file: "pipes: {connectors: {githb: {base_url: https://x}}}",
 			want: "setting pipes.connectors.githb: there is no such connector\nhint: did you mean github?"},
-		{set: "pipes.connectors.nobody.base_url=https://x", want: "there is no such connector\nhint: the connectors are acuity-scheduling,"},
+		{set: "pipes.connectors.nobody.base_url=https://x", want: "there is no such connector\nhint: culvert connectors list names the connectors"},
 		{set: "pipes.connectors.github=https://x", want: "unknown setting \"pipes.connectors.github\""},
 		{set: "pipes.connectors..base_url=https://x", want: "unknown setting \"pipes.connectors..base_url\""},
 		{set: "pipes.connectors.github.base_url=http://x", want: "setting pipes.connectors: settings of github: "},

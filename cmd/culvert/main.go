@@ -57,7 +57,9 @@ func rootCommand() *cobra.Command {
 	root.SetVersionTemplate("culvert {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(helpCommand())
-	root.AddCommand(devCommand(), initCommand(), serverCommand(), keysCommand(), verifyCommand(), newRootKeyCommand(), versionCommand())
+	root.AddCommand(
+		devCommand(), initCommand(), serverCommand(), keysCommand(), connectorsCommand(), verifyCommand(), newRootKeyCommand(), versionCommand(),
+	)
 	return root
 }
 

@@ -16,19 +16,11 @@ func (c *PipesConfig) validate() error {
 			return err
 		}
 	}
-	known := make([]string, 0, len(c.Connectors))
-	for _, connector := range catalog.All() {
-		known = append(known, connector.Slug)
-	}
+	builtIn := catalog.All()
 	for _, slug := range slices.Sorted(maps.Keys(c.Connectors)) {
-		if slices.Contains(known, slug) {
-			continue
+		if !slices.ContainsFunc(builtIn, func(c connectors.Connector) bool { return c.Slug == slug }) {
+			return noConnector(usage("setting pipes.connectors.%s: there is no such connector", slug), slug)
 		}
-		err := usage("setting pipes.connectors.%s: there is no such connector", slug)
-		if near := nearest(slug, known); near != "" {
-			return hinted(err, "did you mean "+near+"?")
-		}
-		return hinted(err, "the connectors are "+strings.Join(known, ", "))
 	}
 	if _, err := c.catalog(); err != nil {
 		return usage("setting pipes.connectors: %s", strings.TrimPrefix(err.Error(), "connectors: "))
