@@ -149,7 +149,7 @@ func (o *operation) verified(ctx context.Context, c *CMK) (events.Event, error) 
 
 // beginCMKJob stores a job with the CMK that it is about. A dry run leaves the map alone.
 func (o *operation) beginCMKJob(ctx context.Context, job *Job, c CMK, m *CMKMap, revision int64, told []events.Event) error {
-	if err := o.makeRoom(ctx); err != nil {
+	if err := makeRoom(ctx, o.ops.store, o.Environment()); err != nil {
 		return err
 	}
 	job.Node, job.Index = o.Intent()

@@ -218,3 +218,8 @@ func RecordAAD(env access.EnvironmentID, key string, body []byte) aad {
 
 // SetTallyTime bounds how long records are counted.
 func SetTallyTime(ops *Operations, d time.Duration) { ops.tallyTime = d }
+
+// Due is what a schedule begins at a time.
+func (s *Schedule) Due(now time.Time, rotation, rewrapping *Job) JobKind {
+	return s.due(now, rotation, rewrapping)
+}

@@ -100,6 +100,8 @@ type Job struct {
 	HistoryUntil time.Time `cbor:"40,keyasint,omitzero"`
 	// Findings are the first [MaxFindings] records that a verification found fault with.
 	Findings []Finding `cbor:"45,keyasint,omitempty"`
+	// Restarted says that it was taken up again after it had begun: more may have been done than is counted.
+	Restarted bool `cbor:"46,keyasint,omitempty"`
 }
 
 // BackupsBefore is from when on a backup holds nothing that opens without the CMK that the job has attached, or

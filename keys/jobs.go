@@ -120,7 +120,7 @@ func (o *operation) createJob(ctx context.Context, r JobRequest) (Job, error) {
 	if err := o.Intend(ctx); err != nil {
 		return Job{}, err
 	}
-	if err := o.makeRoom(ctx); err != nil {
+	if err := makeRoom(ctx, o.ops.store, o.Environment()); err != nil {
 		return Job{}, err
 	}
 	job.Node, job.Index = o.Intent()
@@ -136,14 +136,24 @@ func (o *operation) createJob(ctx context.Context, r JobRequest) (Job, error) {
 }
 
 func (o *operation) newJob(r JobRequest) Job {
-	actor, now := events.ActorOf(o.Permit.Actor()), o.ops.keys.now().UTC()
+	return o.ops.keys.newJob(o.Environment(), o.actor(), r)
+}
+
+// actor is the caller, as stored.
+func (o *operation) actor() JobActor {
+	actor := events.ActorOf(o.Permit.Actor())
+	return JobActor{ID: actor.ID, Source: actor.Source, Name: actor.Name}
+}
+
+func (k *Keys) newJob(env access.EnvironmentID, by JobActor, r JobRequest) Job {
+	now := k.now().UTC()
 	job := Job{
-		ID: JobID(o.ops.keys.newID()), Environment: o.Environment(), Kind: r.Kind, Scope: r.Scope, DryRun: r.DryRun, Rate: r.Rate,
-		Actor: JobActor{ID: actor.ID, Source: actor.Source, Name: actor.Name}, CreatedAt: now, State: JobQueued,
+		ID: JobID(k.newID()), Environment: env, Kind: r.Kind, Scope: r.Scope, DryRun: r.DryRun, Rate: r.Rate,
+		Actor: by, CreatedAt: now, State: JobQueued,
 	}
 	switch r.Kind {
 	case RewrapRootJob:
-		job.RootKey = o.ops.keys.roots.Current().URI()
+		job.RootKey = k.roots.Current().URI()
 	case RotateJob:
 		job.Before = now.Add(-r.OlderThan)
 	}
@@ -151,15 +161,15 @@ func (o *operation) newJob(r JobRequest) Job {
 }
 
 // makeRoom removes the oldest jobs that have ended, as far as there are too many.
-func (o *operation) makeRoom(ctx context.Context) error {
-	all, err := o.ops.store.Jobs(ctx, o.Environment())
+func makeRoom(ctx context.Context, store JobStore, env access.EnvironmentID) error {
+	all, err := store.Jobs(ctx, env)
 	if err != nil && !errors.Is(err, ErrTampered) { // a broken one must not keep a verification from finding it
 		return err
 	}
 	excess := len(all) - MaxJobs + 1
 	for _, j := range all {
 		if excess > 0 && j.Job.ended() {
-			if err := o.ops.store.RemoveJob(ctx, j); err != nil && !errors.Is(err, ErrConflict) {
+			if err := store.RemoveJob(ctx, j); err != nil && !errors.Is(err, ErrConflict) {
 				return err
 			}
 			excess--

@@ -128,6 +128,7 @@ func judge(action access.Action, err error) trail.Verdict {
 		{ErrNoKEK, trail.Fail("entity_not_found", 404)},
 		{ErrNoJob, trail.Fail("entity_not_found", 404)},
 		{ErrShredding, trail.Fail("shred_in_progress", 409)},
+		{ErrNoSchedule, trail.Fail("entity_not_found", 404)},
 		{ErrNotCancellable, trail.Fail("job_not_cancellable", 409)},
 		{ErrJobEnded, trail.Fail("job_ended", 409)},
 		{ErrNotCancelled, trail.Fail("job_not_cancelled", 409)},

@@ -57,6 +57,15 @@ func useCases(kek keys.ID, job keys.JobID, c *customer, cmk keys.CMKID) map[stri
 		"CMKs": {access.CMKRead, func(ctx context.Context, ops *keys.Operations, call access.Call) (any, error) {
 			return ops.CMKs(ctx, call, keys.CMKQuery{Limit: 10})
 		}},
+		"Schedule": {access.ScheduleRead, func(ctx context.Context, ops *keys.Operations, call access.Call) (any, error) {
+			return ops.Schedule(ctx, call)
+		}},
+		"SetSchedule": {access.ScheduleManage, func(ctx context.Context, ops *keys.Operations, call access.Call) (any, error) {
+			return ops.SetSchedule(ctx, call, keys.ScheduleRequest{OlderThan: quarter, Rewrap: true})
+		}},
+		"RemoveSchedule": {access.ScheduleManage, func(ctx context.Context, ops *keys.Operations, call access.Call) (any, error) {
+			return struct{}{}, ops.RemoveSchedule(ctx, call)
+		}},
 		"ResumeJob": {access.JobCreate, func(ctx context.Context, ops *keys.Operations, call access.Call) (any, error) {
 			return ops.ResumeJob(ctx, call, job)
 		}},
@@ -79,6 +88,7 @@ func eachUseCase(t *testing.T, s *vaulttest.Stack, all []*customer, run func(t *
 				Name: t.Name(), Value: vaulttest.Value("v"), Context: vaulttest.MustContext(t, "method", t.Name()),
 			})
 			must(t, err)
+			mustSchedule(t, s, keys.ScheduleRequest{OlderThan: quarter})
 			u, ok := useCases(m.KeyID, s.MustJob(t, keys.JobRequest{Kind: keys.RewrapJob, All: true}).ID, all[0], cmk)[method]
 			if !ok {
 				t.Fatal("this method has no entry in useCases: add one")

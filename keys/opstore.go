@@ -42,6 +42,7 @@ type OperationsStore interface {
 
 	HolderStore
 	JobStore
+	ScheduleStore
 	EvidenceStore
 	CMKStore
 }
@@ -93,6 +94,15 @@ type JobStore interface {
 	PutJob(ctx context.Context, j Job, revision int64, e *events.Event) (int64, error)
 	// RemoveJob removes one. [ErrConflict].
 	RemoveJob(ctx context.Context, j JobAt) error
+}
+
+// ScheduleStore keeps the schedules of rotations.
+type ScheduleStore interface {
+	// Schedule is that of an environment with its revision, which comes also with [ErrTampered]. [ErrNoSchedule].
+	// It is shared and must not be changed.
+	Schedule(ctx context.Context, env access.EnvironmentID) (*Schedule, int64, error)
+	// ChangeSchedule stores what is in a change. [ErrConflict] if the schedule is not at its revision.
+	ChangeSchedule(ctx context.Context, c ScheduleChange) error
 }
 
 // KEKAt is a KEK record with its generation. The record is shared and must not be changed.

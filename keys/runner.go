@@ -11,6 +11,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"culvert/internal/access"
+	"culvert/internal/audit"
 	"culvert/internal/events"
 	"culvert/internal/outage"
 )
@@ -33,20 +34,23 @@ const (
 
 // RunnerConfig is what a [Runner] needs.
 type RunnerConfig struct {
-	// Keys, Store, Logger and Node (this replica's id) are required.
+	// Keys, Store, Audit, Logger and Node (this replica's id) are required.
 	Keys   *Keys
 	Store  OperationsStore
+	Audit  *audit.Log
 	Logger *slog.Logger
 	Node   string
 	// Poll, Save and Takeover default to a second, a second and twenty.
 	Poll, Save, Takeover time.Duration
 }
 
-// Runner runs jobs on one node, of whatever environment, until it is closed. Any number of nodes may have
-// one. Between its looks for jobs it has what expired leave the cache of its [Keys].
+// Runner runs jobs on one node, of whatever environment, until it is closed, and begins those that are due by a
+// schedule. Any number of nodes may have one. Between its looks for jobs it has what expired leave the cache of its
+// [Keys].
 type Runner struct {
 	keys  *Keys
 	store OperationsStore
+	audit *audit.Log
 	log   *slog.Logger
 	node  string
 
@@ -60,6 +64,8 @@ type Runner struct {
 	mine map[JobID]bool
 	// seen are the other nodes' running jobs. They belong to the goroutine of run.
 	seen map[JobID]sighting
+	// stuck is when a schedule could not be followed, by this node's clock. It belongs to that goroutine, too.
+	stuck map[access.EnvironmentID]time.Time
 }
 
 // sighting is when a job was first seen at a revision, by this node's clock.
@@ -70,14 +76,14 @@ type sighting struct {
 
 // NewRunner checks the config and begins.
 func NewRunner(c RunnerConfig) (*Runner, error) {
-	if c.Keys == nil || c.Store == nil || c.Logger == nil || c.Node == "" {
-		return nil, errors.New("keys: a runner needs Keys, Store, Logger and Node")
+	if c.Keys == nil || c.Store == nil || c.Audit == nil || c.Logger == nil || c.Node == "" {
+		return nil, errors.New("keys: a runner needs Keys, Store, Audit, Logger and Node")
 	}
 	life, stop := context.WithCancel(context.Background())
 	r := &Runner{
-		keys: c.Keys, store: c.Store, log: c.Logger, node: c.Node, stop: stop,
+		keys: c.Keys, store: c.Store, audit: c.Audit, log: c.Logger, node: c.Node, stop: stop,
 		poll: cmp.Or(c.Poll, pollInterval), save: cmp.Or(c.Save, saveInterval), takeover: cmp.Or(c.Takeover, takeover),
-		mine: map[JobID]bool{}, seen: map[JobID]sighting{},
+		mine: map[JobID]bool{}, seen: map[JobID]sighting{}, stuck: map[access.EnvironmentID]time.Time{},
 	}
 	r.work.Go(func() { r.run(life) })
 	return r, nil
@@ -106,6 +112,7 @@ func (r *Runner) run(ctx context.Context) {
 			for _, j := range jobs {
 				r.consider(ctx, j)
 			}
+			r.follow(ctx, env)
 		}
 		select {
 		case <-tick.C:
@@ -124,6 +131,7 @@ func (r *Runner) consider(ctx context.Context, found JobAt) {
 	next.Owner = r.node
 	next.Beat++
 	next.State = JobRunning
+	next.Restarted = !next.StartedAt.IsZero()
 	if next.StartedAt.IsZero() {
 		next.StartedAt = r.keys.now().UTC()
 	}

@@ -107,6 +107,9 @@ func TestRoutesAndActions(t *testing.T) {
 		{Method: "POST", Path: "/culvert/v1/cmks/:id/verify", Action: access.CMKVerify},
 		{Method: "DELETE", Path: "/culvert/v1/cmks/:id", Action: access.CMKDetach},
 		{Method: "POST", Path: "/culvert/v1/jobs/:id/resume", Action: access.JobCreate},
+		{Method: "GET", Path: "/culvert/v1/rotation-schedule", Action: access.ScheduleRead},
+		{Method: "PUT", Path: "/culvert/v1/rotation-schedule", Action: access.ScheduleManage},
+		{Method: "DELETE", Path: "/culvert/v1/rotation-schedule", Action: access.ScheduleManage},
 		{Method: "GET", Path: "/events", Action: access.EventsList},
 		{Method: "GET", Path: "/healthz"},
 		{Method: "GET", Path: "/readyz"},
@@ -123,9 +126,10 @@ func TestRoutesAndActions(t *testing.T) {
 	bodies := map[string]string{
 		"POST /vault/v1/kv": createBody("x", "v"), "PUT /vault/v1/kv/:id": `{"value":"v"}`,
 		"POST /vault/v1/keys/data-key": `{"context":{}}`, "POST /vault/v1/keys/decrypt": `{"keys":"AAAA"}`,
-		"POST /culvert/v1/jobs":     `{"kind":"rewrap","all":true}`,
-		"POST /culvert/v1/cmks":     `{"context_name":"organization_id","context_value":"org_1","key":"x"}`,
-		"POST /vault/v1/keys/rekey": `{"context":{},"encrypted_keys":"AAAA"}`,
+		"POST /culvert/v1/jobs":             `{"kind":"rewrap","all":true}`,
+		"PUT /culvert/v1/rotation-schedule": `{"older_than":"2160h"}`,
+		"POST /culvert/v1/cmks":             `{"context_name":"organization_id","context_value":"org_1","key":"x"}`,
+		"POST /vault/v1/keys/rekey":         `{"context":{},"encrypted_keys":"AAAA"}`,
 	}
 	for name, body := range pipesBodies() {
 		bodies[name] = body

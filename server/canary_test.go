@@ -106,6 +106,7 @@ func TestCanary(t *testing.T) {
 	broker, minted := d.pipesVisits(t)
 	maps.Copy(planned, broker)
 	maps.Copy(planned, cmkVisits(d.mustAttach(t, kms.NewKey(t, keystest.AWSAccount), "org_9"), kms.NewKey(t, keystest.AWSAccount)))
+	maps.Copy(planned, scheduleVisits())
 	maps.Copy(planned, keyVisits(first["key_id"].(string), d.mustJob(t, `{"kind":"rewrap","all":true}`)["id"].(string)))
 
 	rows := d.server.Routes()

@@ -144,6 +144,7 @@ func sentinels() []sentinel {
 		{keys.ErrNoKEK, problem{status: 404, code: "entity_not_found", text: "KEK not found."}},
 		{keys.ErrUnknownCursor, *unknownCursor()},
 		{keys.ErrNoJob, problem{status: 404, code: "entity_not_found", text: "Job not found."}},
+		{keys.ErrNoSchedule, problem{status: 404, code: "entity_not_found", text: "The environment has no rotation schedule."}},
 		{keys.ErrNotCancellable, problem{status: 409, code: "job_not_cancellable", text: "A shred cannot be cancelled."}},
 		{keys.ErrJobEnded, problem{status: 409, code: "job_ended", text: "The job has ended; what it did stays done."}},
 		{keys.ErrNotCancelled, problem{status: 409, code: "job_not_cancelled",

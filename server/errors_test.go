@@ -54,6 +54,7 @@ func TestProblems(t *testing.T) {
 		keys.ErrUnknownCursor:      {400, "invalid_cursor"},
 		keys.ErrVersions:           {409, "too_many_versions"},
 		keys.ErrNoJob:              {404, "entity_not_found"},
+		keys.ErrNoSchedule:         {404, "entity_not_found"},
 		keys.ErrNotCancellable:     {409, "job_not_cancellable"},
 		keys.ErrJobEnded:           {409, "job_ended"},
 		keys.ErrNotCancelled:       {409, "job_not_cancelled"},

@@ -13,7 +13,7 @@ import (
 func eventTypes() map[events.Type]bool {
 	types := map[events.Type]bool{}
 	for _, t := range []events.Type{
-		events.DataCreated, events.DataUpdated, events.DataDeleted, events.KEKCreated, events.KEKRotated, events.KEKRewrapped, events.JobCreated, events.JobEnded, events.JobResumed,
+		events.DataCreated, events.DataUpdated, events.DataDeleted, events.KEKCreated, events.KEKRotated, events.KEKRewrapped, events.JobCreated, events.JobEnded, events.JobResumed, events.ScheduleUpdated, events.ScheduleDeleted,
 		"vault.data.read", "vault.metadata.read", "vault.names.listed", events.KEKDeleted,
 		"vault.dek.read", "vault.dek.decrypted",
 		events.BYOKVerified, events.BYOKDeleted,

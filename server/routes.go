@@ -77,6 +77,10 @@ func (s *Server) table() []*route {
 		s.row(http.MethodPost, "/culvert/v1/jobs/:id/cancel", access.JobCancel, s.cancelJob()),
 		s.row(http.MethodPost, "/culvert/v1/jobs/:id/resume", access.JobCreate, s.resumeJob()),
 
+		s.row(http.MethodGet, "/culvert/v1/rotation-schedule", access.ScheduleRead, s.readSchedule()),
+		s.row(http.MethodPut, "/culvert/v1/rotation-schedule", access.ScheduleManage, s.setSchedule()),
+		s.row(http.MethodDelete, "/culvert/v1/rotation-schedule", access.ScheduleManage, s.removeSchedule()),
+
 		s.row(http.MethodPost, "/culvert/v1/cmks", access.CMKAttach, s.attachCMK()),
 		s.row(http.MethodGet, "/culvert/v1/cmks", access.CMKRead, s.listCMKs()),
 		s.row(http.MethodGet, "/culvert/v1/cmks/:id", access.CMKRead, s.readCMK()),

@@ -155,6 +155,9 @@ func (c *client) call(ctx context.Context, method, path string, body, answer any
 	if response.StatusCode >= http.StatusMultipleChoices {
 		return answered(response.StatusCode, text)
 	}
+	if response.StatusCode == http.StatusNoContent {
+		return nil
+	}
 	if err := json.Unmarshal(text, answer); err != nil {
 		return hinted(errors.New("the answer is no JSON"), "see that --server is a Culvert server")
 	}
@@ -201,7 +204,7 @@ func (e *apiError) hint() string {
 	case "forbidden":
 		return "use an API key whose role allows it"
 	case "entity_not_found":
-		return "culvert keys list shows the KEKs, culvert keys jobs the jobs, culvert keys cmk list customers' keys"
+		return "culvert keys list shows the KEKs, culvert keys jobs the jobs, culvert keys cmk list customers' keys; culvert keys schedule set makes a schedule"
 	case "key_shredded":
 		return "what was under it is gone for good; the next value of the same context gets a new KEK"
 	case "root_key_refused":

@@ -46,7 +46,7 @@ func (g *graph) buildHouse(cfg Config, f *floor) error {
 	if err != nil {
 		return err
 	}
-	runner, err := keys.NewRunner(keys.RunnerConfig{Keys: k, Store: f.store, Logger: g.log, Node: f.audit.Node()})
+	runner, err := keys.NewRunner(keys.RunnerConfig{Keys: k, Store: f.store, Audit: f.audit, Logger: g.log, Node: f.audit.Node()})
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ import (
 const keysLong = `Operations on KEKs, the keys that wrap the data keys of one key context each: rotate gives them a new version,
 rewrap brings data keys under it, rewrap-root brings KEKs under another root key, reencrypt seals values under
 fresh data keys, and shred makes everything under a context item unreadable. cmk is about customers' own keys,
-rekey about a data key that a client holds.
+schedule about rotations without somebody who asks, rekey about a data key that a client holds.
 
 What is about many records is a job of the server: job shows one, jobs all, cancel ends one, resume lets it go on.
 
@@ -40,7 +40,7 @@ func keysCommand() *cobra.Command {
 		},
 	}
 	cmd.AddCommand(
-		listKeysCommand(), showKeyCommand(), rotateCommand(), rewrapCommand(), rewrapRootCommand(), reencryptCommand(), rekeyCommand(), shredCommand(), cmkCommand(),
+		listKeysCommand(), showKeyCommand(), rotateCommand(), rewrapCommand(), rewrapRootCommand(), reencryptCommand(), rekeyCommand(), shredCommand(), cmkCommand(), scheduleCommand(),
 		listJobsCommand(), showJobCommand(), cancelJobCommand(), resumeJobCommand(),
 	)
 	return cmd

@@ -27,6 +27,9 @@ const (
 	JobRead   Action = "keys.job.read"
 	JobCancel Action = "keys.job.cancel"
 
+	ScheduleRead   Action = "keys.schedule.read"
+	ScheduleManage Action = "keys.schedule.manage"
+
 	CMKRead   Action = "keys.cmk.read"
 	CMKAttach Action = "keys.cmk.attach"
 	CMKVerify Action = "keys.cmk.verify"

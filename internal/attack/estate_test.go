@@ -79,6 +79,7 @@ func newEstate(t *testing.T) *estate {
 		e.fillRequests(t, env)
 		e.fillPipes(t, env)
 		e.mustDo(t, request{key: e.keyOf(env.ID()), method: http.MethodPost, path: "/culvert/v1/jobs", body: `{"kind":"rewrap","all":true}`})
+		e.mustDo(t, request{key: e.keyOf(env.ID()), method: http.MethodPut, path: "/culvert/v1/rotation-schedule", body: `{"older_than":"2160h"}`})
 		key := e.mustAPIKey(t, env)
 		e.apiKeys[key.ID] = key
 		e.apiKeys[e.keyOf(env.ID()).ID] = e.keyOf(env.ID())
@@ -178,6 +179,8 @@ func (e *estate) subjectOf(t testing.TB, key string) *subject {
 			path: "/events?limit=100&events=vault.data.created,vault.data.updated,vault.kek.created"})
 	case "job":
 		return e.request(key, request{key: e.keyOf(env), method: http.MethodGet, path: "/culvert/v1/jobs/" + field[2]})
+	case "schedule":
+		return e.request(key, request{key: e.keyOf(env), method: http.MethodGet, path: "/culvert/v1/rotation-schedule"})
 	case "req":
 		return e.request(key, e.requests[field[3]])
 	}

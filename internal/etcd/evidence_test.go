@@ -122,6 +122,7 @@ func TestVerifyFindsNothingWhereNothingIs(t *testing.T) {
 	c.object(t, "b", "b")
 	c.MustConnect(t, "user")
 	c.MustAuthorize(t, "other")
+	c.schedule(t)
 	clean := func(what string, shredded uint64) {
 		t.Helper()
 		ended := c.verify(t)
@@ -172,7 +173,10 @@ func TestVerifyFindsWhatWasTamperedWith(t *testing.T) {
 		kek("pointer"), kek("entry"), header("here"), header("there"))
 
 	c.tamperWithPipes(t)
-	for _, kind := range []string{"apikey", "registered", "event", "req", "job", "integration"} {
+	for _, kind := range []string{"apikey", "registered", "event", "req", "job", "integration", "schedule"} {
+		if kind == "schedule" {
+			c.schedule(t)
+		}
 		if kind == "job" {
 			c.MustEndJob(t, c.MustJob(t, keys.JobRequest{Kind: keys.RewrapJob, All: true, DryRun: true}).ID)
 		}
@@ -196,6 +200,13 @@ func TestVerifyFindsWhatWasTamperedWith(t *testing.T) {
 	if n := ended.Counts; ended.State != keys.JobFailed || ended.Reason != "findings" || n.Failed != uint64(len(c.want)) || n.Refused != 0 || n.Done < n.Total {
 		t.Errorf("the job ended as %s (%s) with %+v, want %d findings", ended.State, ended.Reason, n, len(c.want))
 	}
+}
+
+// schedule sets a schedule, which finds nothing that is old enough.
+func (c *crime) schedule(t *testing.T) {
+	t.Helper()
+	_, err := c.Operations.SetSchedule(t.Context(), c.Call(), keys.ScheduleRequest{OlderThan: keys.MinScheduleAge})
+	must(t, err)
 }
 
 // tamperWithPipes connects accounts and does something to each.

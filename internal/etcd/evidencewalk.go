@@ -16,7 +16,7 @@ import (
 // with what they are of. One that leads nowhere is of no use to anybody.
 func provenKinds() []string {
 	return []string{
-		kindEnv, kindRegistered, kindAPIKey, kindCMKMap, kindShred, kindJob, kindKEK,
+		kindEnv, kindRegistered, kindAPIKey, kindCMKMap, kindSchedule, kindShred, kindJob, kindKEK,
 		kindIntegration, kindAccount, kindGrant, kindFlow, kindObject, kindRequest, kindEvent,
 	}
 }
@@ -84,7 +84,7 @@ func (s *Store) recordKeys(ctx context.Context, kind string, env access.Environm
 // recordRange is where the records of a kind are: one at its environment, or several below.
 func (s *Store) recordRange(kind string, env access.EnvironmentID) (from, end string) {
 	key := kind + "/" + string(env)
-	if kind == kindEnv || kind == kindCMKMap {
+	if kind == kindEnv || kind == kindCMKMap || kind == kindSchedule {
 		return s.client.abs(key), s.client.abs(key) + "\x00"
 	}
 	return s.client.abs(key + "/"), s.client.end(key + "/")

@@ -24,6 +24,7 @@ var (
 	KeyEnv         = keyEnv
 	KeyAPIKey      = keyAPIKey
 	KeyCMKMap      = keyCMKMap
+	KeySchedule    = keySchedule
 	KeyShred       = keyShred
 	KeyEpoch       = keyEpoch
 	KeyKEK         = keyKEK

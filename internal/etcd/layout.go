@@ -24,6 +24,7 @@ import (
 //	env/{env}                            environment: its MAC, index and pepper keysets, sealed
 //	apikey/{env}/{key}                   API key: peppered hash, role, times
 //	cmkmap/{env}                         which context items have a customer's key
+//	schedule/{env}                       when KEKs are rotated without being asked
 //	shred/{env}/{H(item)}                marker: a shred of this context item is under way
 //	epoch/{env}                          number of the epoch that events go to; exempt from MACs
 //	node/{node}                          heartbeat of a replica; exempt from MACs
@@ -55,6 +56,7 @@ const (
 	kindEnv        = "env"
 	kindAPIKey     = "apikey"
 	kindCMKMap     = "cmkmap"
+	kindSchedule   = "schedule"
 	kindShred      = "shred"
 	kindEpoch      = "epoch"
 	kindNode       = "node"
@@ -89,7 +91,8 @@ func keyEnv(env access.EnvironmentID) string { return kindEnv + "/" + string(env
 func keyAPIKey(env access.EnvironmentID, id string) string {
 	return kindAPIKey + "/" + string(env) + "/" + id
 }
-func keyCMKMap(env access.EnvironmentID) string { return kindCMKMap + "/" + string(env) }
+func keyCMKMap(env access.EnvironmentID) string   { return kindCMKMap + "/" + string(env) }
+func keySchedule(env access.EnvironmentID) string { return kindSchedule + "/" + string(env) }
 func keyShred(env access.EnvironmentID, item string) string {
 	return kindShred + "/" + string(env) + "/" + item
 }
@@ -190,7 +193,7 @@ func lastOf(key string) string { return key[strings.LastIndexByte(key, '/')+1:] 
 
 // mirroredKinds are few records each and steer what is done, so every replica holds all of them in memory.
 func mirroredKinds() []string {
-	return []string{kindEnv, kindAPIKey, kindCMKMap, kindShred, kindEpoch, kindNode, kindIntegration, kindJob}
+	return []string{kindEnv, kindAPIKey, kindCMKMap, kindSchedule, kindShred, kindEpoch, kindNode, kindIntegration, kindJob}
 }
 
 func mirrored(kind string) bool { return slices.Contains(mirroredKinds(), kind) }

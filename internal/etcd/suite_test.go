@@ -40,6 +40,7 @@ func scenarios() []scenario {
 		{"rewraps of one record", testRewrapsOfOneRecord},
 		{"re-encrypt", testReencrypt},
 		{"CMKs", testCMKs},
+		{"schedules", testSchedules},
 		{"jobs", testJobs},
 		{"shreds", testShreds},
 		{"request records", testRequestRecords},

@@ -31,6 +31,10 @@ const (
 	JobEnded     Type = "keys.job.ended"
 	JobResumed   Type = "keys.job.resumed"
 
+	// ScheduleUpdated and ScheduleDeleted tell of what an environment's rotations are scheduled by.
+	ScheduleUpdated Type = "keys.schedule.updated"
+	ScheduleDeleted Type = "keys.schedule.deleted"
+
 	// BYOKVerified tells of a customer's key that was tried, for better or worse.
 	BYOKVerified Type = "vault.byok_key.verification_completed"
 	BYOKDeleted  Type = "vault.byok_key.deleted"

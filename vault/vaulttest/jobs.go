@@ -14,7 +14,7 @@ import (
 func (s *Stack) MustRunner(t testing.TB, changes ...func(*keys.RunnerConfig)) *keys.Runner {
 	t.Helper()
 	c := keys.RunnerConfig{
-		Keys: s.Keys, Store: s.Store, Logger: slog.New(slog.DiscardHandler), Node: s.Node,
+		Keys: s.Keys, Store: s.Store, Audit: s.Audit, Logger: slog.New(slog.DiscardHandler), Node: s.Node,
 		Poll: 10 * time.Millisecond, Save: 20 * time.Millisecond, Takeover: time.Second,
 	}
 	for _, change := range changes {
