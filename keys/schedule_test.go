@@ -71,7 +71,10 @@ func TestScheduleIsFollowed(t *testing.T) {
 	set := mustSchedule(t, s, keys.ScheduleRequest{OlderThan: quarter, Rewrap: true})
 	at := make(chan struct{})
 	for _, r := range []*vaulttest.Stack{s, other} {
-		r.MustRunner(t, impatient, func(c *keys.RunnerConfig) { c.Store = meeting{r.Store, at} })
+		r.MustRunner(t, func(c *keys.RunnerConfig) {
+			// However slow a node is, no other takes its job: what was taken over has a rewrap, changed or not.
+			c.Store, c.Takeover = meeting{r.Store, at}, time.Hour
+		})
 	}
 
 	young := mustFollowed(t, s, set)

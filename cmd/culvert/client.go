@@ -204,7 +204,7 @@ func (e *apiError) hint() string {
 	case "forbidden":
 		return "use an API key whose role allows it"
 	case "entity_not_found":
-		return "culvert keys list shows the KEKs, culvert keys jobs the jobs, culvert keys cmk list customers' keys; culvert keys schedule set makes a schedule"
+		return "culvert keys list shows the KEKs, culvert keys jobs the jobs, culvert keys cmk list customers' keys"
 	case "key_shredded":
 		return "what was under it is gone for good; the next value of the same context gets a new KEK"
 	case "root_key_refused":

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -93,7 +94,7 @@ func removeScheduleCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.call(cmd.Context(), http.MethodDelete, schedulePath, nil, nil)
+			return withoutSchedule(c.call(cmd.Context(), http.MethodDelete, schedulePath, nil, nil))
 		},
 	}
 	flags.register(cmd.Flags())
@@ -108,7 +109,7 @@ func (f *keysFlags) schedule(cmd *cobra.Command, call func(ctx context.Context, 
 	}
 	var raw json.RawMessage
 	if err := call(cmd.Context(), c, &raw); err != nil {
-		return err
+		return withoutSchedule(err)
 	}
 	if f.json {
 		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n", raw)
@@ -119,6 +120,15 @@ func (f *keysFlags) schedule(cmd *cobra.Command, call func(ctx context.Context, 
 		return fmt.Errorf("decode the answer: %w", err)
 	}
 	return s.print(cmd.OutOrStdout())
+}
+
+// withoutSchedule says what to do where there is no schedule.
+func withoutSchedule(err error) error {
+	var answer *apiError
+	if errors.As(err, &answer) && answer.code == "entity_not_found" {
+		return hinted(answer, "culvert keys schedule set makes one")
+	}
+	return err
 }
 
 // schedule is one as the API answers it.
