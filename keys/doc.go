@@ -44,6 +44,8 @@
 //	operations.go keks.go tally.go        how an operation begins and ends; KEKs, and their records counted
 //	jobs.go resume.go cmks.go             making, cancelling and resuming jobs; attaching and detaching CMKs
 //	job.go runner.go walk.go              a job as stored; who runs it; how it goes through many records
+//	schedule.go schedules.go              when KEKs are rotated without somebody who asks; setting that;
+//	schedulejob.go                        what a node begins because of it
 //	holder.go                             a record that holds wrapped DEKs, as such walks find it
 //	rotate.go rewrap.go reencrypt.go      one kind of job each
 //	rewraproot.go shred.go verify.go      likewise; rewrapper.go what a provider can do by itself
@@ -159,10 +161,12 @@
 //	a shred holds at once, and stays              TestShred, TestShredIsForgotten, TestMarkersThatCannotBeRead
 //	whatever runs beside whatever                 TestOperationsAtOnce, TestOperationsInAnyOrder, TestRotateUnderWriters
 //	a node that dies harms no job                 TestJobOutlivesItsNode, TestShredOutlivesItsNode, TestAttachOutlivesItsNode
+//	a schedule begins one job each time           TestScheduleIsFollowed, TestScheduleDue
 //	a move loses nothing                          TestMoveToAnotherRootKeyAndBack, TestMoveIsProvenBeforeItIsStored
 //	nothing prints a secret; no core dumps        TestNothingPrintsASecret, TestNothingPrintsAToken, TestNoCoreDumps
 //	the formats stay what they are                TestVectorsOfAADs, TestVectorsOfKEK, TestVectorsOfRotatedKEK,
 //	                                              TestVectorsOfTombstone, TestVectorsOfEnvironment, TestVectorsOfCMKs,
+//	                                              TestVectorOfSchedule,
 //	                                              TestVectorsOfWhatPipesSeals, TestStoresOfEveryVersion
 //
 // # Keys in memory

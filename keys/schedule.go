@@ -56,10 +56,8 @@ func (r *ScheduleRequest) check() error {
 		return &InvalidError{Field: "older_than", Rule: "must be 24h to 87600h: a KEK can be rotated a thousand times in all"}
 	case r.Every < MinScheduleEvery || r.Every > MaxScheduleEvery:
 		return &InvalidError{Field: "every", Rule: "must be 1m to 8760h"}
-	case r.Rate < 0 || r.Rate > MaxRate:
-		return &InvalidError{Field: "rate", Rule: "must be 1 to 1,000,000 records a second"}
 	}
-	return nil
+	return checkRate(r.Rate)
 }
 
 // set is the schedule with what was asked for. What it did last stays known, and the time of the next rotation
