@@ -25,7 +25,7 @@ type vector struct {
 // outcome is either tokens or a failure.
 type outcome struct {
 	Access, Refresh string
-	// Lifetime is in seconds; 0: the token does not end.
+	// Lifetime is in seconds; 0: the token does not end; ended: it has ended as it arrives.
 	Lifetime, RefreshLifetime int
 	Scopes                    []string
 	Named, NamedRefresh       map[string]string
@@ -41,6 +41,9 @@ const (
 	client    = connectors.ClientRejected
 	refused   = connectors.Refused
 )
+
+// ended is a lifetime of nothing, which is not that of a token that does not end.
+const ended = -1
 
 func vectors() []vector {
 	const form = "application/x-www-form-urlencoded"
@@ -283,7 +286,9 @@ func reveal(tokens connectors.Tokens, err error, now time.Time) outcome {
 		NamedRefresh: revealAll(tokens.NamedRefresh),
 	}
 	if !tokens.ExpiresAt.IsZero() {
-		o.Lifetime = int(tokens.ExpiresAt.Sub(now) / time.Second)
+		if o.Lifetime = int(tokens.ExpiresAt.Sub(now) / time.Second); o.Lifetime == 0 {
+			o.Lifetime = ended
+		}
 	}
 	if !tokens.RefreshExpiresAt.IsZero() {
 		o.RefreshLifetime = int(tokens.RefreshExpiresAt.Sub(now) / time.Second)

@@ -92,11 +92,17 @@ func TestRFCReplies(t *testing.T) {
 }
 
 func rfcVectors(c *connectors.Connector) []vector {
+	zero := ended
+	if c.ZeroNeverEnds {
+		zero = 0
+	}
 	return []vector{
 		{"", "tokens", 200, "", `{"access_token":"a1","token_type":"Bearer","expires_in":1800,"refresh_token":"r1","scope":"x y"}`,
 			outcome{Access: "a1", Refresh: "r1", Lifetime: 1800, Scopes: []string{"x", "y"}}},
 		{"", "tokens whose end is not said", 200, "", `{"access_token":"a1","token_type":"Bearer","refresh_token":"r1"}`,
 			outcome{Access: "a1", Refresh: "r1", Lifetime: int(c.Lifetime / time.Second)}},
+		{"", "tokens of no lifetime", 200, "", `{"access_token":"a1","token_type":"Bearer","expires_in":0,"scope":"x"}`,
+			outcome{Access: "a1", Lifetime: zero, Scopes: []string{"x"}}},
 		{"", "a dead grant", 400, "", `{"error":"invalid_grant"}`, outcome{Class: dead, Code: "invalid_grant"}},
 		{"", "a dead grant with another status", 403, "", `{"error":"invalid_grant"}`, outcome{Class: dead, Code: "invalid_grant"}},
 		{"", "a wrong secret", 401, "", `{"error":"invalid_client"}`, outcome{Class: client, Code: "invalid_client"}},
