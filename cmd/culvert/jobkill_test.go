@@ -70,7 +70,10 @@ func TestJobsOutliveTheirProcess(t *testing.T) {
 	owner.mustPause(t)
 	patiently(t, "the other process to take the rewrap over", func() bool { return other.runs(rewrap) > 0 })
 	owner.mustContinue(t)
-	patiently(t, "the first process to notice", func() bool { return owner.count("msg=\"job no longer runs here\" job="+rewrap) > 0 })
+	// By a save that conflicts, or by an answer of etcd that was due while it stood still.
+	patiently(t, "the first process to notice", func() bool {
+		return owner.count("msg=\"job no longer runs here\" job="+rewrap)+owner.count("msg=\"job waits\" job="+rewrap) > 0
+	})
 	mustHaveRewrapped(t, other.api, rewrap)
 
 	traffic.End(t)
