@@ -122,7 +122,8 @@ func (k *keyBench) each(b *testing.B, want int, write func(out *bytes.Buffer, n 
 			}
 			defer c.close()
 			for n := w; n < len(k.ids) && failed.Load() == nil; n += connections {
-				if err := c.do(want, func(out *bytes.Buffer) { write(out, n) }); err == nil {
+				err := c.do(want, func(out *bytes.Buffer) { write(out, n) })
+				if err == nil {
 					err = take(n, c.answer.Bytes())
 				}
 				if err != nil {
