@@ -39,10 +39,10 @@ build: ## compile bin/culvert
 	@$(BUILD) -o $(BIN) ./cmd/culvert
 
 test: ## every test but the end-to-end ones; needs no C compiler
-	CGO_ENABLED=0 go test $(PACKAGES)
+	CGO_ENABLED=0 go test -timeout 20m $(PACKAGES)
 
 race: ## the same under the race detector; needs a C compiler
-	CGO_ENABLED=1 go test -race -timeout 20m $(PACKAGES)
+	CGO_ENABLED=1 go test -race -timeout 30m $(PACKAGES)
 
 pkcs11: ## the HSM provider under the race detector, on a real SoftHSM; needs a C compiler and softhsm2
 	@command -v softhsm2-util >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || \
