@@ -219,6 +219,34 @@ func TestForgedSchedule(t *testing.T) {
 	mustSchedule(t, s, keys.ScheduleRequest{OlderThan: quarter})
 }
 
+// jobless is a store that has jobs which nobody can read.
+type jobless struct{ keys.OperationsStore }
+
+func (jobless) Job(context.Context, access.EnvironmentID, keys.JobID) (keys.JobAt, error) {
+	return keys.JobAt{}, keys.ErrTampered
+}
+
+// A schedule whose jobs cannot be shown is not set, rather than set with an error for an answer.
+func TestScheduleIsNotSetWithAnError(t *testing.T) {
+	s := vaulttest.New(t)
+	set := mustSchedule(t, s, keys.ScheduleRequest{OlderThan: quarter})
+	runner := s.MustRunner(t)
+	first := mustFollowed(t, s, set)
+	runner.Close()
+	ops, err := keys.NewOperations(keys.OperationsConfig{Keys: s.Keys, Store: jobless{s.Store}, Gate: s.Gate, Audit: s.Audit})
+	must(t, err)
+	r := keys.ScheduleRequest{OlderThan: 2 * quarter}
+	if _, err := ops.SetSchedule(t.Context(), s.Call(), r); !errors.Is(err, keys.ErrTampered) {
+		t.Errorf("set: %v", err)
+	}
+	if now, err := s.Operations.Schedule(t.Context(), s.Call()); err != nil || now.OlderThan != first.OlderThan {
+		t.Errorf("after the error: older than %v, %v", now.OlderThan, err)
+	}
+	if again := mustSchedule(t, s, r); again.OlderThan != r.OlderThan || again.RotationJob == nil {
+		t.Errorf("with jobs: %+v", again)
+	}
+}
+
 func TestVectorOfSchedule(t *testing.T) {
 	var v struct {
 		Record hexBytes `json:"record"`

@@ -79,7 +79,7 @@ func (o *operation) setSchedule(ctx context.Context, r ScheduleRequest) (Schedul
 	if err := o.mayBegin(r); err != nil {
 		return ScheduleView{}, err
 	}
-	next := Schedule{}
+	var view ScheduleView
 	err := o.retry(ctx, func() error {
 		s, revision, err := o.ops.store.Schedule(ctx, o.Environment())
 		if errors.Is(err, ErrNoSchedule) {
@@ -88,13 +88,14 @@ func (o *operation) setSchedule(ctx context.Context, r ScheduleRequest) (Schedul
 		if err != nil {
 			return err
 		}
-		next = s.set(r, o.actor(), o.ops.keys.now().UTC())
+		next := s.set(r, o.actor(), o.ops.keys.now().UTC())
+		// Before the change: what is committed is not answered with the error of a look at its jobs.
+		if view, err = o.ops.view(ctx, &next); err != nil {
+			return err
+		}
 		return o.changeSchedule(ctx, &next, ScheduleChange{Schedule: &next, Revision: revision}, events.ScheduleUpdated)
 	})
-	if err != nil {
-		return ScheduleView{}, err
-	}
-	return o.ops.view(ctx, &next)
+	return view, err
 }
 
 // mayBegin asks for the permissions of the jobs that a schedule begins.
