@@ -26,6 +26,9 @@ func (c *Client) AuthorizationURL(conn *Connector, r AuthorizationRequest) (stri
 	if conn.AuthorizationURL == "" {
 		return "", refusal("the provider has no authorization endpoint")
 	}
+	if !conn.Complete() {
+		return "", refusal("the provider's URLs need config that was not given")
+	}
 	if conn.PKCE && r.Challenge == "" {
 		return "", refusal("a challenge is required")
 	}

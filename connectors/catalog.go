@@ -77,6 +77,8 @@ func (c *Connector) override(o Endpoints) error {
 		{&c.RefreshURL, ""},
 		{&c.RevocationURL, o.RevocationURL},
 		{&c.IdentityURL, o.IdentityURL},
+		{&c.Revocation.URL, ""},
+		{&c.APIKey.VerifyURL, ""},
 	} {
 		if base != "" && *endpoint.at != "" {
 			*endpoint.at = base + behindHost(*endpoint.at)
@@ -86,6 +88,9 @@ func (c *Connector) override(o Endpoints) error {
 	if o.TokenURL != "" {
 		// There is no setting for refreshes: where tokens come from is where they are refreshed.
 		c.RefreshURL = ""
+	}
+	if o.RevocationURL != "" {
+		c.Revocation = RevocationCall{} // what is set is an endpoint of RFC 7009
 	}
 	if o != (Endpoints{}) {
 		c.Issuer = ""

@@ -134,6 +134,9 @@ func (c *Client) call(ctx context.Context, conn *Connector, endpoint string, cre
 	if endpoint == "" {
 		return Tokens{}, refusal("the provider has no token endpoint")
 	}
+	if !conn.Complete() {
+		return Tokens{}, refusal("the provider's URLs need config that was not given")
+	}
 	if err := c.egress.CheckURL(endpoint); err != nil {
 		return Tokens{}, blocked(err)
 	}

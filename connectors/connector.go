@@ -1,6 +1,8 @@
 package connectors
 
 import (
+	"cmp"
+	"strings"
 	"time"
 
 	"culvert/internal/origin"
@@ -35,8 +37,13 @@ type Connector struct {
 	// Type is the contract's integration_type: a name of its catalogue, or "custom".
 	Type    string
 	DocsURL string
+	// Methods are the ways in which accounts can be connected.
+	Methods []Method
+	// Config are the values that the provider needs besides credentials. [Connector.With] puts them into
+	// the URLs below, where ${config.key} stands for them.
+	Config []ConfigField
 
-	// Both are empty for a custom provider without OAuth.
+	// Both are empty for a provider without OAuth.
 	AuthorizationURL, TokenURL string
 	// RefreshURL is empty where refreshes go to TokenURL.
 	RefreshURL string
@@ -48,6 +55,12 @@ type Connector struct {
 	// IdentityURL answers a GET with an access token as bearer: who it belongs to, as JSON. Empty where
 	// the provider has no such call.
 	IdentityURL string
+	// Identity is how to read the answer, and where else the provider says whose account it is.
+	Identity Identity
+	// Revocation is the provider's own call, where it has none of RFC 7009.
+	Revocation RevocationCall
+	// APIKey is how it takes API keys, if Methods has that.
+	APIKey APIKey
 
 	ClientAuth ClientAuth
 	Body       Body
@@ -69,6 +82,11 @@ type Connector struct {
 	// ZeroNeverEnds is a provider whose expires_in of 0 means that the token does not end. Anywhere else
 	// such a token has ended already.
 	ZeroNeverEnds bool
+	// RefreshIdle is how long a refresh token lives that is not used; 0: for ever, or not known.
+	RefreshIdle time.Duration
+	// GrantLifetime is when a grant ends, counted from the consent, however often it is refreshed; 0: it
+	// does not, or not known.
+	GrantLifetime time.Duration
 	// KillsPreviousAccessToken is a provider whose refresh ends the old access token at once: its
 	// margin is small, and callers wait for the refresh instead of getting a dying token.
 	KillsPreviousAccessToken bool
@@ -87,9 +105,23 @@ type Connector struct {
 	// Preview marks a provider whose authorization or token URL was found in its documentation only, if
 	// at all: nothing else that calls it was seen to agree.
 	Preview bool
+
+	// ClientOrigin is set by [Connector.With] where TokenURL's host depends on the account: the origin with
+	// the variable in the place of the value. Read it through [Connector.SecretOrigin].
+	ClientOrigin string
 }
 
-// TokenOrigin is the origin that refresh tokens and client secrets go to: what grants are bound to.
+// SecretOrigin is what client secrets are bound to: TokenOrigin, but for providers where each account has
+// a host of its own. There it is the pattern of the hosts, as in https://${config.shop}.example.com.
+func (c *Connector) SecretOrigin() string {
+	if c.ClientOrigin == "" && strings.Contains(authority(c.TokenURL), variable) {
+		return authority(c.TokenURL)
+	}
+	return cmp.Or(c.ClientOrigin, c.TokenOrigin())
+}
+
+// TokenOrigin is the origin that refresh tokens go to: what grants are bound to. It is empty while the
+// host holds a variable.
 func (c *Connector) TokenOrigin() string { return origin.Of(c.RefreshEndpoint()) }
 
 // RefreshEndpoint is where refreshes go.

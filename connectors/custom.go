@@ -69,6 +69,13 @@ func Custom(slug string, d Definition) (*Connector, error) {
 		ScopeSeparator:   cmp.Or(d.ScopeSeparator, " "),
 		AuthorizeParams:  maps.Clone(d.AuthorizeParams),
 		NoSecret:         !d.SecretRequired,
+		Methods:          []Method{MethodAPIKey},
+	}
+	if d.TokenURL != "" {
+		c.Methods = append(c.Methods, MethodClientCredentials)
+		if d.AuthorizationURL != "" {
+			c.Methods = append(c.Methods, MethodOAuth)
+		}
 	}
 	if err := c.check(); err != nil {
 		return nil, err
@@ -96,19 +103,16 @@ func (c *Connector) mistakes() (wrong []*DefinitionError) {
 	if c.Name == "" || len(c.Name) > maxNameBytes || text.Unprintable(c.Name) {
 		refuse("name", "must be printable text of at most 256 bytes")
 	}
-	for _, endpoint := range []struct{ field, url string }{
-		{"authorization_url", c.AuthorizationURL},
-		{"token_url", c.TokenURL},
-		{"refresh_token_url", c.RefreshURL},
-		{"revocation_url", c.RevocationURL},
-		{"identity_url", c.IdentityURL},
-	} {
-		if endpoint.url == "" {
-			continue
+	for _, endpoint := range c.endpoints() {
+		if endpoint.url == "" || len(c.Config) > 0 && strings.Contains(endpoint.url, variable) {
+			continue // what comes of variables is checked by configRule
 		}
 		if _, rule := parseEndpoint(endpoint.url); rule != "" {
 			refuse(endpoint.field, rule)
 		}
+	}
+	if rule := c.configRule(); rule != "" {
+		refuse("config", rule)
 	}
 	if rule := issuerRule(c.Issuer); rule != "" {
 		refuse("issuer", rule)

@@ -30,6 +30,7 @@ func TestCustom(t *testing.T) {
 		Slug: "my-idp", Name: "My provider", Type: "custom",
 		AuthorizationURL: "https://idp.example/authorize", TokenURL: "https://idp.example/token",
 		ClientAuth: connectors.ClientAuthBody, Body: connectors.BodyForm, PKCE: true, ScopeSeparator: " ",
+		Methods: []connectors.Method{connectors.MethodAPIKey, connectors.MethodClientCredentials, connectors.MethodOAuth},
 	}
 	if diff := cmp.Diff(got, want); diff != "" {
 		t.Errorf("defaults (-got +want):\n%s", diff)
@@ -49,6 +50,7 @@ func TestCustom(t *testing.T) {
 		RefreshURL: "https://refresh.idp.example:443/token",
 		ClientAuth: connectors.ClientAuthBasic, Body: connectors.BodyJSON, ScopeSeparator: ",", NoSecret: true,
 		AuthorizeParams: map[string]string{"prompt": "consent"},
+		Methods:         []connectors.Method{connectors.MethodAPIKey, connectors.MethodClientCredentials, connectors.MethodOAuth},
 	}
 	if diff := cmp.Diff(got, want); diff != "" {
 		t.Errorf("all set (-got +want):\n%s", diff)

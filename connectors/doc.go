@@ -37,5 +37,6 @@
 //  4. Run the tests of package catalog: they hold every block to the rules of the catalogue, take it from
 //     the authorization URL to a refreshed token, and send every vector through the client.
 //
-// A provider whose URLs hold something of the customer's (a shop, a host) cannot be a block yet.
+// A provider whose URLs hold something of the customer's (a shop, a tenant) declares config fields, and has
+// ${config.key} where their values go. No URL is built before [Connector.With] has checked every value.
 package connectors

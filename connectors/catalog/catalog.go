@@ -15,11 +15,17 @@ import (
 	"culvert/connectors"
 )
 
-// All returns the built-in connectors in the order of their slugs, a fresh list each time.
+// All returns the built-in connectors in the order of their slugs, a fresh list each time. Accounts are
+// connected by OAuth where a block does not say how.
 func All() []connectors.Connector {
 	all := slices.Concat(
 		communication(), design(), developer(), finance(), googleProducts(), microsoftProducts(), people(), projects(), sales(),
 	)
+	for i := range all {
+		if all[i].Methods == nil {
+			all[i].Methods = []connectors.Method{connectors.MethodOAuth}
+		}
+	}
 	slices.SortFunc(all, func(a, b connectors.Connector) int { return strings.Compare(a.Slug, b.Slug) })
 	return all
 }
