@@ -97,6 +97,10 @@ type Connector struct {
 	// DeadGrantCodes are its own names for invalid_grant; DeadClientCodes those for invalid_client;
 	// TransientCodes those for temporarily_unavailable.
 	DeadGrantCodes, DeadClientCodes, TransientCodes []string
+	// Endings are why a grant is dead, by the codes that say so: error codes, or the finer ones that stand
+	// in EndingMember, a code or a list of them, at the top of a reply or inside its error.
+	Endings      map[string]Ending
+	EndingMember string
 
 	// Reply reads a token reply that no RFC describes; nil for all others. It stands in a file of the
 	// provider's own, with its documentation linked on top. Its errors are those that the methods of

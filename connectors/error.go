@@ -48,6 +48,8 @@ type Error struct {
 	Class Class
 	// Code is the provider's error code if it is made of [a-z0-9_.-] and short, else "".
 	Code string
+	// Ending is why, of a DeadGrant whose provider says so in a code; "" if it does not.
+	Ending Ending
 	// Status is the HTTP status, 0 without an answer.
 	Status int
 	// RetryAfter is the provider's wish, 0 without one.

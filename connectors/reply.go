@@ -102,8 +102,9 @@ func (a *answer) parse(body []byte) (Reply, error) {
 }
 
 // Text is a member that is a string or a number, as text.
-func (r Reply) Text(name string) string {
-	v := r.member(name)
+func (r Reply) Text(name string) string { return textOf(r.member(name)) }
+
+func textOf(v jsontext.Value) string {
 	switch v.Kind() {
 	case '0':
 		return string(v)
@@ -178,6 +179,9 @@ func (r Reply) Fail(code string) error {
 // FailAs is [Reply.Fail] with a class that the caller knows better.
 func (r Reply) FailAs(class Class, code string) error {
 	e := &Error{Class: class, Code: r.publicCode(code), Status: r.status, RetryAfter: r.retryAfter}
+	if class == DeadGrant {
+		e.Ending = r.ending(code)
+	}
 	if e.Code == "" {
 		e.Cause = errors.New("refused without a known error code, status " + strconv.Itoa(r.status))
 	}

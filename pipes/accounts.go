@@ -47,7 +47,7 @@ type Account struct {
 	Standard bool       `cbor:"6,keyasint,omitempty"`
 	Method   AuthMethod `cbor:"7,keyasint"`
 	State    State      `cbor:"8,keyasint"`
-	// Reason says why an account needs reauthorization: "revoked", "imported_without_tokens", …
+	// Reason says why an account needs reauthorization: one of those of reason.go.
 	Reason string `cbor:"9,keyasint,omitempty"`
 	// Identifier and DisplayName are the provider's, for correlation, never selectors.
 	Identifier  string            `cbor:"10,keyasint,omitempty"`

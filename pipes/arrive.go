@@ -84,7 +84,7 @@ func (o *operation) grantArrival(ctx context.Context, change *Change, account *A
 	change.Previous = g.TokenMAC
 	g.Generation++
 	g.Origin, g.ObtainedAt, g.ExpiresAt, g.RefreshExpiresAt = got.origin, got.obtainedAt, got.expiresAt, got.refreshExpiresAt
-	g.Refreshable, g.TokenMAC = mac != nil, mac
+	g.Refreshable, g.TokenMAC, g.Client = mac != nil, mac, got.integration.clientID()
 	g.Dead, g.Reason = false, ""
 	conditions, err := o.sealGrant(ctx, &g, got.tokens)
 	if err != nil {

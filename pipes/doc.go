@@ -94,6 +94,8 @@
 //	                                                    TestCanaryIsNowhere, TestCanaryIsNotRendered
 //	a provider is down, or lies                         classes of failures; no account is flipped by an outage
 //	                                                    TestProviderDown, TestOddReplies, TestClientRejected, TestExchangeFailures
+//	a provider's text is shown to people                reasons and hints are ours, made of codes
+//	                                                    TestReasonOfADeadGrant
 //	a provider hangs, or thousands of grants are due    bounds of refreshes at once, of one integration and in all
 //	                                                    TestRefreshesAtOnce, TestNoTurnInTime
 //	a refresh races another, or a crash                 single flight, generation, stored before vended

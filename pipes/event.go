@@ -42,6 +42,9 @@ type accountData struct {
 	State        State         `json:"state"`
 	CreatedAt    string        `json:"created_at"`
 	UpdatedAt    string        `json:"updated_at"`
+	// Our own, of accounts that need reauthorization.
+	Reason string `json:"reason,omitempty"`
+	Hint   string `json:"reason_hint,omitempty"`
 }
 
 // aboutAccount is an event that tells what an account is from now on, or was last.
@@ -51,6 +54,7 @@ func (c cause) aboutAccount(t events.Type, a *Account, at time.Time) (events.Eve
 		User: nullable(a.Owner.User), Organization: nullable(a.Owner.Organization),
 		Scopes: append([]string{}, a.Scopes...), State: a.State,
 		CreatedAt: a.CreatedAt.UTC().Format(wireTime), UpdatedAt: a.UpdatedAt.UTC().Format(wireTime),
+		Reason: a.Reason, Hint: ReasonHint(a.Reason),
 	})
 }
 

@@ -40,7 +40,7 @@ type Grant struct {
 	ObtainedAt time.Time `cbor:"12,keyasint"`
 	// Refreshable is false where there is no refresh token.
 	Refreshable bool `cbor:"13,keyasint,omitempty"`
-	// Dead is set once the provider has said so definitely; Reason is its kind.
+	// Dead is set once the provider has said so definitely; Reason is one of those of reason.go.
 	Dead   bool   `cbor:"14,keyasint,omitempty"`
 	Reason string `cbor:"15,keyasint,omitempty"`
 	// TokenMAC is the keyed hash of the refresh token: the same refresh token is the same grant.
@@ -50,6 +50,9 @@ type Grant struct {
 	Accounts []AccountID `cbor:"17,keyasint,omitempty"`
 	// ReencryptedAt is as of vault.VersionHeader.
 	ReencryptedAt time.Time `cbor:"18,keyasint,omitzero"`
+	// Client is the client id that the tokens were given to: no other one may use or revoke them. Empty in
+	// records of before it was kept.
+	Client string `cbor:"19,keyasint,omitempty"`
 }
 
 // MaxGrantAccounts bounds how many accounts share a grant.

@@ -128,7 +128,7 @@ func (o *operation) edit(ctx context.Context, found At[Account], t *AccountToken
 	if t.State != "" && t.State != next.State {
 		next.State, next.Reason, kind = t.State, "", events.AccountConnected
 		if t.State == NeedsReauthorization {
-			next.Reason, kind = "set_by_caller", events.ReauthorizationAsked
+			next.Reason, kind = ReasonSetByCaller, events.ReauthorizationAsked
 		} else if err := o.living(ctx, &next); err != nil {
 			return Change{}, nil, err
 		}
@@ -169,9 +169,9 @@ func (b *Broker) brought(i *Integration, w Owner, t *AccountTokens) (arrival, er
 	}
 	switch {
 	case got.state == "" && t.AccessToken.Len() == 0:
-		got.state, got.reason = NeedsReauthorization, "imported_without_tokens"
+		got.state, got.reason = NeedsReauthorization, ReasonImported
 	case got.state == NeedsReauthorization:
-		got.reason = "set_by_caller"
+		got.reason = ReasonSetByCaller
 	}
 	return got, nil
 }

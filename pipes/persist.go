@@ -71,6 +71,7 @@ func (r *refreshing) persistOnce(ctx context.Context, t connectors.Tokens, token
 	}
 	g.Generation++
 	g.ObtainedAt, g.ExpiresAt, g.Dead, g.Reason = sentAt, t.ExpiresAt, false, ""
+	g.Client = r.integration.clientID()
 	if !t.RefreshExpiresAt.IsZero() {
 		g.RefreshExpiresAt = t.RefreshExpiresAt
 	}

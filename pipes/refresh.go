@@ -111,7 +111,7 @@ func (r *refreshing) look(ctx context.Context) (needed bool, err error) {
 // renewed asks the provider and stores what it says.
 func (r *refreshing) renewed(ctx context.Context) error {
 	if !r.grant.Refreshable {
-		return r.bury(ctx, "expired")
+		return r.bury(ctx, ReasonExpired)
 	}
 	empty, err := r.permitFor(r.account.Slug, keys.Context{})
 	if err != nil {
@@ -214,12 +214,8 @@ func (r *refreshing) judge(ctx context.Context, err error) error {
 		return nil
 	case failed.Class == connectors.DeadGrant:
 		b.breakers.accepted(r.integration.clientKey())
-		reason := "revoked"
-		if b.refreshes.doubted(r.key, r.grant.Generation) {
-			// The server may have rotated the token in a reply that never came.
-			reason = "rotation_lost"
-		}
-		return r.bury(ctx, reason)
+		lost := b.refreshes.doubted(r.key, r.grant.Generation)
+		return r.bury(ctx, deadReason(r.grant, r.integration.clientID(), failed, lost, b.now()))
 	case failed.Class == connectors.ClientRejected && failed.Code == "unauthorized_client":
 		// Providers say this of a token that belongs to another client, too: only this grant waits.
 		wait := b.refreshes.failed(r.key, b.now(), failed.RetryAfter)

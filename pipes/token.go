@@ -24,6 +24,8 @@ type Vended struct {
 	Active bool
 	// Error is [NotInstalled] or [VendNeedsReauthorization] where Active is false.
 	Error string
+	// Reason says why an account needs reauthorization.
+	Reason string
 
 	Account     AccountID
 	Method      AuthMethod
@@ -99,7 +101,7 @@ func (o *operation) vendOnce(ctx context.Context, r *Request) (*Vended, error) {
 		return nil, ErrAuthMethod
 	}
 	if a.State != Connected || a.Grant == "" {
-		return &Vended{Error: VendNeedsReauthorization}, nil
+		return &Vended{Error: VendNeedsReauthorization, Reason: a.Reason}, nil
 	}
 	g, err := o.broker.grant(ctx, o.Environment(), a.Grant)
 	if err != nil {
@@ -109,7 +111,7 @@ func (o *operation) vendOnce(ctx context.Context, r *Request) (*Vended, error) {
 		return nil, keys.ErrTampered
 	}
 	if g.Record.Dead {
-		return &Vended{Error: VendNeedsReauthorization}, nil
+		return &Vended{Error: VendNeedsReauthorization, Reason: g.Record.Reason}, nil
 	}
 	conn, err := o.broker.connector(i)
 	if err != nil {

@@ -168,10 +168,20 @@ func (w *jsonWriter) account(a *pipes.Account) {
 	w.items(a.Config)
 	w.raw(`,"state":`)
 	w.text(string(a.State))
+	w.reason(a.Reason) // Culvert's own
 	w.raw(`,"created_at":`)
 	w.time(a.CreatedAt, generalTime)
 	w.raw(`,"updated_at":`)
 	w.time(a.UpdatedAt, generalTime)
+}
+
+// reason appends why an account needs reauthorization, and what to do about it; null twice where it does
+// not.
+func (w *jsonWriter) reason(reason string) {
+	w.raw(`,"reason":`)
+	w.textOrNull(reason)
+	w.raw(`,"reason_hint":`)
+	w.textOrNull(pipes.ReasonHint(reason))
 }
 
 // nestedAccount is an account inside a provider, where the contract has some members twice: older

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"culvert/pipes"
 	"culvert/pipes/pipestest"
 )
 
@@ -15,7 +16,7 @@ func accountPicture(members map[string]any) map[string]any {
 		"object": "connected_account", "id": accountShape, "connection_role": "compatibility",
 		"account_identifier": nil, "account_display_name": nil, "user_id": "user_1", "organization_id": nil,
 		"scopes": []any{}, "auth_method": "oauth", "api_key_last_4": nil, "client_id": nil, "client_secret_last_4": nil,
-		"config": map[string]any{}, "state": "connected", "created_at": eventTimeShape, "updated_at": eventTimeShape,
+		"config": map[string]any{}, "state": "connected", "reason": nil, "reason_hint": nil, "created_at": eventTimeShape, "updated_at": eventTimeShape,
 	}
 	for name, value := range members {
 		picture[name] = value
@@ -35,7 +36,7 @@ func TestAccountLife(t *testing.T) {
 	d.do(t, post(account, `{"access_token":"at-2"}`)).mustRefuse(t, 409, "account_exists")
 
 	changed := d.do(t, put(account+"?connection_intent=reauthorize", `{"state":"needs_reauthorization","scopes":null}`)).want(t, 200).object(t)
-	shape(t, changed, accountPicture(map[string]any{"state": "needs_reauthorization", "scopes": []any{"read"}}))
+	shape(t, changed, accountPicture(map[string]any{"state": "needs_reauthorization", "scopes": []any{"read"}, "reason": "set_by_caller", "reason_hint": pipes.ReasonHint("set_by_caller")}))
 	changed = d.do(t, put(account, `{"access_token":"at-3","refresh_token":"rt-3","expires_at":"2126-01-01T00:00:00.5+02:00","scopes":["a","b"]}`)).want(t, 200).object(t)
 	shape(t, changed, accountPicture(map[string]any{"scopes": []any{"a", "b"}}))
 	if changed["id"] != made["id"] {
@@ -46,7 +47,7 @@ func TestAccountLife(t *testing.T) {
 	inside := account + "?organization_id=org%2F1"
 	d.do(t, get(inside)).mustRefuse(t, 404, "entity_not_found")
 	without := d.do(t, request{method: "POST", path: inside}).want(t, 201).object(t) // no body: no tokens
-	shape(t, without, accountPicture(map[string]any{"organization_id": "org/1", "state": "needs_reauthorization"}))
+	shape(t, without, accountPicture(map[string]any{"organization_id": "org/1", "state": "needs_reauthorization", "reason": "imported_without_tokens", "reason_hint": pipes.ReasonHint("imported_without_tokens")}))
 
 	for _, path := range []string{account, inside} {
 		if a := d.do(t, remove(path)).want(t, 204); a.body != "" {

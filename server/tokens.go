@@ -74,6 +74,9 @@ func (w *jsonWriter) inactive(v pipes.Vended) bool {
 	}
 	w.raw(`{"active":false,"error":`)
 	w.text(v.Error)
+	if v.Reason != "" { // Culvert's own
+		w.reason(v.Reason)
+	}
 	w.raw(`}`)
 	return true
 }

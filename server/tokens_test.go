@@ -16,6 +16,13 @@ const (
 	user1          = `{"user_id":"user_1"}`
 )
 
+// inactive is the answer for an account that needs reauthorization.
+func inactive(reason string) map[string]any {
+	return map[string]any{
+		"active": false, "error": "needs_reauthorization", "reason": reason, "reason_hint": pipes.ReasonHint(reason),
+	}
+}
+
 // TestVend: both answers of both routes, member by member.
 func TestVend(t *testing.T) {
 	d := newPipesDoor(t, pipestest.Config{Provider: connectorstest.Config{Scopes: []string{"read"}}})
@@ -50,7 +57,7 @@ func TestVend(t *testing.T) {
 	}
 	d.do(t, put(account, `{"state":"needs_reauthorization"}`)).want(t, 200)
 	for _, path := range []string{tokenPath, credentialPath} {
-		shape(t, d.do(t, post(path, user1)).want(t, 200).object(t), map[string]any{"active": false, "error": "needs_reauthorization"})
+		shape(t, d.do(t, post(path, user1)).want(t, 200).object(t), inactive("set_by_caller"))
 	}
 }
 
@@ -122,7 +129,7 @@ func TestVendWhileProviderIsDown(t *testing.T) {
 	// A grant that the provider has revoked is the account's state, and no error.
 	d.pipes.Provider.RevokeAll()
 	d.pipes.Clock.Advance(2 * time.Hour)
-	shape(t, d.do(t, post(tokenPath, user1)).want(t, 200).object(t), map[string]any{"active": false, "error": "needs_reauthorization"})
+	shape(t, d.do(t, post(tokenPath, user1)).want(t, 200).object(t), inactive("revoked"))
 }
 
 // TestReturnTo: only origins of the list, compared whole.

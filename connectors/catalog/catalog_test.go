@@ -71,6 +71,9 @@ func TestLintFinds(t *testing.T) {
 		"code twice":  func(c *connectors.Connector) { c.DeadClientCodes = c.DeadGrantCodes },
 		"auth":        func(c *connectors.Connector) { c.ClientAuth = connectors.ClientAuthNone },
 		"lifetime":    func(c *connectors.Connector) { c.Lifetime = 1 },
+		"ending":      func(c *connectors.Connector) { c.Endings = map[string]connectors.Ending{"code": "gone"} },
+		"ending code": func(c *connectors.Connector) { c.Endings = map[string]connectors.Ending{"A B": connectors.EndingIdle} },
+		"no endings":  func(c *connectors.Connector) { c.EndingMember = "suberror" },
 	} {
 		c := good
 		edit(&c)
@@ -163,6 +166,10 @@ func lint(c connectors.Connector) (problems []string) {
 		must(code.MatchString(s) && !codes[s], "an error code is not one, or means two things")
 		codes[s] = true
 	}
+	for s, ending := range c.Endings {
+		must(code.MatchString(s) && ending.Known(), "an ending has no code, or is none of ours")
+	}
+	must(c.EndingMember == "" || len(c.Endings) > 0, "codes are looked for that mean nothing")
 	return problems
 }
 

@@ -66,6 +66,8 @@ func google() connectors.Connector {
 		Lifetime:        time.Hour,
 		// A Workspace that asks its users to sign in again says so in either of two members.
 		DeadGrantCodes:  []string{"invalid_rapt"},
+		EndingMember:    "error_subtype",
+		Endings:         map[string]connectors.Ending{"invalid_rapt": connectors.EndingPolicy},
 		DeadClientCodes: []string{"deleted_client", "disabled_client"},
 	}
 }

@@ -57,5 +57,26 @@ func microsoft() connectors.Connector {
 		AuthorizeParams: map[string]string{"response_mode": "query"},
 		Lifetime:        time.Hour,
 		DeadGrantCodes:  []string{"interaction_required", "consent_required", "login_required"},
+		EndingMember:    "error_codes",
+		Endings:         microsoftEndings(),
 	}
+}
+
+// microsoftEndings are the numbers of the AADSTS codes, which say more than invalid_grant.
+// https://learn.microsoft.com/en-us/entra/identity-platform/reference-error-codes
+func microsoftEndings() map[string]connectors.Ending {
+	endings := map[string]connectors.Ending{
+		"65001": connectors.EndingRevoked, "65004": connectors.EndingRevoked, "consent_required": connectors.EndingRevoked,
+		"70008": connectors.EndingIdle, "700082": connectors.EndingIdle,
+		"700084": connectors.EndingExpired, // that of a single-page app, which no use prolongs
+	}
+	for _, policy := range []string{
+		"50173", "50132", "50133", // a changed or expired password
+		"50034", "50057", // a user who is gone or disabled
+		"50074", "50076", "50078", "50079", "50158", "53000", "53003", "70043", "70044", // what a policy asks for
+		"interaction_required", "login_required",
+	} {
+		endings[policy] = connectors.EndingPolicy
+	}
+	return endings
 }

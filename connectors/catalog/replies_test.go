@@ -30,8 +30,9 @@ type outcome struct {
 	Scopes                    []string
 	Named, NamedRefresh       map[string]string
 
-	Class connectors.Class
-	Code  string
+	Class  connectors.Class
+	Code   string
+	Ending connectors.Ending
 }
 
 const (
@@ -40,6 +41,8 @@ const (
 	dead      = connectors.DeadGrant
 	client    = connectors.ClientRejected
 	refused   = connectors.Refused
+
+	policy = connectors.EndingPolicy
 )
 
 // ended is a lifetime of nothing, which is not that of a token that does not end.
@@ -102,7 +105,7 @@ func vectors() []vector {
 		{"google", "a dead refresh token", 400, "", `{"error":"invalid_grant","error_description":"Token has been expired or revoked."}`,
 			outcome{Class: dead, Code: "invalid_grant"}},
 		{"google", "a Workspace that wants another sign-in", 400, "", `{"error":"invalid_grant","error_description":"reauth related error (invalid_rapt)","error_subtype":"invalid_rapt"}`,
-			outcome{Class: dead, Code: "invalid_grant"}},
+			outcome{Class: dead, Code: "invalid_grant", Ending: policy}},
 		{"google", "a Workspace that forbids the app", 400, "", `{"error":"admin_policy_enforced"}`,
 			outcome{Class: refused, Code: "admin_policy_enforced"}},
 		{"google", "a deleted client", 401, "", `{"error":"deleted_client","error_description":"The OAuth client was deleted."}`,
@@ -132,13 +135,13 @@ func vectors() []vector {
 		{"microsoft", "lifetimes as text, as its v1 endpoint has them", 200, "", `{"access_token":"eyJ","expires_in":"3599","ext_expires_in":"3599","expires_on":"1772370000"}`,
 			outcome{Access: "eyJ", Lifetime: 3599}},
 		{"microsoft", "a changed password", 400, "", `{"error":"invalid_grant","error_description":"AADSTS50173: ...","error_codes":[50173],"timestamp":"2026-03-01 12:00:00Z","suberror":"bad_token"}`,
-			outcome{Class: dead, Code: "invalid_grant"}},
+			outcome{Class: dead, Code: "invalid_grant", Ending: policy}},
 		{"microsoft", "90 days without use", 400, "", `{"error":"invalid_grant","error_description":"AADSTS700082: ...","error_codes":[700082]}`,
-			outcome{Class: dead, Code: "invalid_grant"}},
+			outcome{Class: dead, Code: "invalid_grant", Ending: connectors.EndingIdle}},
 		{"microsoft", "consent taken back", 400, "", `{"error":"invalid_grant","error_codes":[65001],"suberror":"consent_required"}`,
-			outcome{Class: dead, Code: "invalid_grant"}},
+			outcome{Class: dead, Code: "invalid_grant", Ending: connectors.EndingRevoked}},
 		{"microsoft", "a policy that wants the user", 400, "", `{"error":"interaction_required","error_codes":[50076]}`,
-			outcome{Class: dead, Code: "interaction_required"}},
+			outcome{Class: dead, Code: "interaction_required", Ending: policy}},
 		{"microsoft", "a client secret that ran out", 401, "", `{"error":"invalid_client","error_description":"AADSTS7000222: ...","error_codes":[7000222]}`,
 			outcome{Class: client, Code: "invalid_client"}},
 		{"microsoft", "an app that is not in the tenant", 400, "", `{"error":"unauthorized_client","error_codes":[700016]}`,
@@ -181,7 +184,12 @@ func vectors() []vector {
 			outcome{Access: "xoxb-1", Scopes: []string{"chat:write"}, Named: map[string]string{"bot": "xoxb-1"}}},
 		{"slack", "a used code", 200, "", `{"ok":false,"error":"invalid_code"}`, outcome{Class: dead, Code: "invalid_code"}},
 		{"slack", "a used refresh token", 200, "", `{"ok":false,"error":"invalid_refresh_token"}`, outcome{Class: dead, Code: "invalid_refresh_token"}},
-		{"slack", "a revoked token", 200, "", `{"ok":false,"error":"token_revoked"}`, outcome{Class: dead, Code: "token_revoked"}},
+		{"slack", "a revoked token", 200, "", `{"ok":false,"error":"token_revoked"}`,
+			outcome{Class: dead, Code: "token_revoked", Ending: connectors.EndingRevoked}},
+		{"slack", "a token whose time is over", 200, "", `{"ok":false,"error":"token_expired"}`,
+			outcome{Class: dead, Code: "token_expired", Ending: connectors.EndingExpired}},
+		{"slack", "a user who was removed", 200, "", `{"ok":false,"error":"account_inactive"}`,
+			outcome{Class: dead, Code: "account_inactive", Ending: policy}},
 		{"slack", "a wrong client", 200, "", `{"ok":false,"error":"invalid_client_id"}`, outcome{Class: client, Code: "invalid_client_id"}},
 		{"slack", "a wrong secret", 200, "", `{"ok":false,"error":"bad_client_secret"}`, outcome{Class: client, Code: "bad_client_secret"}},
 		{"slack", "another redirect URI", 200, "", `{"ok":false,"error":"bad_redirect_uri"}`, outcome{Class: refused, Code: "bad_redirect_uri"}},
@@ -267,7 +275,7 @@ func TestReplies(t *testing.T) {
 
 // odd tells connectors whose blocks say how to read a reply: each such word needs a vector.
 func odd(c connectors.Connector) bool {
-	return c.Reply != nil || c.ZeroNeverEnds || len(c.DeadGrantCodes)+len(c.DeadClientCodes)+len(c.TransientCodes) > 0
+	return c.Reply != nil || c.ZeroNeverEnds || len(c.DeadGrantCodes)+len(c.DeadClientCodes)+len(c.TransientCodes)+len(c.Endings) > 0
 }
 
 func reveal(tokens connectors.Tokens, err error, now time.Time) outcome {
@@ -276,7 +284,7 @@ func reveal(tokens connectors.Tokens, err error, now time.Time) outcome {
 		if e == nil {
 			return outcome{Code: "not a *connectors.Error"}
 		}
-		return outcome{Class: e.Class, Code: e.Code}
+		return outcome{Class: e.Class, Code: e.Code, Ending: e.Ending}
 	}
 	o := outcome{
 		Access:       string(tokens.Access.Reveal()),

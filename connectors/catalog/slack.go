@@ -37,6 +37,10 @@ func slack() connectors.Connector {
 			"invalid_code", "code_already_used", "code_expired",
 			"invalid_refresh_token", "token_revoked", "token_expired", "account_inactive",
 		},
+		Endings: map[string]connectors.Ending{
+			"token_revoked": connectors.EndingRevoked, "token_expired": connectors.EndingExpired,
+			"account_inactive": connectors.EndingPolicy, // a user or workspace that was deleted
+		},
 		DeadClientCodes: []string{"invalid_client_id", "bad_client_secret"},
 		TransientCodes:  []string{"ratelimited", "service_unavailable", "team_added_to_org"},
 		Reply:           slackReply,
