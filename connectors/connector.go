@@ -52,7 +52,7 @@ type Connector struct {
 	RevocationURL string
 	// Issuer is what the callback's iss must be (RFC 9207); empty where the provider sends none.
 	Issuer string
-	// IdentityURL answers a GET with an access token as bearer: who it belongs to, as JSON. Empty where
+	// IdentityURL answers a request with an access token as bearer: who it belongs to, as JSON. Empty where
 	// the provider has no such call.
 	IdentityURL string
 	// Identity is how to read the answer, and where else the provider says whose account it is.

@@ -8,10 +8,10 @@ type RevocationCall struct {
 	Method, URL string
 	// Auth is what the request proves.
 	Auth RevocationAuth
-	// Body is the member, or the form's parameter, that takes the token; empty: the token is in the header
-	// only, and there is no body.
-	TokenParam string
-	// Body is how TokenParam is sent.
+	// TokenParam is the parameter that takes the token; empty: the token is in the header only, and there is
+	// no body. ClientParam is the one that takes the client's id, if there is one.
+	TokenParam, ClientParam string
+	// Body is how these are sent.
 	Body Body
 	// Refresh sends the refresh token where there is one, and not the access token.
 	Refresh bool
@@ -26,6 +26,8 @@ type RevocationAuth string
 const (
 	// RevokeAsClient is HTTP Basic with the client's id and secret.
 	RevokeAsClient RevocationAuth = "client"
+	// RevokeAsSecret is the client's secret alone, in the scheme Client.
+	RevokeAsSecret RevocationAuth = "secret"
 	// RevokeAsToken is the access token as bearer.
 	RevokeAsToken RevocationAuth = "token"
 	// RevokeAsNobody has no header.

@@ -40,7 +40,9 @@ func discord() connectors.Connector {
 		DocsURL:          "https://discord.com/developers/docs/topics/oauth2",
 		AuthorizationURL: "https://discord.com/oauth2/authorize",
 		TokenURL:         "https://discord.com/api/oauth2/token",
+		RevocationURL:    "https://discord.com/api/oauth2/token/revoke",
 		IdentityURL:      "https://discord.com/api/users/@me",
+		Identity:         connectors.Identity{ID: []string{"id"}, Name: []string{"email", "username"}},
 		DefaultScopes:    []string{"identify", "email", "guilds"},
 		Lifetime:         168 * time.Hour,
 	})
@@ -55,6 +57,7 @@ func front() connectors.Connector {
 		AuthorizationURL: "https://app.frontapp.com/oauth/authorize",
 		TokenURL:         "https://app.frontapp.com/oauth/token",
 		IdentityURL:      "https://api2.frontapp.com/me",
+		Identity:         connectors.Identity{ID: []string{"id"}, Name: []string{"name"}},
 		ClientAuth:       connectors.ClientAuthBasic,
 		Lifetime:         time.Hour,
 	})
@@ -70,6 +73,7 @@ func intercom() connectors.Connector {
 		AuthorizationURL: "https://app.intercom.com/oauth",
 		TokenURL:         "https://api.intercom.io/auth/eagle/token",
 		IdentityURL:      "https://api.intercom.io/me",
+		Identity:         connectors.Identity{ID: []string{"app.id_code", "id"}, Name: []string{"email", "name"}},
 		NoScopes:         true,
 	})
 }
@@ -83,10 +87,13 @@ func ringCentral() connectors.Connector {
 		DocsURL:          "https://developers.ringcentral.com/guide/authentication/auth-code-flow",
 		AuthorizationURL: "https://platform.ringcentral.com/restapi/oauth/authorize",
 		TokenURL:         "https://platform.ringcentral.com/restapi/oauth/token",
+		RevocationURL:    "https://platform.ringcentral.com/restapi/oauth/revoke",
 		IdentityURL:      "https://platform.ringcentral.com/restapi/v1.0/account/~/extension/~",
+		Identity:         connectors.Identity{ID: []string{"id"}, Name: []string{"contact.email", "name"}},
 		ClientAuth:       connectors.ClientAuthBasic,
 		PKCE:             true,
 		Lifetime:         time.Hour,
+		RefreshIdle:      7 * 24 * time.Hour,
 	})
 }
 
@@ -99,9 +106,11 @@ func webex() connectors.Connector {
 		AuthorizationURL: "https://webexapis.com/v1/authorize",
 		TokenURL:         "https://webexapis.com/v1/access_token",
 		IdentityURL:      "https://webexapis.com/v1/people/me",
+		Identity:         connectors.Identity{ID: []string{"id"}, Name: []string{"emails.0", "displayName"}},
 		PKCE:             true,
 		DefaultScopes:    []string{"spark:people_read"},
 		Lifetime:         336 * time.Hour,
+		RefreshIdle:      90 * 24 * time.Hour,
 	})
 }
 
@@ -114,11 +123,14 @@ func zoom() connectors.Connector {
 		DocsURL:                  "https://developers.zoom.us/docs/integrations/oauth/",
 		AuthorizationURL:         "https://zoom.us/oauth/authorize",
 		TokenURL:                 "https://zoom.us/oauth/token",
+		RevocationURL:            "https://zoom.us/oauth/revoke",
 		IdentityURL:              "https://api.zoom.us/v2/users/me",
+		Identity:                 connectors.Identity{ID: []string{"id"}, Name: []string{"email", "display_name"}},
 		ClientAuth:               connectors.ClientAuthBasic,
 		PKCE:                     true,
 		NoScopes:                 true,
 		Lifetime:                 time.Hour,
+		RefreshIdle:              90 * 24 * time.Hour,
 		KillsPreviousAccessToken: true,
 	})
 }

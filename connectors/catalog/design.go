@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"net/http"
 	"time"
 
 	"culvert/connectors"
@@ -30,10 +31,13 @@ func adobe() connectors.Connector {
 		DocsURL:          "https://developer.adobe.com/developer-console/docs/guides/authentication/UserAuthentication/ims",
 		AuthorizationURL: "https://ims-na1.adobelogin.com/ims/authorize/v2",
 		TokenURL:         "https://ims-na1.adobelogin.com/ims/token/v3",
+		RevocationURL:    "https://ims-na1.adobelogin.com/ims/revoke",
 		IdentityURL:      "https://ims-na1.adobelogin.com/ims/userinfo/v2",
+		Identity:         connectors.Identity{ID: []string{"sub"}, Name: []string{"email", "name"}},
 		PKCE:             true,
 		ScopeSeparator:   ",",
 		DefaultScopes:    []string{"openid", "AdobeID", "offline_access"},
+		RefreshIdle:      14 * 24 * time.Hour,
 	})
 }
 
@@ -47,8 +51,10 @@ func box() connectors.Connector {
 		TokenURL:         "https://api.box.com/oauth2/token",
 		RevocationURL:    "https://api.box.com/oauth2/revoke",
 		IdentityURL:      "https://api.box.com/2.0/users/me",
+		Identity:         connectors.Identity{ID: []string{"id"}, Name: []string{"login", "name"}},
 		NoScopes:         true,
 		Lifetime:         time.Hour,
+		RefreshIdle:      60 * 24 * time.Hour,
 	})
 }
 
@@ -62,6 +68,7 @@ func canva() connectors.Connector {
 		TokenURL:         "https://api.canva.com/rest/v1/oauth/token",
 		RevocationURL:    "https://api.canva.com/rest/v1/oauth/revoke",
 		IdentityURL:      "https://api.canva.com/rest/v1/users/me",
+		Identity:         connectors.Identity{ID: []string{"team_user.team_id", "team_user.user_id"}},
 		ClientAuth:       connectors.ClientAuthBasic,
 		PKCE:             true,
 		DefaultScopes:    []string{"profile:read", "design:meta:read"},
@@ -81,10 +88,12 @@ func docuSign() connectors.Connector {
 		AuthorizationURL: "https://account.docusign.com/oauth/auth",
 		TokenURL:         "https://account.docusign.com/oauth/token",
 		IdentityURL:      "https://account.docusign.com/oauth/userinfo",
+		Identity:         connectors.Identity{ID: []string{"sub"}, Name: []string{"email", "name"}},
 		ClientAuth:       connectors.ClientAuthBasic,
 		PKCE:             true,
 		DefaultScopes:    []string{"signature", "extended"},
 		Lifetime:         8 * time.Hour,
+		RefreshIdle:      30 * 24 * time.Hour,
 	})
 }
 
@@ -97,9 +106,14 @@ func dropbox() connectors.Connector {
 		DocsURL:          "https://developers.dropbox.com/oauth-guide",
 		AuthorizationURL: "https://www.dropbox.com/oauth2/authorize",
 		TokenURL:         "https://api.dropboxapi.com/oauth2/token",
-		PKCE:             true,
-		AuthorizeParams:  map[string]string{"token_access_type": "offline"},
-		Lifetime:         4 * time.Hour,
+		IdentityURL:      "https://api.dropboxapi.com/2/users/get_current_account",
+		Identity:         connectors.Identity{Post: "null", ID: []string{"account_id"}, Name: []string{"email"}},
+		Revocation: connectors.RevocationCall{
+			Method: http.MethodPost, URL: "https://api.dropboxapi.com/2/auth/token/revoke", Auth: connectors.RevokeAsToken,
+		},
+		PKCE:            true,
+		AuthorizeParams: map[string]string{"token_access_type": "offline"},
+		Lifetime:        4 * time.Hour,
 	})
 }
 
@@ -114,6 +128,7 @@ func figma() connectors.Connector {
 		TokenURL:         "https://api.figma.com/v1/oauth/token",
 		RefreshURL:       "https://api.figma.com/v1/oauth/refresh",
 		IdentityURL:      "https://api.figma.com/v1/me",
+		Identity:         connectors.Identity{ID: []string{"id"}, Name: []string{"email", "handle"}},
 		ClientAuth:       connectors.ClientAuthBasic,
 		DefaultScopes:    []string{"current_user:read", "file_content:read"},
 		Lifetime:         2160 * time.Hour,
@@ -129,8 +144,10 @@ func miro() connectors.Connector {
 		AuthorizationURL: "https://miro.com/oauth/authorize",
 		TokenURL:         "https://api.miro.com/v1/oauth/token",
 		IdentityURL:      "https://api.miro.com/v1/oauth-token",
+		Identity:         connectors.Identity{ID: []string{"team.id", "user.id"}, Name: []string{"user.name"}},
 		NoScopes:         true,
 		Lifetime:         3599 * time.Second,
+		RefreshIdle:      60 * 24 * time.Hour,
 	})
 }
 
@@ -143,6 +160,7 @@ func mural() connectors.Connector {
 		AuthorizationURL: "https://app.mural.co/api/public/v1/authorization/oauth2/",
 		TokenURL:         "https://app.mural.co/api/public/v1/authorization/oauth2/token",
 		IdentityURL:      "https://app.mural.co/api/public/v1/users/me",
+		Identity:         connectors.Identity{ID: []string{"value.id"}, Name: []string{"value.email"}},
 		DefaultScopes:    []string{"identity:read"},
 	})
 }
@@ -156,6 +174,7 @@ func webflow() connectors.Connector {
 		AuthorizationURL: "https://webflow.com/oauth/authorize",
 		TokenURL:         "https://api.webflow.com/oauth/access_token",
 		IdentityURL:      "https://api.webflow.com/v2/token/authorized_by",
+		Identity:         connectors.Identity{ID: []string{"id"}, Name: []string{"email"}},
 		DefaultScopes:    []string{"authorized_user:read", "sites:read"},
 	})
 }
@@ -169,6 +188,7 @@ func wordPress() connectors.Connector {
 		AuthorizationURL: "https://public-api.wordpress.com/oauth2/authorize",
 		TokenURL:         "https://public-api.wordpress.com/oauth2/token",
 		IdentityURL:      "https://public-api.wordpress.com/rest/v1.1/me",
+		Identity:         connectors.Identity{ID: []string{"ID"}, Name: []string{"email", "username"}},
 		DefaultScopes:    []string{"auth"},
 	})
 }

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"net/http"
 	"time"
 
 	"culvert/connectors"
@@ -32,6 +33,7 @@ func bitbucket() connectors.Connector {
 		AuthorizationURL: "https://bitbucket.org/site/oauth2/authorize",
 		TokenURL:         "https://bitbucket.org/site/oauth2/access_token",
 		IdentityURL:      "https://api.bitbucket.org/2.0/user",
+		Identity:         connectors.Identity{ID: []string{"account_id"}, Name: []string{"username", "display_name"}},
 		ClientAuth:       connectors.ClientAuthBasic,
 		Lifetime:         2 * time.Hour,
 	})
@@ -46,6 +48,7 @@ func contentful() connectors.Connector {
 		AuthorizationURL: "https://be.contentful.com/oauth/authorize",
 		TokenURL:         "https://be.contentful.com/oauth/token",
 		IdentityURL:      "https://api.contentful.com/users/me",
+		Identity:         connectors.Identity{ID: []string{"sys.id"}, Name: []string{"email"}},
 		DefaultScopes:    []string{"content_management_manage"},
 	})
 }
@@ -59,8 +62,13 @@ func digitalOcean() connectors.Connector {
 		AuthorizationURL: "https://cloud.digitalocean.com/v1/oauth/authorize",
 		TokenURL:         "https://cloud.digitalocean.com/v1/oauth/token",
 		IdentityURL:      "https://api.digitalocean.com/v2/account",
-		DefaultScopes:    []string{"read"},
-		Lifetime:         720 * time.Hour,
+		Identity:         connectors.Identity{ID: []string{"account.uuid"}, Name: []string{"account.email"}},
+		Revocation: connectors.RevocationCall{
+			Method: http.MethodPost, URL: "https://cloud.digitalocean.com/v1/oauth/revoke",
+			Auth: connectors.RevokeAsToken, TokenParam: "token", Body: connectors.BodyForm,
+		},
+		DefaultScopes: []string{"read"},
+		Lifetime:      720 * time.Hour,
 	})
 }
 
@@ -75,6 +83,7 @@ func gitlab() connectors.Connector {
 		TokenURL:                 "https://gitlab.com/oauth/token",
 		RevocationURL:            "https://gitlab.com/oauth/revoke",
 		IdentityURL:              "https://gitlab.com/api/v4/user",
+		Identity:                 connectors.Identity{ID: []string{"id"}, Name: []string{"username"}},
 		ClientAuth:               connectors.ClientAuthBody,
 		Body:                     connectors.BodyForm,
 		PKCE:                     true,
@@ -94,6 +103,7 @@ func heroku() connectors.Connector {
 		AuthorizationURL: "https://id.heroku.com/oauth/authorize",
 		TokenURL:         "https://id.heroku.com/oauth/token",
 		IdentityURL:      "https://api.heroku.com/account",
+		Identity:         connectors.Identity{ID: []string{"id"}, Name: []string{"email"}},
 		DefaultScopes:    []string{"identity", "read"},
 		Lifetime:         8 * time.Hour,
 	})
@@ -108,6 +118,7 @@ func netlify() connectors.Connector {
 		AuthorizationURL: "https://app.netlify.com/authorize",
 		TokenURL:         "https://api.netlify.com/oauth/token",
 		IdentityURL:      "https://api.netlify.com/api/v1/user",
+		Identity:         connectors.Identity{ID: []string{"id"}, Name: []string{"email", "full_name"}},
 		Preview:          true,
 	})
 }
@@ -121,6 +132,7 @@ func pagerDuty() connectors.Connector {
 		AuthorizationURL: "https://identity.pagerduty.com/oauth/authorize",
 		TokenURL:         "https://identity.pagerduty.com/oauth/token",
 		IdentityURL:      "https://api.pagerduty.com/users/me",
+		Identity:         connectors.Identity{ID: []string{"user.id"}, Name: []string{"user.email", "user.name"}},
 		PKCE:             true,
 		Preview:          true,
 	})

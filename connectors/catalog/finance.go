@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"net/http"
 	"time"
 
 	"culvert/connectors"
@@ -33,6 +34,7 @@ func amazonLWA() connectors.Connector {
 		AuthorizationURL: "https://www.amazon.com/ap/oa",
 		TokenURL:         "https://api.amazon.com/auth/o2/token",
 		IdentityURL:      "https://api.amazon.com/user/profile",
+		Identity:         connectors.Identity{ID: []string{"user_id"}, Name: []string{"email", "name"}},
 		PKCE:             true,
 		DefaultScopes:    []string{"profile"},
 		Lifetime:         time.Hour,
@@ -62,6 +64,7 @@ func coinbase() connectors.Connector {
 		AuthorizationURL: "https://login.coinbase.com/oauth2/auth",
 		TokenURL:         "https://login.coinbase.com/oauth2/token",
 		IdentityURL:      "https://api.coinbase.com/v2/user",
+		Identity:         connectors.Identity{ID: []string{"data.id"}, Name: []string{"data.email", "data.name"}},
 		DefaultScopes:    []string{"wallet:user:read", "offline_access"},
 		Lifetime:         time.Hour,
 	})
@@ -88,7 +91,9 @@ func freshBooks() connectors.Connector {
 		DocsURL:            "https://www.freshbooks.com/api/authentication",
 		AuthorizationURL:   "https://auth.freshbooks.com/oauth/authorize",
 		TokenURL:           "https://api.freshbooks.com/auth/oauth/token",
+		RevocationURL:      "https://api.freshbooks.com/auth/oauth/revoke",
 		IdentityURL:        "https://api.freshbooks.com/auth/api/v1/users/me",
+		Identity:           connectors.Identity{ID: []string{"response.identity_id"}, Name: []string{"response.email"}},
 		OneGrantPerAccount: true,
 	})
 }
@@ -102,6 +107,7 @@ func gusto() connectors.Connector {
 		AuthorizationURL: "https://api.gusto.com/oauth/authorize",
 		TokenURL:         "https://api.gusto.com/oauth/token",
 		IdentityURL:      "https://api.gusto.com/v1/me",
+		Identity:         connectors.Identity{ID: []string{"uuid"}, Name: []string{"email"}},
 		Lifetime:         2 * time.Hour,
 	})
 }
@@ -117,6 +123,7 @@ func lever() connectors.Connector {
 		DefaultScopes:    []string{"offline_access", "opportunities:read:admin"},
 		AuthorizeParams:  map[string]string{"audience": "https://api.lever.co/v1/"},
 		Lifetime:         time.Hour,
+		RefreshIdle:      90 * 24 * time.Hour,
 	})
 }
 
@@ -129,6 +136,7 @@ func payPal() connectors.Connector {
 		AuthorizationURL: "https://www.paypal.com/signin/authorize",
 		TokenURL:         "https://api-m.paypal.com/v1/oauth2/token",
 		IdentityURL:      "https://api-m.paypal.com/v1/identity/openidconnect/userinfo?schema=openid",
+		Identity:         connectors.Identity{ID: []string{"user_id"}, Name: []string{"email"}},
 		ClientAuth:       connectors.ClientAuthBasic,
 		DefaultScopes:    []string{"openid"},
 		Preview:          true,
@@ -144,8 +152,10 @@ func sageAccounting() connectors.Connector {
 		AuthorizationURL: "https://www.sageone.com/oauth2/auth/central?filter=apiv3.1",
 		TokenURL:         "https://oauth.accounting.sage.com/token",
 		IdentityURL:      "https://api.accounting.sage.com/v3.1/user",
+		Identity:         connectors.Identity{ID: []string{"id"}, Name: []string{"email", "displayed_as"}},
 		DefaultScopes:    []string{"full_access"},
 		Lifetime:         5 * time.Minute,
+		RefreshIdle:      31 * 24 * time.Hour,
 	})
 }
 
@@ -159,10 +169,15 @@ func square() connectors.Connector {
 		AuthorizationURL: "https://connect.squareup.com/oauth2/authorize",
 		TokenURL:         "https://connect.squareup.com/oauth2/token",
 		IdentityURL:      "https://connect.squareup.com/v2/merchants/me",
-		Body:             connectors.BodyJSON,
-		DefaultScopes:    []string{"MERCHANT_PROFILE_READ"},
-		AuthorizeParams:  map[string]string{"session": "false"},
-		Lifetime:         720 * time.Hour,
+		Identity:         connectors.Identity{ID: []string{"merchant.id"}, Name: []string{"merchant.business_name"}},
+		Revocation: connectors.RevocationCall{
+			Method: http.MethodPost, URL: "https://connect.squareup.com/oauth2/revoke", Auth: connectors.RevokeAsSecret,
+			TokenParam: "access_token", ClientParam: "client_id", Body: connectors.BodyJSON,
+		},
+		Body:            connectors.BodyJSON,
+		DefaultScopes:   []string{"MERCHANT_PROFILE_READ"},
+		AuthorizeParams: map[string]string{"session": "false"},
+		Lifetime:        720 * time.Hour,
 	})
 }
 
@@ -176,6 +191,7 @@ func stripeConnect() connectors.Connector {
 		AuthorizationURL: "https://connect.stripe.com/oauth/authorize",
 		TokenURL:         "https://connect.stripe.com/oauth/token",
 		IdentityURL:      "https://api.stripe.com/v1/account",
+		Identity:         connectors.Identity{ID: []string{"id"}, Name: []string{"email", "business_profile.name"}},
 		DefaultScopes:    []string{"read_write"},
 	})
 }
@@ -190,9 +206,11 @@ func xero() connectors.Connector {
 		TokenURL:         "https://identity.xero.com/connect/token",
 		RevocationURL:    "https://identity.xero.com/connect/revocation",
 		IdentityURL:      "https://api.xero.com/connections",
+		Identity:         connectors.Identity{ID: []string{"0.tenantId"}, Name: []string{"0.tenantName"}},
 		ClientAuth:       connectors.ClientAuthBasic,
 		PKCE:             true,
 		DefaultScopes:    []string{"openid", "profile", "email", "offline_access", "accounting.transactions"},
 		Lifetime:         30 * time.Minute,
+		RefreshIdle:      60 * 24 * time.Hour,
 	})
 }

@@ -64,6 +64,7 @@ func google() connectors.Connector {
 		},
 		AuthorizeParams: map[string]string{"access_type": "offline", "prompt": "consent"},
 		Lifetime:        time.Hour,
+		RefreshIdle:     180 * 24 * time.Hour,
 		// A Workspace that asks its users to sign in again says so in either of two members.
 		DeadGrantCodes:  []string{"invalid_rapt"},
 		EndingMember:    "error_subtype",

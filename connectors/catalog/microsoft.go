@@ -56,6 +56,7 @@ func microsoft() connectors.Connector {
 		},
 		AuthorizeParams: map[string]string{"response_mode": "query"},
 		Lifetime:        time.Hour,
+		RefreshIdle:     90 * 24 * time.Hour,
 		DeadGrantCodes:  []string{"interaction_required", "consent_required", "login_required"},
 		EndingMember:    "error_codes",
 		Endings:         microsoftEndings(),

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"net/http"
 	"time"
 
 	"culvert/connectors"
@@ -39,6 +40,7 @@ func acuityScheduling() connectors.Connector {
 		AuthorizationURL: "https://acuityscheduling.com/oauth2/authorize",
 		TokenURL:         "https://acuityscheduling.com/oauth2/token",
 		IdentityURL:      "https://acuityscheduling.com/api/v1/me",
+		Identity:         connectors.Identity{ID: []string{"id"}, Name: []string{"email"}},
 		DefaultScopes:    []string{"api-v1"},
 	})
 }
@@ -52,6 +54,7 @@ func bitly() connectors.Connector {
 		AuthorizationURL: "https://bitly.com/oauth/authorize",
 		TokenURL:         "https://api-ssl.bitly.com/oauth/access_token",
 		IdentityURL:      "https://api-ssl.bitly.com/v4/user",
+		Identity:         connectors.Identity{ID: []string{"login"}, Name: []string{"name", "login"}},
 	})
 }
 
@@ -64,6 +67,7 @@ func calCom() connectors.Connector {
 		AuthorizationURL: "https://app.cal.com/auth/oauth2/authorize",
 		TokenURL:         "https://api.cal.com/v2/auth/oauth2/token",
 		IdentityURL:      "https://api.cal.com/v2/me",
+		Identity:         connectors.Identity{ID: []string{"data.id"}, Name: []string{"data.email", "data.username"}},
 		Preview:          true,
 	})
 }
@@ -78,6 +82,7 @@ func calendly() connectors.Connector {
 		TokenURL:         "https://auth.calendly.com/oauth/token",
 		RevocationURL:    "https://auth.calendly.com/oauth/revoke",
 		IdentityURL:      "https://api.calendly.com/users/me",
+		Identity:         connectors.Identity{ID: []string{"resource.uri"}, Name: []string{"resource.email", "resource.name"}},
 		PKCE:             true,
 		Lifetime:         2 * time.Hour,
 	})
@@ -92,6 +97,7 @@ func eventbrite() connectors.Connector {
 		AuthorizationURL: "https://www.eventbrite.com/oauth/authorize",
 		TokenURL:         "https://www.eventbrite.com/oauth/token",
 		IdentityURL:      "https://www.eventbriteapi.com/v3/users/me/",
+		Identity:         connectors.Identity{ID: []string{"id"}, Name: []string{"emails.0.email", "name"}},
 	})
 }
 
@@ -105,6 +111,7 @@ func fitbit() connectors.Connector {
 		TokenURL:         "https://api.fitbit.com/oauth2/token",
 		RevocationURL:    "https://api.fitbit.com/oauth2/revoke",
 		IdentityURL:      "https://api.fitbit.com/1/user/-/profile.json",
+		Identity:         connectors.Identity{ID: []string{"user.encodedId"}, Name: []string{"user.displayName"}},
 		ClientAuth:       connectors.ClientAuthBasic,
 		PKCE:             true,
 		DefaultScopes:    []string{"profile"},
@@ -121,11 +128,13 @@ func harvest() connectors.Connector {
 		AuthorizationURL: "https://id.getharvest.com/oauth2/authorize",
 		TokenURL:         "https://id.getharvest.com/api/v2/oauth2/token",
 		IdentityURL:      "https://id.getharvest.com/api/v2/accounts",
+		Identity:         connectors.Identity{ID: []string{"user.id"}, Name: []string{"user.email"}},
 		Lifetime:         1209599 * time.Second,
 	})
 }
 
-// linkedIn gives refresh tokens to approved apps only: all others ask their users again every sixty days.
+// linkedIn gives refresh tokens to approved apps only: all others ask their users again every sixty days. A year
+// after the consent these end too.
 func linkedIn() connectors.Connector {
 	return ordinary(connectors.Connector{
 		Slug:             "linkedin",
@@ -134,8 +143,10 @@ func linkedIn() connectors.Connector {
 		AuthorizationURL: "https://www.linkedin.com/oauth/v2/authorization",
 		TokenURL:         "https://www.linkedin.com/oauth/v2/accessToken",
 		IdentityURL:      "https://api.linkedin.com/v2/userinfo",
+		Identity:         connectors.Identity{ID: []string{"sub"}, Name: []string{"email", "name"}},
 		DefaultScopes:    []string{"openid", "profile", "email"},
 		Lifetime:         1440 * time.Hour,
+		GrantLifetime:    365 * 24 * time.Hour,
 	})
 }
 
@@ -148,7 +159,12 @@ func oura() connectors.Connector {
 		AuthorizationURL: "https://cloud.ouraring.com/oauth/authorize",
 		TokenURL:         "https://api.ouraring.com/oauth/token",
 		IdentityURL:      "https://api.ouraring.com/v2/usercollection/personal_info",
-		DefaultScopes:    []string{"personal"},
+		Identity:         connectors.Identity{ID: []string{"id"}, Name: []string{"email"}},
+		Revocation: connectors.RevocationCall{
+			Method: http.MethodPost, URL: "https://api.ouraring.com/oauth/revoke",
+			Auth: connectors.RevokeAsNobody, TokenParam: "access_token", Body: connectors.BodyForm,
+		},
+		DefaultScopes: []string{"personal"},
 	})
 }
 
@@ -161,6 +177,7 @@ func patreon() connectors.Connector {
 		AuthorizationURL: "https://www.patreon.com/oauth2/authorize",
 		TokenURL:         "https://www.patreon.com/api/oauth2/token",
 		IdentityURL:      "https://www.patreon.com/api/oauth2/v2/identity",
+		Identity:         connectors.Identity{ID: []string{"data.id"}, Name: []string{"data.attributes.email", "data.attributes.full_name"}},
 		DefaultScopes:    []string{"identity"},
 		Lifetime:         744 * time.Hour,
 	})
@@ -175,10 +192,12 @@ func pinterest() connectors.Connector {
 		AuthorizationURL: "https://www.pinterest.com/oauth/",
 		TokenURL:         "https://api.pinterest.com/v5/oauth/token",
 		IdentityURL:      "https://api.pinterest.com/v5/user_account",
+		Identity:         connectors.Identity{ID: []string{"id"}, Name: []string{"username"}},
 		ClientAuth:       connectors.ClientAuthBasic,
 		ScopeSeparator:   ",",
 		DefaultScopes:    []string{"user_accounts:read"},
 		Lifetime:         720 * time.Hour,
+		RefreshIdle:      60 * 24 * time.Hour,
 	})
 }
 
@@ -192,6 +211,7 @@ func reddit() connectors.Connector {
 		TokenURL:         "https://www.reddit.com/api/v1/access_token",
 		RevocationURL:    "https://www.reddit.com/api/v1/revoke_token",
 		IdentityURL:      "https://oauth.reddit.com/api/v1/me",
+		Identity:         connectors.Identity{ID: []string{"id"}, Name: []string{"name"}},
 		ClientAuth:       connectors.ClientAuthBasic,
 		DefaultScopes:    []string{"identity"},
 		AuthorizeParams:  map[string]string{"duration": "permanent"},
@@ -208,6 +228,7 @@ func spotify() connectors.Connector {
 		AuthorizationURL: "https://accounts.spotify.com/authorize",
 		TokenURL:         "https://accounts.spotify.com/api/token",
 		IdentityURL:      "https://api.spotify.com/v1/me",
+		Identity:         connectors.Identity{ID: []string{"id"}, Name: []string{"email", "display_name"}},
 		PKCE:             true,
 		DefaultScopes:    []string{"user-read-email"},
 		Lifetime:         time.Hour,
@@ -224,9 +245,14 @@ func strava() connectors.Connector {
 		AuthorizationURL: "https://www.strava.com/oauth/authorize",
 		TokenURL:         "https://www.strava.com/oauth/token",
 		IdentityURL:      "https://www.strava.com/api/v3/athlete",
-		ScopeSeparator:   ",",
-		DefaultScopes:    []string{"read"},
-		Lifetime:         6 * time.Hour,
+		Identity:         connectors.Identity{ID: []string{"id"}, Name: []string{"username"}},
+		Revocation: connectors.RevocationCall{
+			Method: http.MethodPost, URL: "https://www.strava.com/oauth/deauthorize",
+			Auth: connectors.RevokeAsToken, EndsGrant: true,
+		},
+		ScopeSeparator: ",",
+		DefaultScopes:  []string{"read"},
+		Lifetime:       6 * time.Hour,
 	})
 }
 
@@ -240,6 +266,7 @@ func typeform() connectors.Connector {
 		AuthorizationURL: "https://api.typeform.com/oauth/authorize",
 		TokenURL:         "https://api.typeform.com/oauth/token",
 		IdentityURL:      "https://api.typeform.com/me",
+		Identity:         connectors.Identity{ID: []string{"user_id"}, Name: []string{"email", "alias"}},
 		DefaultScopes:    []string{"accounts:read", "offline"},
 		Lifetime:         168 * time.Hour,
 	})
@@ -254,6 +281,7 @@ func whoop() connectors.Connector {
 		AuthorizationURL: "https://api.prod.whoop.com/oauth/oauth2/auth",
 		TokenURL:         "https://api.prod.whoop.com/oauth/oauth2/token",
 		IdentityURL:      "https://api.prod.whoop.com/developer/v2/user/profile/basic",
+		Identity:         connectors.Identity{ID: []string{"user_id"}, Name: []string{"email"}},
 		DefaultScopes:    []string{"offline", "read:profile"},
 		Lifetime:         time.Hour,
 	})

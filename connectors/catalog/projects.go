@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"net/http"
 	"time"
 
 	"culvert/connectors"
@@ -35,10 +36,12 @@ func airtable() connectors.Connector {
 		AuthorizationURL:         "https://airtable.com/oauth2/v1/authorize",
 		TokenURL:                 "https://airtable.com/oauth2/v1/token",
 		IdentityURL:              "https://api.airtable.com/v0/meta/whoami",
+		Identity:                 connectors.Identity{ID: []string{"id"}, Name: []string{"email"}},
 		ClientAuth:               connectors.ClientAuthBasic,
 		PKCE:                     true,
 		DefaultScopes:            []string{"data.records:read", "schema.bases:read"},
 		Lifetime:                 time.Hour,
+		RefreshIdle:              60 * 24 * time.Hour,
 		KillsPreviousAccessToken: true,
 		ReuseKillsFamily:         true,
 	})
@@ -54,6 +57,7 @@ func asana() connectors.Connector {
 		TokenURL:         "https://app.asana.com/-/oauth_token",
 		RevocationURL:    "https://app.asana.com/-/oauth_revoke",
 		IdentityURL:      "https://app.asana.com/api/1.0/users/me",
+		Identity:         connectors.Identity{ID: []string{"data.gid"}, Name: []string{"data.email", "data.name"}},
 		PKCE:             true,
 		DefaultScopes:    []string{"default"},
 		Lifetime:         time.Hour,
@@ -70,9 +74,12 @@ func atlassian() connectors.Connector {
 		AuthorizationURL:   "https://auth.atlassian.com/authorize",
 		TokenURL:           "https://auth.atlassian.com/oauth/token",
 		IdentityURL:        "https://api.atlassian.com/me",
+		Identity:           connectors.Identity{ID: []string{"account_id"}, Name: []string{"email", "name"}},
 		DefaultScopes:      []string{"read:me", "read:jira-work", "offline_access"},
 		AuthorizeParams:    map[string]string{"audience": "api.atlassian.com", "prompt": "consent"},
 		Lifetime:           time.Hour,
+		GrantLifetime:      365 * 24 * time.Hour,
+		RefreshIdle:        90 * 24 * time.Hour,
 		OneGrantPerAccount: true,
 	})
 }
@@ -86,6 +93,7 @@ func clickUp() connectors.Connector {
 		AuthorizationURL: "https://app.clickup.com/api",
 		TokenURL:         "https://api.clickup.com/api/v2/oauth/token",
 		IdentityURL:      "https://api.clickup.com/api/v2/user",
+		Identity:         connectors.Identity{ID: []string{"user.id"}, Name: []string{"user.email", "user.username"}},
 		Body:             connectors.BodyJSON,
 		NoScopes:         true,
 	})
@@ -146,10 +154,16 @@ func notion() connectors.Connector {
 		DocsURL:          "https://developers.notion.com/docs/authorization",
 		AuthorizationURL: "https://api.notion.com/v1/oauth/authorize",
 		TokenURL:         "https://api.notion.com/v1/oauth/token",
-		ClientAuth:       connectors.ClientAuthBasic,
-		Body:             connectors.BodyJSON,
-		NoScopes:         true,
-		AuthorizeParams:  map[string]string{"owner": "user"},
+		RevocationURL:    "https://api.notion.com/v1/oauth/revoke",
+		IdentityURL:      "https://api.notion.com/v1/users/me",
+		Identity: connectors.Identity{
+			Headers: map[string]string{"Notion-Version": "2022-06-28"},
+			TokenID: []string{"workspace_id", "owner.user.id"}, TokenName: []string{"workspace_name"},
+		},
+		ClientAuth:      connectors.ClientAuthBasic,
+		Body:            connectors.BodyJSON,
+		NoScopes:        true,
+		AuthorizeParams: map[string]string{"owner": "user"},
 	})
 }
 
@@ -162,7 +176,9 @@ func podio() connectors.Connector {
 		AuthorizationURL: "https://podio.com/oauth/authorize",
 		TokenURL:         "https://api.podio.com/oauth/token/v2",
 		IdentityURL:      "https://api.podio.com/user/status",
+		Identity:         connectors.Identity{ID: []string{"user.user_id"}, Name: []string{"user.mail", "profile.name"}},
 		Lifetime:         8 * time.Hour,
+		RefreshIdle:      28 * 24 * time.Hour,
 		Preview:          true,
 	})
 }
@@ -188,8 +204,12 @@ func smartsheet() connectors.Connector {
 		AuthorizationURL: "https://app.smartsheet.com/b/authorize",
 		TokenURL:         "https://api.smartsheet.com/2.0/token",
 		IdentityURL:      "https://api.smartsheet.com/2.0/users/me",
-		DefaultScopes:    []string{"READ_SHEETS"},
-		Lifetime:         604799 * time.Second,
+		Identity:         connectors.Identity{ID: []string{"id"}, Name: []string{"email"}},
+		Revocation: connectors.RevocationCall{
+			Method: http.MethodDelete, URL: "https://api.smartsheet.com/2.0/token", Auth: connectors.RevokeAsToken,
+		},
+		DefaultScopes: []string{"READ_SHEETS"},
+		Lifetime:      604799 * time.Second,
 	})
 }
 

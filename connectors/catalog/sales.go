@@ -32,6 +32,7 @@ func attio() connectors.Connector {
 		AuthorizationURL: "https://app.attio.com/authorize",
 		TokenURL:         "https://app.attio.com/oauth/token",
 		IdentityURL:      "https://api.attio.com/v2/self",
+		Identity:         connectors.Identity{ID: []string{"workspace_id"}, Name: []string{"workspace_name"}},
 		NoScopes:         true,
 	})
 }
@@ -46,6 +47,7 @@ func closeCRM() connectors.Connector {
 		TokenURL:         "https://api.close.com/oauth2/token/",
 		RevocationURL:    "https://api.close.com/oauth2/revoke/",
 		IdentityURL:      "https://api.close.com/api/v1/me/",
+		Identity:         connectors.Identity{ID: []string{"id"}, Name: []string{"email"}},
 		DefaultScopes:    []string{"all.full_access", "offline_access"},
 		Lifetime:         time.Hour,
 	})
@@ -60,9 +62,11 @@ func constantContact() connectors.Connector {
 		AuthorizationURL: "https://authz.constantcontact.com/oauth2/default/v1/authorize",
 		TokenURL:         "https://authz.constantcontact.com/oauth2/default/v1/token",
 		IdentityURL:      "https://api.cc.email/v3/account/summary",
+		Identity:         connectors.Identity{ID: []string{"encoded_account_id"}, Name: []string{"contact_email", "organization_name"}},
 		ClientAuth:       connectors.ClientAuthBasic,
 		PKCE:             true,
 		DefaultScopes:    []string{"contact_data", "offline_access"},
+		RefreshIdle:      180 * 24 * time.Hour,
 	})
 }
 
@@ -91,10 +95,15 @@ func klaviyo() connectors.Connector {
 		AuthorizationURL: "https://www.klaviyo.com/oauth/authorize",
 		TokenURL:         "https://a.klaviyo.com/oauth/token",
 		RevocationURL:    "https://a.klaviyo.com/oauth/revoke",
-		ClientAuth:       connectors.ClientAuthBasic,
-		PKCE:             true,
-		DefaultScopes:    []string{"accounts:read"},
-		Lifetime:         time.Hour,
+		IdentityURL:      "https://a.klaviyo.com/api/accounts",
+		Identity: connectors.Identity{
+			ID: []string{"data.0.id"}, Name: []string{"data.0.attributes.contact_information.organization_name"},
+			Headers: map[string]string{"revision": "2024-10-15"},
+		},
+		ClientAuth:    connectors.ClientAuthBasic,
+		PKCE:          true,
+		DefaultScopes: []string{"accounts:read"},
+		Lifetime:      time.Hour,
 	})
 }
 
@@ -121,6 +130,7 @@ func outreach() connectors.Connector {
 		AuthorizationURL: "https://api.outreach.io/oauth/authorize",
 		TokenURL:         "https://api.outreach.io/oauth/token",
 		Lifetime:         2 * time.Hour,
+		RefreshIdle:      14 * 24 * time.Hour,
 	})
 }
 
@@ -134,9 +144,11 @@ func pipedrive() connectors.Connector {
 		TokenURL:         "https://oauth.pipedrive.com/oauth/token",
 		RevocationURL:    "https://oauth.pipedrive.com/oauth/revoke",
 		IdentityURL:      "https://api.pipedrive.com/v1/users/me",
+		Identity:         connectors.Identity{ID: []string{"data.company_id", "data.id"}, Name: []string{"data.email", "data.name"}},
 		ClientAuth:       connectors.ClientAuthBasic,
 		NoScopes:         true,
 		Lifetime:         3599 * time.Second,
+		RefreshIdle:      60 * 24 * time.Hour,
 	})
 }
 
@@ -152,6 +164,7 @@ func salesforce() connectors.Connector {
 		TokenURL:         "https://login.salesforce.com/services/oauth2/token",
 		RevocationURL:    "https://login.salesforce.com/services/oauth2/revoke",
 		IdentityURL:      "https://login.salesforce.com/services/oauth2/userinfo",
+		Identity:         connectors.Identity{ID: []string{"organization_id", "user_id"}, Name: []string{"preferred_username", "email"}},
 		PKCE:             true,
 		DefaultScopes:    []string{"api", "refresh_token"},
 		Lifetime:         2 * time.Hour,
@@ -167,6 +180,7 @@ func salesloft() connectors.Connector {
 		AuthorizationURL: "https://accounts.salesloft.com/oauth/authorize",
 		TokenURL:         "https://accounts.salesloft.com/oauth/token",
 		IdentityURL:      "https://api.salesloft.com/v2/me",
+		Identity:         connectors.Identity{ID: []string{"data.id"}, Name: []string{"data.email", "data.name"}},
 		Lifetime:         2 * time.Hour,
 	})
 }
@@ -180,6 +194,7 @@ func surveyMonkey() connectors.Connector {
 		AuthorizationURL: "https://api.surveymonkey.com/oauth/authorize",
 		TokenURL:         "https://api.surveymonkey.com/oauth/token",
 		IdentityURL:      "https://api.surveymonkey.com/v3/users/me",
+		Identity:         connectors.Identity{ID: []string{"id"}, Name: []string{"email", "username"}},
 		NoScopes:         true,
 	})
 }

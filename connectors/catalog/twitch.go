@@ -20,6 +20,7 @@ func twitch() connectors.Connector {
 		TokenURL:         "https://id.twitch.tv/oauth2/token",
 		RevocationURL:    "https://id.twitch.tv/oauth2/revoke",
 		IdentityURL:      "https://id.twitch.tv/oauth2/validate",
+		Identity:         connectors.Identity{ID: []string{"user_id"}, Name: []string{"login"}},
 		DefaultScopes:    []string{"user:read:email"},
 		Reply:            twitchReply,
 	})

@@ -19,6 +19,7 @@ func xCom() connectors.Connector {
 		TokenURL:         "https://api.x.com/2/oauth2/token",
 		RevocationURL:    "https://api.x.com/2/oauth2/revoke",
 		IdentityURL:      "https://api.x.com/2/users/me",
+		Identity:         connectors.Identity{ID: []string{"data.id"}, Name: []string{"data.username"}},
 		ClientAuth:       connectors.ClientAuthBasic,
 		PKCE:             true,
 		DefaultScopes:    []string{"tweet.read", "users.read", "offline.access"},
