@@ -17,6 +17,8 @@ const (
 	// KindFlow is a browser with a ticket or flow state of an authorization: whoever holds it may go on
 	// with that flow and nothing else.
 	KindFlow
+	// KindSystem is the server itself, at work that no caller asked for.
+	KindSystem
 )
 
 // Actor is an authenticated caller. It is a parameter of every use case, never hidden in a context.
@@ -38,25 +40,38 @@ func FlowActor(env EnvironmentID, flowID string) Actor {
 	return Actor{kind: KindFlow, env: env, id: flowID, name: "browser", role: roleFlow}
 }
 
+// SystemActor is the actor of work that no caller asked for, such as refreshing a grant that nobody has
+// used lately; the name says which. It may do that work and nothing else, and no request can make it.
+func SystemActor(env EnvironmentID, name string) Actor {
+	return Actor{kind: KindSystem, env: env, name: name, role: roleSystem}
+}
+
 // Environment is where the actor acts; an actor never crosses it.
 func (a Actor) Environment() EnvironmentID { return a.env }
 
-// ID is "key_" and the API key's ULID, or "flow_" and the flow's.
+// ID is "key_" and the API key's ULID, "flow_" and the flow's, or "system".
 func (a Actor) ID() string {
 	switch a.kind {
 	case KindAPIKey:
 		return "key_" + a.id
 	case KindFlow:
 		return "flow_" + a.id
+	case KindSystem:
+		return "system"
 	}
 	return ""
 }
 
-// Name is the API key's label; a browser's is "browser".
+// Name is the API key's label; a browser's is "browser", the server's that of its work.
 func (a Actor) Name() string { return a.name }
 
 // Source is the contract's actor_source.
-func (a Actor) Source() string { return "api" }
+func (a Actor) Source() string {
+	if a.kind == KindSystem {
+		return "system"
+	}
+	return "api"
+}
 
 // Call is one request of an actor: what every exported method of vault and pipes takes first.
 type Call struct {

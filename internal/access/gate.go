@@ -177,8 +177,8 @@ func (g *Gate) Authorize(actor Actor, action Action) (Permit, error) {
 func (g *Gate) Recheck(ctx context.Context, p Permit) error {
 	a := p.actor
 	switch a.kind {
-	case KindFlow:
-		return nil // its credential is the flow's own record, which the use case reads behind the fence
+	case KindFlow, KindSystem:
+		return nil // a flow's credential is its own record, which the use case reads behind the fence
 	case KindAPIKey:
 	default:
 		return ErrUnauthenticated

@@ -41,6 +41,7 @@ const (
 	IntegrationsManage Action = "pipes.integrations.manage"
 	PipesAuthorize     Action = "pipes.authorize"
 	TokenVend          Action = "pipes.token.vend"
+	TokenRefresh       Action = "pipes.token.refresh"
 	AccountsRead       Action = "pipes.accounts.read"
 	AccountsManage     Action = "pipes.accounts.manage"
 	AttemptsRead       Action = "pipes.attempts.read"
@@ -56,6 +57,9 @@ const RoleAdmin Role = "admin"
 
 // roleFlow is that of a browser leg.
 const roleFlow Role = "flow"
+
+// roleSystem is that of the server's own work.
+const roleSystem Role = "system"
 
 // ErrDenied means that the actor is known and may not do this (403).
 var ErrDenied = errors.New("access: denied")
@@ -110,6 +114,8 @@ func (r Role) allows(a Action) bool {
 		return a != ""
 	case roleFlow:
 		return a == FlowConfirm || a == FlowComplete
+	case roleSystem:
+		return a == TokenRefresh
 	}
 	return false
 }

@@ -37,6 +37,8 @@ func TestPermits(t *testing.T) {
 		"no action":         second(h.gate.Authorize(admin, "")),
 		"zero permit":       second(access.Permit{}.Complete(access.Resource{})),
 		"flow reads":        second(h.gate.Authorize(access.FlowActor(env, "f"), access.DataRead)),
+		"system reads":      second(h.gate.Authorize(access.SystemActor(env, "keeper"), access.DataRead)),
+		"system vends":      second(h.gate.Authorize(access.SystemActor(env, "keeper"), access.TokenVend)),
 		"zero kind of flow": second(h.gate.Authorize(access.Actor{}, access.FlowConfirm)),
 	} {
 		if !errors.Is(err, access.ErrDenied) {
@@ -51,6 +53,9 @@ func TestPermits(t *testing.T) {
 	if _, err := h.gate.Authorize(access.FlowActor(env, "f"), access.FlowConfirm); err != nil {
 		t.Errorf("a browser leg: %v", err)
 	}
+	if _, err := h.gate.Authorize(access.SystemActor(env, "keeper"), access.TokenRefresh); err != nil {
+		t.Errorf("the server's own work: %v", err)
+	}
 }
 
 func second[T any](_ T, err error) error { return err }
@@ -64,5 +69,8 @@ func TestNamesOnTheWire(t *testing.T) {
 	}
 	if got := access.FlowActor(env, "f").ID(); got != "flow_f" {
 		t.Errorf("flow: got id %q", got)
+	}
+	if got := access.SystemActor(env, "keeper"); got.ID() != "system" || got.Name() != "keeper" || got.Source() != "system" {
+		t.Errorf("system: got %q %q %q", got.ID(), got.Name(), got.Source())
 	}
 }
