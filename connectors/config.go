@@ -83,6 +83,15 @@ func (c *Connector) CheckConfig(scope ConfigScope, values map[string]string) err
 	return joined(wrong)
 }
 
+// ExampleConfig is a value for every field, as the fields give it. What comes of it is no customer's.
+func (c *Connector) ExampleConfig() map[string]string {
+	values := map[string]string{}
+	for i := range c.Config {
+		values[c.Config[i].Key] = c.Config[i].Example
+	}
+	return values
+}
+
 // field finds a field by its key.
 func (c *Connector) field(key string) *ConfigField {
 	for i := range c.Config {

@@ -154,10 +154,8 @@ func authority(url string) string {
 // templatesRule is the rule that variables in URLs break, "" for none: each is a field's that always has
 // a value, and in a host either a label before a domain of the provider's, or a whole name at the end.
 func (c *Connector) templatesRule() string {
-	sample := map[string]string{}
 	for i := range c.Config {
 		f := &c.Config[i]
-		sample[f.Key] = f.Example
 		if c.uses(f.Key) && (f.Secret || !f.Required && f.Default == "") {
 			return f.Key + ": stands in a URL and may be secret or empty"
 		}
@@ -182,7 +180,7 @@ func (c *Connector) templatesRule() string {
 			return key + ": is one label, so a domain of the provider's follows it"
 		}
 	}
-	filled, err := c.With(sample)
+	filled, err := c.With(c.ExampleConfig())
 	if err != nil || !filled.Complete() {
 		return "the URLs are none with the examples filled in"
 	}

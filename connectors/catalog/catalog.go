@@ -4,7 +4,7 @@
 //
 // The data are Go and not a format that is parsed: the compiler checks their shape, nothing can fail as
 // the program starts, and what is odd about a provider stands as a comment where it is provided for. The
-// rules that blocks keep besides are those of the lint in catalog_test.go.
+// rules that blocks keep besides are those of [Lint].
 package catalog
 
 import (

@@ -1,12 +1,11 @@
 package catalog_test
 
 import (
-	"maps"
-	"net/url"
-	"regexp"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"culvert/connectors"
 	"culvert/connectors/catalog"
@@ -23,11 +22,11 @@ func TestLint(t *testing.T) {
 		t.Error("the list is not in order of slugs")
 	}
 	for _, c := range list {
-		for _, problem := range lint(c) {
+		for _, problem := range catalog.Lint(c) {
 			t.Errorf("%s: %s", c.Slug, problem)
 		}
 	}
-	for _, problem := range lintTogether(list) {
+	for _, problem := range catalog.LintTogether(list) {
 		t.Error(problem)
 	}
 }
@@ -49,7 +48,7 @@ func TestSize(t *testing.T) {
 // TestLintFinds shows that the lint finds what it looks for.
 func TestLintFinds(t *testing.T) {
 	good := block(t, "github")
-	if problems := lint(good); len(problems) != 0 {
+	if problems := catalog.Lint(good); len(problems) != 0 {
 		t.Fatalf("%s: %q", good.Slug, problems)
 	}
 	for name, edit := range map[string]func(*connectors.Connector){
@@ -74,10 +73,25 @@ func TestLintFinds(t *testing.T) {
 		"ending":      func(c *connectors.Connector) { c.Endings = map[string]connectors.Ending{"code": "gone"} },
 		"ending code": func(c *connectors.Connector) { c.Endings = map[string]connectors.Ending{"A B": connectors.EndingIdle} },
 		"no endings":  func(c *connectors.Connector) { c.EndingMember = "suberror" },
+		"no method":   func(c *connectors.Connector) { c.Methods = nil },
+		"no key":      func(c *connectors.Connector) { c.Methods = append(c.Methods, connectors.MethodAPIKey) },
+		"key":         func(c *connectors.Connector) { c.APIKey.Header = "Authorization" },
+		"path":        func(c *connectors.Connector) { c.Identity.ID = []string{"data[0].id"} },
+		"name only":   func(c *connectors.Connector) { c.Identity.ID = nil; c.Identity.Name = []string{"name"} },
+		"no call":     func(c *connectors.Connector) { c.Identity.ID, c.IdentityURL = []string{"id"}, "" },
+		"idle":        func(c *connectors.Connector) { c.RefreshIdle = time.Hour },
+		"grant":       func(c *connectors.Connector) { c.RefreshIdle, c.GrantLifetime = 48*time.Hour, 24*time.Hour },
+		"two ways": func(c *connectors.Connector) {
+			c.RevocationURL = "https://github.com/revoke"
+			c.Revocation = connectors.RevocationCall{Method: http.MethodPost, URL: "https://github.com/revoke", Auth: connectors.RevokeAsToken}
+		},
+		"of what": func(c *connectors.Connector) {
+			c.Revocation = connectors.RevocationCall{Method: http.MethodPost, URL: "https://github.com/revoke", Auth: connectors.RevokeAsClient}
+		},
 	} {
 		c := good
 		edit(&c)
-		if problems := lint(c); len(problems) == 0 {
+		if problems := catalog.Lint(c); len(problems) == 0 {
 			t.Errorf("%s: the lint finds nothing", name)
 		}
 	}
@@ -88,7 +102,7 @@ func TestLintFinds(t *testing.T) {
 	} {
 		c := good
 		edit(&c)
-		if problems := lintTogether([]connectors.Connector{good, c}); len(problems) == 0 {
+		if problems := catalog.LintTogether([]connectors.Connector{good, c}); len(problems) == 0 {
 			t.Errorf("%s: the lint finds nothing", name)
 		}
 	}
@@ -104,78 +118,4 @@ func block(t *testing.T, slug string) connectors.Connector {
 	}
 	t.Fatalf("no connector %s", slug)
 	return connectors.Connector{}
-}
-
-// lintTogether says what is wrong between blocks: what a person would mistake for another, and endpoints
-// that two blocks call in two ways, of which one must be wrong.
-func lintTogether(list []connectors.Connector) (problems []string) {
-	names, endpoints := map[string]string{}, map[string]connectors.Connector{}
-	for _, c := range list {
-		if other, taken := names[c.Name]; taken {
-			problems = append(problems, c.Slug+": the name is that of "+other)
-		}
-		names[c.Name] = c.Slug
-		other, shared := endpoints[c.TokenURL]
-		if shared && (other.ClientAuth != c.ClientAuth || other.Body != c.Body || other.PKCE != c.PKCE) {
-			problems = append(problems, c.Slug+": the token endpoint is called otherwise than by "+other.Slug)
-		}
-		endpoints[c.TokenURL] = c
-	}
-	return problems
-}
-
-// lint says what is wrong with a block of data.
-func lint(c connectors.Connector) (problems []string) {
-	must := func(ok bool, rule string) {
-		if !ok {
-			problems = append(problems, rule)
-		}
-	}
-	slug := regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
-	must(slug.MatchString(c.Slug), "the slug is not of words and hyphens")
-	must(c.Name != "" && strings.TrimSpace(c.Name) == c.Name, "it has no name")
-	must(c.Type != "" && c.Type != "custom", "it has no type of the contract's list")
-	page, _, _ := strings.Cut(c.DocsURL, "#")
-	must(public(page), "it links no documentation")
-	must(public(c.AuthorizationURL), "the authorization URL is not a public https URL")
-	must(public(c.TokenURL), "the token URL is not a public https URL")
-	for _, optional := range []string{c.RefreshURL, c.RevocationURL, c.IdentityURL} {
-		must(optional == "" || public(optional), "an endpoint is not a public https URL")
-	}
-	if u, err := url.Parse(c.AuthorizationURL); err == nil {
-		for name := range u.Query() {
-			must(name != "state" && name != "client_id" && name != "scope", "the authorization URL sets a parameter of ours")
-		}
-	}
-	must(c.ClientAuth == connectors.ClientAuthBody || c.ClientAuth == connectors.ClientAuthBasic || c.NoSecret,
-		"clients have a secret, so there must be a way to send it")
-	must(c.ScopeSeparator == " " || c.ScopeSeparator == ",", "no provider is known that joins scopes so")
-	must(!c.NoScopes || len(c.DefaultScopes) == 0, "scopes that are ignored are no default")
-	must(c.Lifetime == 0 || c.Lifetime.Seconds() >= 60, "the lifetime is not in seconds")
-	scopes := map[string]bool{}
-	for _, s := range c.DefaultScopes {
-		must(s != "" && !strings.ContainsAny(s, " ,\t") && !scopes[s], "a default scope is two, or there twice")
-		scopes[s] = true
-	}
-	for _, value := range slices.AppendSeq(slices.Clone(c.DefaultScopes), maps.Values(c.AuthorizeParams)) {
-		must(!strings.ContainsAny(value, "{}<>|"), "a scope or parameter is a placeholder")
-	}
-	code := regexp.MustCompile(`^[a-z0-9_.-]{1,64}$`)
-	codes := map[string]bool{}
-	for _, s := range slices.Concat(c.DeadGrantCodes, c.DeadClientCodes, c.TransientCodes) {
-		must(code.MatchString(s) && !codes[s], "an error code is not one, or means two things")
-		codes[s] = true
-	}
-	for s, ending := range c.Endings {
-		must(code.MatchString(s) && ending.Known(), "an ending has no code, or is none of ours")
-	}
-	must(c.EndingMember == "" || len(c.Endings) > 0, "codes are looked for that mean nothing")
-	return problems
-}
-
-// public tells an https URL on a host name and port 443.
-func public(raw string) bool {
-	u, err := url.Parse(raw)
-	return err == nil && u.Scheme == "https" && u.Port() == "" && u.User == nil && u.Fragment == "" &&
-		!strings.ContainsAny(raw, "{}<>") && strings.Contains(u.Host, ".") && strings.Trim(u.Host, "0123456789.") != ""
 }
