@@ -97,12 +97,8 @@ func (o *operation) authorize(ctx context.Context, r AuthorizeRequest) (string, 
 func (o *operation) checkAuthorize(r *AuthorizeRequest) (Owner, error) {
 	request := Request{Slug: r.Slug, UserID: r.UserID, OrganizationID: r.OrganizationID, ConnectionOwner: r.ConnectionOwner}
 	owner, wrong := request.owner()
-	if r.UserID == "" && r.ConnectionOwner != "" && r.ConnectionOwner != OwnedByUser {
-		// Somebody goes through the flow, whose ever the account will be.
-		wrong = gather(required("user_id"), wrong)
-	}
 	return owner, gather(
-		wrong, checkText("user_label", r.UserLabel, MaxID), checkConfig(r.Config), o.broker.returnTo.check(r.ReturnTo),
+		request.checkActing(), wrong, checkText("user_label", r.UserLabel, MaxID), checkConfig(r.Config), o.broker.returnTo.check(r.ReturnTo),
 	)
 }
 

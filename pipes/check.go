@@ -162,6 +162,15 @@ func (r *Request) owner() (Owner, error) {
 	return Owner{}, gather(user, organization, invalid("connection_owner", `must be "user" or "organization"`))
 }
 
+// checkActing refuses a call that does not say which user acts for somebody else: that is a user, whosever the
+// account is.
+func (r *Request) checkActing() error {
+	if r.UserID == "" && r.ConnectionOwner != "" && r.ConnectionOwner != OwnedByUser {
+		return required("user_id")
+	}
+	return nil
+}
+
 // checkAccountID refuses a malformed selector before anything is looked up.
 func (r *Request) checkAccountID() error {
 	if r.AccountID != "" && !r.AccountID.WellFormed() {

@@ -9,13 +9,14 @@ import (
 // DataProvider is an integration as one owner sees it.
 type DataProvider struct {
 	IntegrationView
-	// Account is the one in the compatibility slot, nil if there is none; Accounts are all of them.
+	// Account is the one in the compatibility slot, nil if there is none. Accounts are all of them, for
+	// callers who know of several.
 	Account  *Account
 	Accounts []*Account
 }
 
-// DataProviders lists what a user can connect: the enabled integrations for users, and those that he is
-// connected to all the same. Of the request only UserID, OrganizationID and ConnectionOwner count.
+// DataProviders lists what an owner can connect: the enabled integrations for users or for organizations,
+// and those that he is connected to all the same. Of the request Slug and AccountID do not count.
 //
 // Errors: [*InvalidError].
 func (b *Broker) DataProviders(ctx context.Context, call access.Call, r Request) ([]DataProvider, error) {
@@ -58,8 +59,10 @@ func (o *operation) dataProviders(ctx context.Context, r *Request) ([]DataProvid
 		if s.account.Record != nil {
 			p.Accounts = append(p.Accounts, s.account.Record)
 		}
-		for _, a := range s.standard {
-			p.Accounts = append(p.Accounts, a.Record)
+		if r.Plural {
+			for _, a := range s.standard {
+				p.Accounts = append(p.Accounts, a.Record)
+			}
 		}
 		if i.Enabled || len(p.Accounts) > 0 {
 			list = append(list, p)

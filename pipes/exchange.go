@@ -57,7 +57,7 @@ func (l *leg) exchange(ctx context.Context, i *Integration, conn *connectors.Con
 	if err := l.complete(i.Slug, keys.Context{}); err != nil {
 		return connectors.Tokens{}, time.Time{}, err
 	}
-	creds, err := b.clientCredentials(ctx, l.Permit, i, conn)
+	creds, err := l.clientCredentials(ctx, i, conn)
 	if err != nil {
 		return connectors.Tokens{}, time.Time{}, err
 	}

@@ -61,7 +61,7 @@ func (b *Broker) putAccount(
 		if err != nil {
 			return err
 		}
-		if err := t.check(); err != nil {
+		if err := gather(r.checkActing(), t.check()); err != nil {
 			return err
 		}
 		change, account, err := plan(o, ctx, &r, &t, i, s)

@@ -360,7 +360,7 @@ func TestOrganizationOwned(t *testing.T) {
 	if result.ReturnTo != "" {
 		t.Errorf("without a return_to the flow ends at %s", result.ReturnTo)
 	}
-	org := pipes.Request{Slug: pipestest.Slug, OrganizationID: "org_1", ConnectionOwner: pipes.OwnedByOrganization}
+	org := pipes.Request{Slug: pipestest.Slug, UserID: "user_2", OrganizationID: "org_1", ConnectionOwner: pipes.OwnedByOrganization}
 	a, err := s.Broker.Account(t.Context(), s.Call(), org)
 	must(t, err)
 	if a.ID != result.Account || a.Owner.User != "" || a.Owner.Organization != "org_1" {

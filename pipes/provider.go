@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"culvert/connectors"
-	"culvert/internal/access"
 	"culvert/internal/origin"
 	"culvert/internal/secret"
 	"culvert/keys"
@@ -64,9 +63,9 @@ func endpointHeld(conn *connectors.Connector, bound string) bool {
 	return conn.TokenOrigin() == bound && origin.Of(conn.TokenURL) == bound
 }
 
-// clientCredentials opens an integration's. The permit is one for the empty key context. Errors:
+// clientCredentials opens an integration's, whatever the key context that the call is about. Errors:
 // [ErrNotConfigured], [ErrEndpointChanged].
-func (b *Broker) clientCredentials(ctx context.Context, p access.Permit, i *Integration, conn *connectors.Connector) (connectors.Credentials, error) {
+func (o *operation) clientCredentials(ctx context.Context, i *Integration, conn *connectors.Connector) (connectors.Credentials, error) {
 	if i.Client == nil || i.Client.ID == "" {
 		return connectors.Credentials{}, ErrNotConfigured
 	}
@@ -78,8 +77,11 @@ func (b *Broker) clientCredentials(ctx context.Context, p access.Permit, i *Inte
 	if !endpointHeld(conn, sealed.Origin) {
 		return connectors.Credentials{}, ErrEndpointChanged
 	}
-	var err error
-	creds.Secret, err = b.keys.OpenClientSecret(ctx, p, sealed.Sealed(), i.SecretBinding())
+	permit, err := o.permitFor(i.Slug, keys.Context{})
+	if err != nil {
+		return connectors.Credentials{}, err
+	}
+	creds.Secret, err = o.broker.keys.OpenClientSecret(ctx, permit, sealed.Sealed(), i.SecretBinding())
 	return creds, err
 }
 

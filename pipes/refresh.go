@@ -8,7 +8,6 @@ import (
 
 	"culvert/connectors"
 	"culvert/internal/secret"
-	"culvert/keys"
 )
 
 // refreshing is one refresh of one grant, detached from the call that began it.
@@ -113,11 +112,7 @@ func (r *refreshing) renewed(ctx context.Context) error {
 	if !r.grant.Refreshable {
 		return r.bury(ctx, ReasonExpired)
 	}
-	empty, err := r.permitFor(r.account.Slug, keys.Context{})
-	if err != nil {
-		return err
-	}
-	creds, err := r.broker.clientCredentials(ctx, empty, r.integration, r.conn)
+	creds, err := r.clientCredentials(ctx, r.integration, r.conn)
 	if err != nil {
 		return err
 	}

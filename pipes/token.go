@@ -58,6 +58,9 @@ func (b *Broker) Token(ctx context.Context, call access.Call, r Request) (Vended
 const vendAttempts = 4
 
 func (o *operation) vend(ctx context.Context, r *Request) (Vended, error) {
+	if err := r.checkActing(); err != nil {
+		return Vended{}, err
+	}
 	err := ErrConflict
 	for attempt := range vendAttempts {
 		if attempt > 0 {

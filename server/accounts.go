@@ -14,11 +14,16 @@ type accountRequest struct {
 	tokens pipes.AccountTokens
 }
 
-// readAccount is GET /user_management/users/{user_id}/connected_accounts/{slug}.
-func (s *Server) readAccount() handler {
+// ownerDecoder reads whose accounts a request is about. There is one for each of the two places where
+// connected accounts stand: users and organizations.
+type ownerDecoder func(*exchange) (pipes.Request, error)
+
+// readAccount is GET /user_management/users/{user_id}/connected_accounts/{slug}, and the same of an
+// organization; so the three below.
+func (s *Server) readAccount(owner ownerDecoder) handler {
 	return handle(endpoint[pipes.Request, pipes.Account]{
 		status: http.StatusOK,
-		decode: decodeAccount,
+		decode: func(x *exchange) (pipes.Request, error) { return decodeAccount(x, owner) },
 		call:   s.pipes.Account,
 		encode: encodeAccount,
 	})
@@ -26,10 +31,10 @@ func (s *Server) readAccount() handler {
 
 // importAccount is POST on the same path. An Idempotency-Key is ignored: a second import is a 409 that
 // changes nothing.
-func (s *Server) importAccount() handler {
+func (s *Server) importAccount(owner ownerDecoder) handler {
 	return handle(endpoint[accountRequest, pipes.Account]{
 		status: http.StatusCreated,
-		decode: decodeAccountTokens,
+		decode: func(x *exchange) (accountRequest, error) { return decodeAccountTokens(x, owner) },
 		call: func(ctx context.Context, c access.Call, q accountRequest) (pipes.Account, error) {
 			return s.pipes.ImportAccount(ctx, c, q.Request, q.tokens)
 		},
@@ -38,10 +43,10 @@ func (s *Server) importAccount() handler {
 }
 
 // updateAccount is PUT on the same path.
-func (s *Server) updateAccount() handler {
+func (s *Server) updateAccount(owner ownerDecoder) handler {
 	return handle(endpoint[accountRequest, pipes.Account]{
 		status: http.StatusOK,
-		decode: decodeAccountTokens,
+		decode: func(x *exchange) (accountRequest, error) { return decodeAccountTokens(x, owner) },
 		call: func(ctx context.Context, c access.Call, q accountRequest) (pipes.Account, error) {
 			return s.pipes.UpdateAccount(ctx, c, q.Request, q.tokens)
 		},
@@ -50,21 +55,21 @@ func (s *Server) updateAccount() handler {
 }
 
 // deleteAccount is DELETE on the same path. A body is ignored.
-func (s *Server) deleteAccount() handler {
+func (s *Server) deleteAccount(owner ownerDecoder) handler {
 	return handle(endpoint[pipes.Request, struct{}]{
 		status: http.StatusNoContent,
-		decode: decodeAccount,
+		decode: func(x *exchange) (pipes.Request, error) { return decodeAccount(x, owner) },
 		call: func(ctx context.Context, c access.Call, q pipes.Request) (struct{}, error) {
 			return struct{}{}, s.pipes.DeleteAccount(ctx, c, q)
 		},
 	})
 }
 
-// listProviders is GET /user_management/users/{user_id}/data_providers.
-func (s *Server) listProviders() handler {
+// listProviders is GET /user_management/users/{user_id}/data_providers, and the same of an organization.
+func (s *Server) listProviders(owner ownerDecoder) handler {
 	return handle(endpoint[pipes.Request, []pipes.DataProvider]{
 		status: http.StatusOK,
-		decode: decodeOwner,
+		decode: owner,
 		call:   s.pipes.DataProviders,
 		encode: func(b []byte, all []pipes.DataProvider) ([]byte, error) {
 			w := &jsonWriter{b: b}
@@ -77,8 +82,8 @@ func (s *Server) listProviders() handler {
 	})
 }
 
-// decodeOwner reads whose accounts a request is about: a user, by himself or within an organization.
-func decodeOwner(x *exchange) (pipes.Request, error) {
+// ofUser is a user, by himself or within an organization.
+func ofUser(x *exchange) (pipes.Request, error) {
 	q := pipes.Request{ConnectionOwner: pipes.OwnedByUser}
 	parameters, err := x.query()
 	if err != nil {
@@ -94,8 +99,22 @@ func decodeOwner(x *exchange) (pipes.Request, error) {
 	return q, err
 }
 
-func decodeAccount(x *exchange) (pipes.Request, error) {
-	q, err := decodeOwner(x)
+// ofOrganization is an organization. The acting user stands in the body of what writes.
+func ofOrganization(x *exchange) (pipes.Request, error) {
+	q := pipes.Request{ConnectionOwner: pipes.OwnedByOrganization}
+	parameters, err := x.query()
+	if err != nil {
+		return q, err
+	}
+	if q.OrganizationID, err = x.segment("organization_id"); err != nil {
+		return q, err
+	}
+	q.Plural, err = parameters.flag("supports_multiple_connections")
+	return q, err
+}
+
+func decodeAccount(x *exchange, owner ownerDecoder) (pipes.Request, error) {
+	q, err := owner(x)
 	if err != nil {
 		return q, err
 	}
@@ -114,25 +133,29 @@ func decodeAccount(x *exchange) (pipes.Request, error) {
 	return q, err
 }
 
-// decodeAccountTokens reads what a caller brings. No body at all brings nothing, which is legal.
-func decodeAccountTokens(x *exchange) (accountRequest, error) {
+// decodeAccountTokens reads what a caller brings, and for whom of an organization. A user may bring
+// nothing, and then needs no body.
+func decodeAccountTokens(x *exchange, owner ownerDecoder) (accountRequest, error) {
 	var q accountRequest
 	var err error
-	if q.Request, err = decodeAccount(x); err != nil {
+	if q.Request, err = decodeAccount(x, owner); err != nil {
 		return q, err
 	}
-	raw, err := x.body()
-	if err != nil || len(raw) == 0 {
-		return q, err
-	}
-	err = decodeObject(raw,
+	members := []member{
 		optional("access_token", secretInto, &q.tokens.AccessToken),
 		optional("refresh_token", secretInto, &q.tokens.RefreshToken),
 		optional("expires_at", momentInto, &q.tokens.ExpiresAt),
 		optional("scopes", listInto, &q.tokens.Scopes),
 		optional("state", textInto, &q.tokens.State),
-	)
-	return q, err
+	}
+	if q.ConnectionOwner == pipes.OwnedByOrganization {
+		return q, x.object(append(members, required("user_id", textInto, &q.UserID))...)
+	}
+	raw, err := x.body()
+	if err != nil || len(raw) == 0 {
+		return q, err
+	}
+	return q, decodeObject(raw, members...)
 }
 
 func encodeAccount(b []byte, a pipes.Account) ([]byte, error) {

@@ -58,6 +58,9 @@ func (d *door) pipesVisits(t *testing.T) (map[string]visit, []string) {
 	}
 	const second = "/user_management/users/user_2/connected_accounts/provider"
 	d.do(t, post(second, `{"access_token":"`+canary+`-0"}`)).want(t, 201)
+	d.mustIntegration(t, pipestest.Second, "organization")
+	const shared = "/organizations/org_2/connected_accounts/second"
+	d.do(t, post(shared, `{"user_id":"user_2","access_token":"`+canary+`-4"}`)).want(t, 201)
 	form := func(body string) request {
 		return post(departs.path, body).with("Content-Type", "application/x-www-form-urlencoded").with("Cookie", departs.cookie)
 	}
@@ -132,6 +135,28 @@ func (d *door) pipesVisits(t *testing.T) (map[string]visit, []string) {
 		"GET /user_management/users/:user_id/data_providers": {
 			good: []request{get("/user_management/users/user_2/data_providers?" + canary)},
 			bad:  []request{get("/user_management/users/" + canary + "%00/data_providers"), get("/user_management/users/u/data_providers?organization_id=" + canary + "%00")},
+		},
+		"GET /organizations/:organization_id/connected_accounts/:slug": {
+			good: []request{get(shared + "?" + canary + "=1")},
+			bad:  []request{get(shared + "?connected_account_id=" + canary), get(strings.Replace(shared, "org_2", canary+"%00", 1))},
+		},
+		"POST /organizations/:organization_id/connected_accounts/:slug": {
+			good: []request{post(strings.Replace(shared, "org_2", "org_3", 1), `{"user_id":"u","access_token":"`+canary+`-5"}`)},
+			bad: []request{
+				post(shared, `{"user_id":"`+canary+`\u0000","access_token":"`+canary+`"}`), post(shared, `{"access_token":"`+canary+`"}`),
+				post(shared, `{"user_id":"u","access_token":"`+canary+`"}`), post(shared, `{"user_id":["`+canary+`"]}`), post(shared, canary),
+			},
+		},
+		"PUT /organizations/:organization_id/connected_accounts/:slug": {
+			good: []request{put(shared, `{"user_id":"u","access_token":"`+canary+`-6","refresh_token":"`+canary+`-7","expires_at":"2126-01-01T00:00:00Z"}`)},
+			bad:  []request{put(shared, `{"user_id":"u","scopes":["`+canary+` "]}`), put(shared, `{"scopes":["`+canary+`"]}`)},
+		},
+		"DELETE /organizations/:organization_id/connected_accounts/:slug": {
+			good: []request{remove(strings.Replace(shared, "org_2", "org_3", 1))}, bad: []request{remove(shared + "?connected_account_id=" + canary)},
+		},
+		"GET /organizations/:organization_id/data_providers": {
+			good: []request{get("/organizations/org_2/data_providers?" + canary)},
+			bad:  []request{get("/organizations/" + canary + "%00/data_providers")},
 		},
 		"POST /data-integrations/:slug/authorize": {
 			good: []request{post(integrations+"/provider/authorize", `{"user_id":"user_1","`+canary+`":"`+canary+`"}`)},

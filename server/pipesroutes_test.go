@@ -11,7 +11,10 @@ import (
 
 // pipesRoutes is the part of the table that the broker has.
 func pipesRoutes() []server.Route {
-	const account = "/user_management/users/:user_id/connected_accounts/:slug"
+	const (
+		account = "/user_management/users/:user_id/connected_accounts/:slug"
+		shared  = "/organizations/:organization_id/connected_accounts/:slug"
+	)
 	rows := []server.Route{
 		{Method: "POST", Path: "/data-integrations", Action: access.IntegrationsManage},
 		{Method: "GET", Path: "/data-integrations", Action: access.IntegrationsRead},
@@ -33,6 +36,11 @@ func pipesRoutes() []server.Route {
 		{Method: "PUT", Path: account, Action: access.AccountsManage},
 		{Method: "DELETE", Path: account, Action: access.AccountsManage},
 		{Method: "GET", Path: "/user_management/users/:user_id/data_providers", Action: access.AccountsRead},
+		{Method: "GET", Path: shared, Action: access.AccountsRead},
+		{Method: "POST", Path: shared, Action: access.AccountsManage},
+		{Method: "PUT", Path: shared, Action: access.AccountsManage},
+		{Method: "DELETE", Path: shared, Action: access.AccountsManage},
+		{Method: "GET", Path: "/organizations/:organization_id/data_providers", Action: access.AccountsRead},
 		{Method: "GET", Path: "/culvert/v1/data-integrations/:slug/attempts", Action: access.AttemptsRead},
 	}
 	for i, row := range rows {
@@ -53,6 +61,9 @@ func pipesBodies() map[string]string {
 		"POST /data-integrations/:slug/authorize":   user,
 		"POST /data-integrations/:slug/token":       user,
 		"POST /data-integrations/:slug/credentials": user,
+
+		"POST /organizations/:organization_id/connected_accounts/:slug": user,
+		"PUT /organizations/:organization_id/connected_accounts/:slug":  user,
 	}
 }
 
