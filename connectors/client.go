@@ -152,15 +152,26 @@ func (c *Client) call(ctx context.Context, conn *Connector, endpoint string, cre
 	}
 	a := &answer{conn: conn, sent: c.now().UTC(), secrets: sent}
 	tokens, err := c.roundTrip(request, a, &connected)
-	c.log(ctx, conn, a, err)
+	c.log(ctx, "token request", conn, a, err)
 	return tokens, err
 }
 
-// roundTrip does without http.Client, which would follow redirects, and with the code or token.
+// roundTrip sends a token request and reads the tokens in the reply.
 func (c *Client) roundTrip(request *http.Request, a *answer, connected *atomic.Bool) (Tokens, error) {
+	body, err := c.send(request, a, connected)
+	if err != nil {
+		return Tokens{}, err
+	}
+	tokens, err := a.read(body)
+	clear(body)
+	return tokens, err
+}
+
+// send does without http.Client, which would follow redirects, and with the code or token.
+func (c *Client) send(request *http.Request, a *answer, connected *atomic.Bool) ([]byte, error) {
 	response, err := c.transport.RoundTrip(request)
 	if err != nil {
-		return Tokens{}, transportError(err, connected.Load())
+		return nil, transportError(err, connected.Load())
 	}
 	defer func() { _ = response.Body.Close() }()
 	a.status = response.StatusCode
@@ -170,18 +181,16 @@ func (c *Client) roundTrip(request *http.Request, a *answer, connected *atomic.B
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxReplyBytes+1))
 	switch {
 	case err != nil:
-		return Tokens{}, Reply{answer: a}.Unreadable("broke off: " + causeOf(err).Error())
+		return nil, Reply{answer: a}.Unreadable("broke off: " + causeOf(err).Error())
 	case len(body) > maxReplyBytes:
-		return Tokens{}, Reply{answer: a}.Unreadable("is larger than 1 MiB")
+		return nil, Reply{answer: a}.Unreadable("is larger than 1 MiB")
 	}
-	tokens, err := a.read(body)
-	clear(body)
-	return tokens, err
+	return body, nil
 }
 
 // log writes what an operator needs to see of a call. The URL is not in it: a custom one may have a key
 // in its query.
-func (c *Client) log(ctx context.Context, conn *Connector, a *answer, err error) {
+func (c *Client) log(ctx context.Context, what string, conn *Connector, a *answer, err error) {
 	attrs := []slog.Attr{
 		slog.String("connector", conn.Slug),
 		slog.Int("status", a.status),
@@ -190,7 +199,7 @@ func (c *Client) log(ctx context.Context, conn *Connector, a *answer, err error)
 	if e := Of(err); e != nil {
 		attrs = append(attrs, slog.String("class", e.Class.String()), slog.String("code", e.Code))
 	}
-	c.logger.LogAttrs(ctx, slog.LevelDebug, "token request", attrs...)
+	c.logger.LogAttrs(ctx, slog.LevelDebug, what, attrs...)
 }
 
 // newRequest builds the POST of RFC 6749 sections 4.1.3 and 6.

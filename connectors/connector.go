@@ -92,6 +92,9 @@ type Connector struct {
 	KillsPreviousAccessToken bool
 	// ReuseKillsFamily is a provider that ends the whole grant when an old refresh token comes back.
 	ReuseKillsFamily bool
+	// RevokesAll is a provider where the end of one token, by RFC 7009, ends all that the client has of the
+	// same account, those of other grants included.
+	RevokesAll bool
 	// OneGrantPerAccount is a provider that knows one grant per app and account.
 	OneGrantPerAccount bool
 	// DeadGrantCodes are its own names for invalid_grant; DeadClientCodes those for invalid_client;

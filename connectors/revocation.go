@@ -17,6 +17,9 @@ type RevocationCall struct {
 	Refresh bool
 	// EndsGrant is a call that ends all tokens of the app for this account, also those of other grants.
 	EndsGrant bool
+	// Gone are the statuses by which it says that it does not know the token, or no longer: there is nothing
+	// left to revoke.
+	Gone []int
 }
 
 // RevocationAuth is the Authorization header of a revocation call.

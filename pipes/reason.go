@@ -58,7 +58,7 @@ func ReasonHint(reason string) string {
 // deadReason is why a refresh token that the provider calls dead is dead. lost tells that the reply to an
 // earlier use of it never arrived: it counts unless a code says what else it was, because a provider that
 // rotated the token says of the old one that it is revoked, too.
-func deadReason(g *Grant, client string, failed *connectors.Error, lost bool, now time.Time) string {
+func deadReason(g *Grant, client string, conn *connectors.Connector, failed *connectors.Error, lost bool, now time.Time) string {
 	switch {
 	case lost && (failed.Ending == "" || failed.Ending == connectors.EndingRevoked):
 		return ReasonRotationLost
@@ -68,6 +68,8 @@ func deadReason(g *Grant, client string, failed *connectors.Error, lost bool, no
 		return ReasonClientChanged // RFC 6749 section 5.2: invalid_grant is also "issued to another client"
 	case !g.RefreshExpiresAt.IsZero() && !now.Before(g.RefreshExpiresAt):
 		return ReasonRefreshExpired
+	case conn.RefreshIdle > 0 && now.Sub(g.ObtainedAt) >= conn.RefreshIdle:
+		return ReasonExpiredIdle
 	}
 	return ReasonRevoked
 }

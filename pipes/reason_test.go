@@ -30,12 +30,16 @@ func TestReasonOfADeadGrant(t *testing.T) {
 		tokens  string
 		client  *pipes.ClientCredentials
 		refresh []connectorstest.Fault
-		want    string
+		// after is how long the account was left alone.
+		after time.Duration
+		want  string
 	}{
 		"no more than that":                 {refresh: dead(""), want: pipes.ReasonRevoked},
 		"a code that nobody knows":          {refresh: dead(`,"detail":"strange"`), want: pipes.ReasonRevoked},
 		"consent taken back":                {refresh: dead(`,"detail":[1,65001]`), want: pipes.ReasonRevoked},
 		"a changed password":                {refresh: dead(`,"detail":50173`), want: pipes.ReasonPolicy},
+		"left alone for long":               {refresh: dead(""), after: 31 * 24 * time.Hour, want: pipes.ReasonExpiredIdle},
+		"left alone for less":               {refresh: dead(""), after: 29 * 24 * time.Hour, want: pipes.ReasonRevoked},
 		"unused":                            {refresh: dead(`,"detail":"700082"`), want: pipes.ReasonExpiredIdle},
 		"a lost reply":                      {refresh: lost(""), want: pipes.ReasonRotationLost},
 		"a lost reply, and a revoked token": {refresh: lost(`,"detail":65001`), want: pipes.ReasonRotationLost},
@@ -56,7 +60,7 @@ func TestReasonOfADeadGrant(t *testing.T) {
 			s := pipestest.WithConfig(t, pipestest.Config{
 				Provider: connectorstest.Config{Rotate: true},
 				Connector: func(conn *connectors.Connector) {
-					conn.EndingMember = "detail"
+					conn.EndingMember, conn.RefreshIdle = "detail", 30*24*time.Hour
 					conn.Endings = map[string]connectors.Ending{
 						"65001": connectors.EndingRevoked, "50173": connectors.EndingPolicy, "700082": connectors.EndingIdle,
 					}
@@ -71,7 +75,7 @@ func TestReasonOfADeadGrant(t *testing.T) {
 			if c.client != nil {
 				must(t, errOf(s.Broker.UpdateIntegration(t.Context(), s.Call(), pipes.UpdateIntegration{Slug: pipestest.Slug, Credentials: c.client})))
 			}
-			s.Clock.Advance(time.Hour)
+			s.Clock.Advance(max(c.after, time.Hour))
 			s.Provider.Next(c.refresh...)
 			v, err := token(t, s)
 			if err != nil || v.Error != pipes.VendNeedsReauthorization || v.Reason != c.want {

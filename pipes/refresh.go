@@ -210,7 +210,7 @@ func (r *refreshing) judge(ctx context.Context, err error) error {
 	case failed.Class == connectors.DeadGrant:
 		b.breakers.accepted(r.integration.clientKey())
 		lost := b.refreshes.doubted(r.key, r.grant.Generation)
-		return r.bury(ctx, deadReason(r.grant, r.integration.clientID(), failed, lost, b.now()))
+		return r.bury(ctx, deadReason(r.grant, r.integration.clientID(), r.conn, failed, lost, b.now()))
 	case failed.Class == connectors.ClientRejected && failed.Code == "unauthorized_client":
 		// Providers say this of a token that belongs to another client, too: only this grant waits.
 		wait := b.refreshes.failed(r.key, b.now(), failed.RetryAfter)

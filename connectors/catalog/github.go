@@ -1,6 +1,10 @@
 package catalog
 
-import "culvert/connectors"
+import (
+	"net/http"
+
+	"culvert/connectors"
+)
 
 // github is GitHub's OAuth apps. Errors come with status 200. Ten tokens per user, app and scope set
 // live at a time; the oldest is revoked without a word. Revocation is a call of GitHub's own.
@@ -13,6 +17,7 @@ func github() connectors.Connector {
 		AuthorizationURL: "https://github.com/login/oauth/authorize",
 		TokenURL:         "https://github.com/login/oauth/access_token",
 		IdentityURL:      "https://api.github.com/user",
+		Revocation:       githubRevocation(),
 		ClientAuth:       connectors.ClientAuthBody,
 		Body:             connectors.BodyForm,
 		PKCE:             true,
@@ -21,6 +26,16 @@ func github() connectors.Connector {
 		ScopeRules:       connectors.ScopeRules{Implied: githubScopes()},
 		DeadGrantCodes:   []string{"bad_verification_code"},
 		DeadClientCodes:  []string{"incorrect_client_credentials"},
+	}
+}
+
+// githubRevocation ends one token. The call beside it, with grant in the place of token, would end all that
+// the app has of the user.
+// https://docs.github.com/en/rest/apps/oauth-applications#delete-an-app-token
+func githubRevocation() connectors.RevocationCall {
+	return connectors.RevocationCall{
+		Method: http.MethodDelete, URL: "https://api.github.com/applications/${client_id}/token", Auth: connectors.RevokeAsClient,
+		TokenParam: "access_token", Body: connectors.BodyJSON, Gone: []int{http.StatusNotFound},
 	}
 }
 
@@ -60,6 +75,7 @@ func githubApp() connectors.Connector {
 		AuthorizationURL:         "https://github.com/login/oauth/authorize",
 		TokenURL:                 "https://github.com/login/oauth/access_token",
 		IdentityURL:              "https://api.github.com/user",
+		Revocation:               githubRevocation(),
 		ClientAuth:               connectors.ClientAuthBody,
 		Body:                     connectors.BodyForm,
 		PKCE:                     true,

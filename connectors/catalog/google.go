@@ -53,6 +53,7 @@ func google() connectors.Connector {
 		AuthorizationURL: "https://accounts.google.com/o/oauth2/v2/auth",
 		TokenURL:         "https://oauth2.googleapis.com/token",
 		RevocationURL:    "https://oauth2.googleapis.com/revoke",
+		RevokesAll:       true, // https://developers.google.com/identity/protocols/oauth2/web-server#tokenrevoke
 		IdentityURL:      "https://openidconnect.googleapis.com/v1/userinfo",
 		ClientAuth:       connectors.ClientAuthBody,
 		Body:             connectors.BodyForm,

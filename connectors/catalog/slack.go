@@ -6,6 +6,7 @@ package catalog
 
 import (
 	"maps"
+	"net/http"
 
 	"culvert/connectors"
 	"culvert/internal/secret"
@@ -27,12 +28,16 @@ func slack() connectors.Connector {
 		AuthorizationURL: "https://slack.com/oauth/v2/authorize",
 		TokenURL:         "https://slack.com/api/oauth.v2.access",
 		IdentityURL:      "https://slack.com/api/auth.test",
-		ClientAuth:       connectors.ClientAuthBody,
-		Body:             connectors.BodyForm,
-		PKCE:             false,
-		ScopeSeparator:   ",",
-		DefaultScopes:    []string{"channels:read", "chat:write"},
-		ScopeRules:       connectors.ScopeRules{Params: map[string]string{slackUser: "user_scope"}},
+		// https://docs.slack.dev/reference/methods/auth.revoke
+		Revocation: connectors.RevocationCall{
+			Method: http.MethodPost, URL: "https://slack.com/api/auth.revoke", Auth: connectors.RevokeAsToken,
+		},
+		ClientAuth:     connectors.ClientAuthBody,
+		Body:           connectors.BodyForm,
+		PKCE:           false,
+		ScopeSeparator: ",",
+		DefaultScopes:  []string{"channels:read", "chat:write"},
+		ScopeRules:     connectors.ScopeRules{Params: map[string]string{slackUser: "user_scope"}},
 		DeadGrantCodes: []string{
 			"invalid_code", "code_already_used", "code_expired",
 			"invalid_refresh_token", "token_revoked", "token_expired", "account_inactive",
@@ -42,8 +47,11 @@ func slack() connectors.Connector {
 			"account_inactive": connectors.EndingPolicy, // a user or workspace that was deleted
 		},
 		DeadClientCodes: []string{"invalid_client_id", "bad_client_secret"},
-		TransientCodes:  []string{"ratelimited", "service_unavailable", "team_added_to_org"},
-		Reply:           slackReply,
+		TransientCodes: []string{
+			"ratelimited", "service_unavailable", "team_added_to_org",
+			"internal_error", "fatal_error", "request_timeout", // of other calls than for tokens: see slackReply
+		},
+		Reply: slackReply,
 	}
 }
 

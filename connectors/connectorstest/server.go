@@ -58,6 +58,7 @@ const (
 const (
 	AuthorizePath = "/authorize"
 	TokenPath     = "/token"
+	RevokePath    = "/revoke"
 	IdentityPath  = "/me"
 )
 
@@ -79,6 +80,8 @@ type Server struct {
 	constant      *Fault
 	held          chan struct{} // nil: replies are not held back
 	requests      []Request
+	revocations   []Request
+	revokeFaults  []Fault
 	active, most  int
 }
 
@@ -119,6 +122,7 @@ func Start(t testing.TB, c Config) *Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+AuthorizePath, s.authorize)
 	mux.HandleFunc("POST "+TokenPath, s.token)
+	mux.HandleFunc("POST "+RevokePath, s.revoke)
 	mux.HandleFunc("GET "+IdentityPath, s.identity)
 	s.http = httptest.NewUnstartedServer(mux)
 	s.http.Config.ErrorLog = log.New(io.Discard, "", 0) // failed handshakes are what some tests are about
@@ -167,6 +171,7 @@ func (s *Server) Connector(slug string) connectors.Connector {
 		DocsURL:                  "https://provider.example/docs",
 		AuthorizationURL:         s.URL + AuthorizePath,
 		TokenURL:                 s.URL + TokenPath,
+		RevocationURL:            s.URL + RevokePath,
 		IdentityURL:              s.URL + IdentityPath,
 		ClientAuth:               s.config.ClientAuth,
 		Body:                     s.config.Body,
