@@ -41,7 +41,7 @@ type ClientConfig struct {
 	Logger *slog.Logger
 }
 
-// Client calls the token endpoints of providers. Every call is sent at most once: there is no retry, no
+// Client calls the token endpoints of providers, and asks them whose a token is. Every call is sent at most once: there is no retry, no
 // redirect, no second try with another client authentication, and no connection that an earlier call
 // left behind, on which net/http would send again. It is safe for concurrent use.
 type Client struct {

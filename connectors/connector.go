@@ -163,4 +163,6 @@ type Tokens struct {
 	Named map[string]secret.Bytes
 	// NamedRefresh are the refresh tokens of Named, where each has its own. They are never vended.
 	NamedRefresh map[string]secret.Bytes
+	// Account is whose they are, as far as the reply says.
+	Account Account
 }

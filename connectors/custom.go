@@ -30,6 +30,10 @@ type Definition struct {
 	// Issuer is what the callback's iss must be (RFC 9207), letter for letter; empty for a provider that
 	// sends none.
 	Issuer string
+	// IdentityURL answers a GET with an access token by the claims of OpenID Connect Core section 5.1, of
+	// which sub is whose account it is. It is at the origin of TokenURL; empty for a provider that has no
+	// such call.
+	IdentityURL string
 }
 
 // DefinitionError is a refused field, the first if there are others. Field is the name on the wire; Rule
@@ -63,6 +67,8 @@ func Custom(slug string, d Definition) (*Connector, error) {
 		TokenURL:         d.TokenURL,
 		RefreshURL:       d.RefreshTokenURL,
 		Issuer:           d.Issuer,
+		IdentityURL:      d.IdentityURL,
+		Identity:         openID(),
 		ClientAuth:       cmp.Or(ClientAuth(d.ClientAuth), ClientAuthBody),
 		Body:             cmp.Or(Body(d.TokenContentType), BodyForm),
 		PKCE:             d.PKCE,
@@ -80,7 +86,21 @@ func Custom(slug string, d Definition) (*Connector, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
+	// Attacker: an administrator of definitions who may not have tokens vended, and would have them sent to
+	// a server of his own. Defence: access tokens go where the refresh tokens go, whose grants are bound to it.
+	if c.IdentityURL != "" && (origin.Of(c.IdentityURL) != origin.Of(c.TokenURL) || origin.Of(c.IdentityURL) != c.TokenOrigin()) {
+		return nil, &DefinitionError{Field: "identity_url", Rule: "must be at the origin of token_url"}
+	}
 	return c, nil
+}
+
+// openID is how a provider of OpenID Connect says whose account it is: in its ID token or at its userinfo
+// endpoint, which agree (OpenID Connect Core section 5.3.2).
+func openID() Identity {
+	return Identity{
+		ID: []string{"sub"}, Name: []string{"email", "preferred_username", "name"},
+		TokenID: []string{"id_token.sub"}, TokenName: []string{"id_token.email", "id_token.preferred_username", "id_token.name"},
+	}
 }
 
 // check holds a connector to the rules that any must keep, whoever wrote it. Its errors are of type

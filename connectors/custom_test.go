@@ -30,7 +30,8 @@ func TestCustom(t *testing.T) {
 		Slug: "my-idp", Name: "My provider", Type: "custom",
 		AuthorizationURL: "https://idp.example/authorize", TokenURL: "https://idp.example/token",
 		ClientAuth: connectors.ClientAuthBody, Body: connectors.BodyForm, PKCE: true, ScopeSeparator: " ",
-		Methods: []connectors.Method{connectors.MethodAPIKey, connectors.MethodClientCredentials, connectors.MethodOAuth},
+		Methods:  []connectors.Method{connectors.MethodAPIKey, connectors.MethodClientCredentials, connectors.MethodOAuth},
+		Identity: connectors.OpenID(),
 	}
 	if diff := cmp.Diff(got, want); diff != "" {
 		t.Errorf("defaults (-got +want):\n%s", diff)
@@ -51,6 +52,7 @@ func TestCustom(t *testing.T) {
 		ClientAuth: connectors.ClientAuthBasic, Body: connectors.BodyJSON, ScopeSeparator: ",", NoSecret: true,
 		AuthorizeParams: map[string]string{"prompt": "consent"},
 		Methods:         []connectors.Method{connectors.MethodAPIKey, connectors.MethodClientCredentials, connectors.MethodOAuth},
+		Identity:        connectors.OpenID(),
 	}
 	if diff := cmp.Diff(got, want); diff != "" {
 		t.Errorf("all set (-got +want):\n%s", diff)

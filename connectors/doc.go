@@ -19,6 +19,8 @@
 // No error and no log line holds a token, a code, a secret, a query or any other part of a request or
 // reply, but for error codes that are made like codes.
 //
+// An identity call is no token request: it changes nothing, so whoever calls may ask again.
+//
 // Connections go where [Egress] allows, decided on the resolved address as the socket connects.
 //
 // # Adding a connector

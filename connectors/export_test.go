@@ -15,6 +15,9 @@ func ReadReply(conn *Connector, status int, body []byte, sent, date time.Time, s
 	return a.read(body)
 }
 
+// OpenID is how custom providers say whose an account is.
+func OpenID() Identity { return openID() }
+
 func RetryAfter(h http.Header, now time.Time) time.Duration { return retryAfter(h, now) }
 
 func (e *Egress) Judge(host string, port uint16, ip netip.Addr) error { return e.judge(host, port, ip) }

@@ -15,7 +15,7 @@ type Identity struct {
 	Post string
 
 	// TokenID and TokenName are paths in the token reply of an authorization, where the provider says it
-	// there. They need no call.
+	// there. They need no call. Behind id_token a path leads on into the claims of an ID token.
 	TokenID, TokenName []string
 	// CallbackID is the parameter of the callback that names the account, where only that does.
 	CallbackID string

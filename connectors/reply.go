@@ -60,6 +60,7 @@ func (a *answer) read(body []byte) (Tokens, error) {
 	if err != nil {
 		return Tokens{}, err
 	}
+	t.Account = r.accountOf(t)
 	return r.bounded(t)
 }
 

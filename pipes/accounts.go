@@ -49,7 +49,8 @@ type Account struct {
 	State    State      `cbor:"8,keyasint"`
 	// Reason says why an account needs reauthorization: one of those of reason.go.
 	Reason string `cbor:"9,keyasint,omitempty"`
-	// Identifier and DisplayName are the provider's, for correlation, never selectors.
+	// Identifier and DisplayName are the provider's, for correlation, never selectors. An empty Identifier is
+	// asked for again behind a vend (see [identities]).
 	Identifier  string            `cbor:"10,keyasint,omitempty"`
 	DisplayName string            `cbor:"11,keyasint,omitempty"`
 	Scopes      []string          `cbor:"12,keyasint,omitempty"`

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"culvert/connectors"
 	"culvert/internal/events"
 	"culvert/keys"
 )
@@ -21,6 +22,8 @@ type arrival struct {
 	// obtainedAt is when they were asked for; the others are zero where nobody said.
 	obtainedAt, expiresAt, refreshExpiresAt time.Time
 	scopes                                  []string
+	// account is whose they are at the provider; empty where nobody said.
+	account connectors.Account
 	// state is that of the account, [Connected] if empty; reason says why it is another.
 	state  State
 	reason string
@@ -49,6 +52,7 @@ func (o *operation) arrive(ctx context.Context, s slot, got arrival, share bool)
 	if got.state != "" {
 		account.State, account.Reason = got.state, got.reason
 	}
+	account.Identifier, account.DisplayName = got.account.ID, got.account.Name
 	account.Scopes, account.UpdatedAt = got.scopes, now
 	change.Account = &Put[Account]{Record: account, Revision: revision}
 	if revision == 0 {

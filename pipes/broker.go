@@ -45,6 +45,8 @@ type Broker struct {
 	breakers  *breakers
 	turns     *turns
 	paces     *paces
+	// identities are the identity calls behind vends.
+	identities *identities
 
 	// sweepSoon wakes the sweeper; capacity 1.
 	sweepSoon chan struct{}
@@ -102,7 +104,7 @@ func New(c Config) (*Broker, error) {
 		guard:     &trail.Guard{Gate: c.Gate, Audit: c.Audit, Fence: c.Store.Fence, Verdict: judge},
 		timing:    defaultTiming(),
 		refreshes: newRefreshes(), breakers: newBreakers(), paces: newPaces(),
-		turns:     newTurns(maxTurnsIntegration, maxTurns),
+		turns: newTurns(maxTurnsIntegration, maxTurns), identities: newIdentities(),
 		sweepSoon: make(chan struct{}, 1),
 	}
 	var life context.Context
@@ -116,6 +118,7 @@ func New(c Config) (*Broker, error) {
 func (b *Broker) Close(ctx context.Context) error {
 	b.stop()
 	b.sweeping.Wait()
+	b.identities.close()
 	if lost := b.refreshes.close(ctx); lost > 0 {
 		return fmt.Errorf("pipes: %d refreshes given up: %w", lost, ctx.Err())
 	}

@@ -22,6 +22,8 @@ type CallbackRequest struct {
 	// Issuer is iss (RFC 9207); ProviderError and ProviderErrorDescription are error and
 	// error_description. Empty where the callback has none.
 	Issuer, ProviderError, ProviderErrorDescription string
+	// Others are further parameters of the callback. Nothing is read but what a connector names.
+	Others map[string]string
 	// Binding is the value of the flow cookie.
 	Binding secret.Bytes
 }
@@ -106,7 +108,7 @@ func (l *leg) decide(ctx context.Context, r *CallbackRequest, d *Departure) (Res
 	if err := l.claim(ctx, d); err != nil {
 		return Result{}, err
 	}
-	return l.connect(ctx, i, conn, r.Code)
+	return l.connect(ctx, i, conn, r)
 }
 
 // refusedReply tells what is wrong with an authorization response before its code is looked at.

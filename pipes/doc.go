@@ -86,6 +86,12 @@
 //	                                                    TestCreateIntegrationRefusals
 //	reconnects a shared grant as somebody else          it leaves the grant; the others keep theirs
 //	                                                    TestLeavingASharedGrant
+//	an administrator of definitions collects tokens     a custom provider's identity call is at the origin of its
+//	                                                    tokens; asked later only where the grant is bound to
+//	                                                    TestIdentityOfACustomProvider
+//	a provider does not say whose an account is, or     no grant is lost for it; what is no short printable text, or
+//	lies                                                holds the token, is no name
+//	                                                    TestIdentityBehindAVend, TestIdentityAtConnect
 //	one customer's keys decide on another's tokens      no grant is shared across key contexts
 //	                                                    TestRefreshTokenInUse
 //	one owner's account for another's                   owners compared as bytes, selectors within the owner

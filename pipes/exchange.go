@@ -16,11 +16,11 @@ import (
 // connect exchanges the code that this callback has claimed, and stores what comes of it.
 //
 // It goes on when the browser hangs up: the code is used up by then, and the tokens would be lost.
-func (l *leg) connect(ctx context.Context, i *Integration, conn *connectors.Connector, code secret.Bytes) (Result, error) {
+func (l *leg) connect(ctx context.Context, i *Integration, conn *connectors.Connector, r *CallbackRequest) (Result, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.broker.timing.call)
 	defer cancel()
 	claim, departure := l.flow.Record.Claim, l.flow.Record.Exchange
-	tokens, sentAt, err := l.exchange(ctx, i, conn, code)
+	tokens, sentAt, err := l.exchange(ctx, i, conn, r.Code)
 	if why, failed := exchangeFailure(err); failed {
 		return l.conclude(ctx, claim, func() (Result, error) { return l.settle(ctx, departure, why) })
 	}
@@ -36,7 +36,7 @@ func (l *leg) connect(ctx context.Context, i *Integration, conn *connectors.Conn
 	got := arrival{
 		integration: i, origin: conn.TokenOrigin(), owner: l.flow.Record.Owner, tokens: grantTokens(tokens, keys.GrantTokens{}),
 		obtainedAt: sentAt, expiresAt: tokens.ExpiresAt, refreshExpiresAt: tokens.RefreshExpiresAt,
-		scopes: slices.Clone(scopes),
+		scopes: slices.Clone(scopes), account: l.whose(ctx, conn, tokens, r),
 	}
 	return l.conclude(ctx, claim, func() (Result, error) { return l.save(ctx, got, departure) })
 }

@@ -93,6 +93,8 @@ type CustomProvider struct {
 	ClientAuth       string            `cbor:"11,keyasint,omitempty"`
 	// Issuer is our own extension: what iss must be in callbacks (RFC 9207). Empty: it is not looked at.
 	Issuer string `cbor:"12,keyasint,omitempty"`
+	// IdentityURL is our own extension: where the provider says whose account a token is of.
+	IdentityURL string `cbor:"13,keyasint,omitempty"`
 }
 
 // view is what callers see of an integration.

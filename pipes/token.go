@@ -148,6 +148,7 @@ func (o *operation) vended(ctx context.Context, i *Integration, conn *connectors
 	if err != nil {
 		return nil, err
 	}
+	o.identifyBehind(ctx, a, g, conn, tokens.Access)
 	scopes := append([]string{}, a.Scopes...)
 	return &Vended{
 		Active: true, Account: a.ID, Method: a.Method, AccessToken: tokens.Access, ExpiresAt: g.ExpiresAt,

@@ -25,12 +25,13 @@ type UpdateIntegration struct {
 }
 
 // CustomUpdate changes parts of a custom provider. Nil fields are left as they are; an empty
-// RefreshTokenURL sends refreshes to TokenURL, an empty Issuer ends the comparison of iss.
+// RefreshTokenURL sends refreshes to TokenURL, an empty Issuer ends the comparison of iss, and an empty
+// IdentityURL the call that tells whose an account is.
 type CustomUpdate struct {
 	Name, AuthorizationURL, TokenURL, RefreshTokenURL *string
 	PKCE, ScopesRequired, SecretRequired              *bool
 	ScopeSeparator, TokenContentType, ClientAuth      *string
-	Issuer                                            *string
+	Issuer, IdentityURL                               *string
 	AuthorizeParams                                   map[string]string
 }
 
@@ -141,6 +142,7 @@ func (u *CustomUpdate) apply(p CustomProvider) *CustomProvider {
 	set(&p.TokenContentType, u.TokenContentType)
 	set(&p.ClientAuth, u.ClientAuth)
 	set(&p.Issuer, u.Issuer)
+	set(&p.IdentityURL, u.IdentityURL)
 	if u.AuthorizeParams != nil {
 		p.AuthorizeParams = maps.Clone(u.AuthorizeParams)
 	}

@@ -80,6 +80,9 @@ const (
 	maxIssuer     = 2 << 10
 	maxErrorCode  = 1 << 10
 	maxErrorWords = 8 << 10
+	// Of the parameters that only some providers send: how many, and how long each.
+	maxOthers = 16
+	maxOther  = 255
 )
 
 // confirm is GET /data-integrations/{ticket}/authorize-redirect: the page on which a person decides.
@@ -294,5 +297,24 @@ func (x *exchange) callbackRequest() (pipes.CallbackRequest, error) {
 		}
 	}
 	q.Code = secret.New([]byte(code))
+	q.Others = others(values)
 	return q, nil
+}
+
+// others are the parameters of a callback that only some providers send, such as the id of an account: those
+// that are there once and are short, and none of a callback that has many.
+func others(values url.Values) map[string]string {
+	if len(values) > maxOthers {
+		return nil
+	}
+	kept := map[string]string{}
+	for name, given := range values {
+		if len(given) == 1 && len(given[0]) <= maxOther {
+			kept[name] = given[0]
+		}
+	}
+	for _, own := range []string{"state", "code", "iss", "error", "error_description"} {
+		delete(kept, own)
+	}
+	return kept
 }

@@ -52,6 +52,7 @@ func decodeCreateIntegration(x *exchange) (pipes.CreateIntegration, error) {
 			optional("token_body_content_type", textInto, &custom.TokenContentType),
 			optional("authenticate_via", textInto, &custom.ClientAuth),
 			optional("issuer", textInto, &custom.Issuer),
+			optional("identity_url", textInto, &custom.IdentityURL),
 		),
 	)
 	if hasCredentials {
@@ -161,6 +162,7 @@ func decodeUpdateIntegration(x *exchange, owner pipes.Ownership) (pipes.UpdateIn
 			changed("token_body_content_type", textInto, &custom.TokenContentType),
 			changed("authenticate_via", textInto, &custom.ClientAuth),
 			changed("issuer", textInto, &custom.Issuer),
+			changed("identity_url", textInto, &custom.IdentityURL),
 		),
 	)
 	if slices.Contains(nulls, "description") {
@@ -174,6 +176,9 @@ func decodeUpdateIntegration(x *exchange, owner pipes.Ownership) (pipes.UpdateIn
 	}
 	if slices.Contains(nulls, "custom_provider.issuer") {
 		custom.Issuer = new(string)
+	}
+	if slices.Contains(nulls, "custom_provider.identity_url") {
+		custom.IdentityURL = new(string)
 	}
 	if hasCredentials {
 		q.Credentials = &credentials
@@ -320,5 +325,7 @@ func (w *jsonWriter) customProvider(p *pipes.CustomProvider) {
 	// Culvert's own.
 	w.raw(`,"issuer":`)
 	w.textOrNull(p.Issuer)
+	w.raw(`,"identity_url":`)
+	w.textOrNull(p.IdentityURL)
 	w.raw(`}`)
 }

@@ -55,11 +55,15 @@ func google() connectors.Connector {
 		RevocationURL:    "https://oauth2.googleapis.com/revoke",
 		RevokesAll:       true, // https://developers.google.com/identity/protocols/oauth2/web-server#tokenrevoke
 		IdentityURL:      "https://openidconnect.googleapis.com/v1/userinfo",
-		ClientAuth:       connectors.ClientAuthBody,
-		Body:             connectors.BodyForm,
-		PKCE:             true,
-		ScopeSeparator:   " ",
-		DefaultScopes:    []string{"openid", "email", "profile"},
+		Identity: connectors.Identity{
+			ID: []string{"sub"}, Name: []string{"email", "name"},
+			TokenID: []string{"id_token.sub"}, TokenName: []string{"id_token.email"},
+		},
+		ClientAuth:     connectors.ClientAuthBody,
+		Body:           connectors.BodyForm,
+		PKCE:           true,
+		ScopeSeparator: " ",
+		DefaultScopes:  []string{"openid", "email", "profile"},
 		ScopeRules: connectors.ScopeRules{
 			Aliases: map[string]string{"email": userinfo + "email", "profile": userinfo + "profile"},
 		},

@@ -44,6 +44,7 @@ func microsoft() connectors.Connector {
 		AuthorizationURL: tenant + "authorize",
 		TokenURL:         tenant + "token",
 		IdentityURL:      "https://graph.microsoft.com/v1.0/me",
+		Identity:         connectors.Identity{ID: []string{"id"}, Name: []string{"mail", "userPrincipalName", "displayName"}},
 		ClientAuth:       connectors.ClientAuthBody,
 		Body:             connectors.BodyForm,
 		PKCE:             true,

@@ -115,7 +115,7 @@ func jira() connectors.Connector {
 	return c
 }
 
-// linear identifies users by GraphQL only, so there is no identity call.
+// linear identifies users by GraphQL only.
 func linear() connectors.Connector {
 	return connectors.Connector{
 		Slug:             "linear",
@@ -125,12 +125,16 @@ func linear() connectors.Connector {
 		AuthorizationURL: "https://linear.app/oauth/authorize",
 		TokenURL:         "https://api.linear.app/oauth/token",
 		RevocationURL:    "https://api.linear.app/oauth/revoke",
-		ClientAuth:       connectors.ClientAuthBody,
-		Body:             connectors.BodyForm,
-		PKCE:             true,
-		ScopeSeparator:   ",",
-		DefaultScopes:    []string{"read"},
-		Lifetime:         24 * time.Hour,
+		IdentityURL:      "https://api.linear.app/graphql",
+		Identity: connectors.Identity{
+			Post: `{"query":"{ viewer { id email } }"}`, ID: []string{"data.viewer.id"}, Name: []string{"data.viewer.email"},
+		},
+		ClientAuth:     connectors.ClientAuthBody,
+		Body:           connectors.BodyForm,
+		PKCE:           true,
+		ScopeSeparator: ",",
+		DefaultScopes:  []string{"read"},
+		Lifetime:       24 * time.Hour,
 	}
 }
 

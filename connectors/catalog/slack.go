@@ -32,6 +32,8 @@ func slack() connectors.Connector {
 		Revocation: connectors.RevocationCall{
 			Method: http.MethodPost, URL: "https://slack.com/api/auth.revoke", Auth: connectors.RevokeAsToken,
 		},
+		// auth.test says it otherwise: with the bot's token it names the bot, not who installed it.
+		Identity:       connectors.Identity{TokenID: []string{"team.id", "authed_user.id"}, TokenName: []string{"team.name"}},
 		ClientAuth:     connectors.ClientAuthBody,
 		Body:           connectors.BodyForm,
 		PKCE:           false,

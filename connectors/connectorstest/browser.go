@@ -31,6 +31,13 @@ func (s *Server) Exchanges() int { return s.count("authorization_code") }
 // Refreshes counts the token requests with a refresh token.
 func (s *Server) Refreshes() int { return s.count("refresh_token") }
 
+// Identities counts the identity calls.
+func (s *Server) Identities() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.identities
+}
+
 func (s *Server) count(grant string) int {
 	n := 0
 	for _, r := range s.Requests() {
@@ -56,6 +63,13 @@ func (s *Server) Deny(code string) {
 	s.denial = code
 }
 
+// SignIn makes somebody else the one who consents from now on. The first is "user-1", "Test User".
+func (s *Server) SignIn(id, name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.user = user{id, name}
+}
+
 // Code gives out an authorization code without a browser.
 func (s *Server) Code(redirectURI, challenge string, scopes ...string) string {
 	s.mu.Lock()
@@ -69,7 +83,7 @@ func (s *Server) newCode(redirectURI, challenge string, scopes []string) string 
 		scopes = s.config.Scopes
 	}
 	text := newToken("code")
-	s.codes[text] = &code{redirectURI: redirectURI, challenge: challenge, scopes: scopes}
+	s.codes[text] = &code{redirectURI: redirectURI, challenge: challenge, scopes: scopes, user: s.user}
 	return text
 }
 

@@ -63,11 +63,18 @@ func (s *Server) Always(f Fault) {
 	s.constant = &f
 }
 
+// AlwaysIdentity makes every identity call fail, until Heal.
+func (s *Server) AlwaysIdentity(f Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.identityFault = &f
+}
+
 // Heal takes all faults away.
 func (s *Server) Heal() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.faults, s.constant = nil, nil
+	s.faults, s.constant, s.identityFault = nil, nil, nil
 }
 
 // Hold keeps every token reply back until Release; the requests are carried out.

@@ -82,18 +82,27 @@ type Server struct {
 	requests      []Request
 	revocations   []Request
 	revokeFaults  []Fault
+	user          user
+	// identities counts the identity calls, the next of which go wrong.
+	identities    int
+	identityFault *Fault
 	active, most  int
 }
+
+// user is who is signed in and consents.
+type user struct{ id, name string }
 
 // code is an authorization that waits for its exchange.
 type code struct {
 	redirectURI, challenge string
 	scopes                 []string
+	user                   user
 }
 
 // grant is one consent: what rotation and re-use are about.
 type grant struct {
 	scopes []string
+	user   user
 	dead   bool
 }
 
@@ -118,6 +127,7 @@ func Start(t testing.TB, c Config) *Server {
 		codes:         map[string]*code{},
 		accessTokens:  map[string]*accessToken{},
 		refreshTokens: map[string]*refreshToken{},
+		user:          user{"user-1", "Test User"},
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+AuthorizePath, s.authorize)

@@ -8,7 +8,6 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -137,7 +136,7 @@ func (s *Server) exchange(form url.Values) reply {
 	if c == nil || c.redirectURI != form.Get("redirect_uri") || !s.verified(c, form.Get("code_verifier")) {
 		return refused(http.StatusBadRequest, "invalid_grant")
 	}
-	return s.issue(&grant{scopes: c.scopes}, "")
+	return s.issue(&grant{scopes: c.scopes, user: c.user}, "")
 }
 
 // verified is RFC 7636 section 4.6.
@@ -201,14 +200,20 @@ func (s *Server) issue(g *grant, keep string) reply {
 // identity answers 200 to an access token that lives, 401 to any other.
 func (s *Server) identity(w http.ResponseWriter, r *http.Request) {
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !ok || !s.Alive(token) {
-		var none *Fault
-		none.write(w, refused(http.StatusUnauthorized, "invalid_token"))
-		return
-	}
+	alive := ok && s.Alive(token)
 	s.mu.Lock()
-	scopes := slices.Clone(s.accessTokens[token].grant.scopes)
+	s.identities++
+	fault, answer := s.identityFault, refused(http.StatusUnauthorized, "invalid_token")
+	if alive {
+		g := s.accessTokens[token].grant
+		answer = jsonReply(http.StatusOK, map[string]any{"sub": g.user.id, "name": g.user.name, "scopes": g.scopes})
+	}
 	s.mu.Unlock()
-	var none *Fault
-	none.write(w, jsonReply(http.StatusOK, map[string]any{"sub": "user-1", "name": "Test User", "scopes": scopes}))
+	switch {
+	case fault != nil && fault.Until != nil:
+		wait(r.Context(), time.Minute, fault.Until)
+	case fault != nil && fault.Delay > 0:
+		wait(r.Context(), fault.Delay, nil)
+	}
+	fault.write(w, answer)
 }

@@ -54,6 +54,8 @@ function suite({ name, signIn, whoami, is, scopes, refreshes, rotates }) {
       assert.equal(stored.id, id);
       assert.equal(stored.state, "connected");
       assert.equal(stored.userId, user);
+      assert.ok(stored.accountIdentifier, "nobody knows whose the account is");
+      assert.equal(stored.accountDisplayName, is);
       assert.deepEqual([...stored.scopes].sort(), [...vended.scopes].sort());
       const connected = await events("connected_account.connected", user);
       assert.deepEqual(connected.map((data) => data.id), [id]);

@@ -1,0 +1,264 @@
+package connectors
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"culvert/internal/secret"
+	"culvert/internal/text"
+)
+
+const (
+	// identityTimeout bounds an identity call: a person waits for it, with tokens that are stored nowhere yet.
+	identityTimeout = 5 * time.Second
+	// maxIdentityDepth bounds how deep an answer is nested; those of providers have a tenth of it.
+	maxIdentityDepth = 64
+	// maxAccountBytes bounds an id and a name.
+	maxAccountBytes = 255
+)
+
+// Account is whose account a token is of, in the provider's words. Both are printable text of at most 255
+// bytes, and empty where the provider did not say.
+type Account struct {
+	// ID names the account for good, Name is what people call it.
+	ID, Name string
+}
+
+// CanIdentify reports a connector that can be asked whose a token is.
+func (c *Connector) CanIdentify() bool { return c.IdentityURL != "" && len(c.Identity.ID) > 0 }
+
+// Identify asks the provider whose account a token is of. Nothing at the provider changes by it, so it may
+// be asked again. Errors are of type [Error].
+func (c *Client) Identify(ctx context.Context, conn *Connector, access secret.Bytes) (Account, error) {
+	if !conn.CanIdentify() {
+		return Account{}, refusal("the provider has no identity call")
+	}
+	if !conn.Complete() {
+		return Account{}, refusal("the provider's URLs need config that was not given")
+	}
+	if err := c.egress.CheckURL(conn.IdentityURL); err != nil {
+		return Account{}, blocked(err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, min(c.timeout, identityTimeout))
+	defer cancel()
+	var connected atomic.Bool
+	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }}
+	request, err := newIdentityRequest(httptrace.WithClientTrace(ctx, trace), conn, access)
+	if err != nil {
+		return Account{}, err
+	}
+	a := &answer{conn: conn, sent: c.now().UTC(), secrets: []secret.Bytes{access}}
+	body, err := c.send(request, a, &connected)
+	if err != nil {
+		return Account{}, err
+	}
+	defer clear(body)
+	if a.status < 200 || a.status > 299 {
+		return Account{}, &Error{
+			Class: Refused, Status: a.status, RetryAfter: a.retryAfter,
+			Cause: errors.New("the identity call was refused, status " + strconv.Itoa(a.status)),
+		}
+	}
+	return a.account(body)
+}
+
+func newIdentityRequest(ctx context.Context, conn *Connector, access secret.Bytes) (*http.Request, error) {
+	method, body := http.MethodGet, io.Reader(http.NoBody)
+	if conn.Identity.Post != "" {
+		method, body = http.MethodPost, bytes.NewReader([]byte(conn.Identity.Post))
+	}
+	request, err := http.NewRequestWithContext(ctx, method, conn.IdentityURL, body)
+	if err != nil {
+		return nil, refusal("the identity URL is not a URL") // the error would quote it
+	}
+	request.GetBody = nil
+	for name, value := range conn.Identity.Headers {
+		request.Header.Set(name, value)
+	}
+	if request.Header.Get("Accept") == "" {
+		request.Header.Set("Accept", "application/json")
+	}
+	if method == http.MethodPost {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	request.Header.Set("User-Agent", userAgent)
+	request.Header.Set("Authorization", "Bearer "+string(access.Reveal()))
+	return request, nil
+}
+
+// account reads the answer of an identity call.
+func (a *answer) account(body []byte) (Account, error) {
+	v := jsontext.Value(bytes.TrimSpace(body))
+	if !shallow(v) {
+		return Account{}, Reply{answer: a}.Unreadable("is no JSON, or nested too deeply")
+	}
+	account := a.conn.Identity.read(a.conn.Identity.ID, a.conn.Identity.Name, func(path string) string { return lookup(v, path) }, a.secrets)
+	if account.ID == "" {
+		return Account{}, Reply{answer: a}.Unreadable("does not say whose the account is")
+	}
+	return account, nil
+}
+
+// accountOf reads what a token reply says of the account. sent and got are the secrets on both ways.
+func (r Reply) accountOf(t Tokens) Account {
+	i := &r.conn.Identity
+	secrets := append([]secret.Bytes{t.Access, t.Refresh}, r.secrets...)
+	return i.read(i.TokenID, i.TokenName, func(path string) string {
+		first, rest, _ := strings.Cut(path, ".")
+		v := r.member(first)
+		if first == idToken {
+			v = claims(v)
+		}
+		return lookup(v, rest)
+	}, secrets)
+}
+
+// read takes an id and a name from where their paths lead. An id needs all of its paths.
+//
+// Attacker: a provider, a custom one for example, that sends the token back as a name, to have it shown in
+// lists and events. Defence: a text that holds a secret of the call is none. Gap: a part of a token, or
+// the token in another encoding; who made the token may give it to anybody anyway.
+func (i *Identity) read(id, name []string, at func(path string) string, secrets []secret.Bytes) Account {
+	var a Account
+	parts := make([]string, 0, len(id))
+	for _, path := range id {
+		part := at(path)
+		if part == "" {
+			parts = nil
+			break
+		}
+		parts = append(parts, part)
+	}
+	if whole := strings.Join(parts, "/"); len(whole) <= maxAccountBytes && presentable(whole, secrets) {
+		a.ID = whole
+	}
+	for _, path := range name {
+		if found := strings.TrimSpace(at(path)); found != "" && presentable(found, secrets) {
+			a.Name = cut(found, maxAccountBytes)
+			break
+		}
+	}
+	return a
+}
+
+func presentable(s string, secrets []secret.Bytes) bool {
+	if text.Unprintable(s) {
+		return false
+	}
+	for _, hidden := range secrets {
+		if hidden.Len() >= 8 && bytes.Contains([]byte(s), hidden.Reveal()) {
+			return false
+		}
+	}
+	return true
+}
+
+// cut shortens a text to whole characters.
+func cut(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	for most > 0 && !utf8.RuneStart(s[most]) {
+		most--
+	}
+	return s[:most]
+}
+
+// FromCallback is the account that a callback's parameters name, where the provider says it there alone.
+// They come through the browser: its user can say what he likes of his own account.
+func (i *Identity) FromCallback(parameter func(name string) string) Account {
+	if i.CallbackID == "" {
+		return Account{}
+	}
+	id := parameter(i.CallbackID)
+	if len(id) > maxAccountBytes || text.Unprintable(id) {
+		return Account{}
+	}
+	return Account{ID: id}
+}
+
+// idToken is the member of a token reply whose claims can be in a path (OpenID Connect Core section 3.1.3.3).
+const idToken = "id_token"
+
+// claims are those of an ID token. Its signature is not looked at: it came from the token endpoint itself
+// over TLS, which is what vouches for the tokens beside it (OpenID Connect Core section 3.1.3.7, point 6).
+func claims(v jsontext.Value) jsontext.Value {
+	if v.Kind() != '"' {
+		return nil
+	}
+	token, err := jsontext.AppendUnquote(nil, v)
+	parts := bytes.Split(token, []byte("."))
+	if err != nil || len(parts) != 3 {
+		return nil
+	}
+	body, err := base64.RawURLEncoding.DecodeString(string(parts[1]))
+	if err != nil || !shallow(body) {
+		return nil
+	}
+	return body
+}
+
+// lookup follows a path (see [Identity]) and returns the text or number it leads to; "" if there is none.
+func lookup(v jsontext.Value, path string) string {
+	for path != "" {
+		var step string
+		step, path, _ = strings.Cut(path, ".")
+		switch v.Kind() {
+		case '{':
+			var inner members
+			// Text that is not UTF-8 is let be, and is not presentable; what else is wrong leads nowhere.
+			if err := json.Unmarshal(v, &inner, jsontext.AllowInvalidUTF8(true)); err != nil {
+				return ""
+			}
+			v = inner[step]
+		case '[':
+			var items []jsontext.Value
+			n, err := strconv.Atoi(step)
+			if err != nil || json.Unmarshal(v, &items, jsontext.AllowInvalidUTF8(true)) != nil || n < 0 || n >= len(items) {
+				return ""
+			}
+			v = items[n]
+		default:
+			return ""
+		}
+	}
+	switch v.Kind() {
+	case '0':
+		return string(v)
+	case '"':
+		if found, err := jsontext.AppendUnquote(nil, v); err == nil {
+			return string(found)
+		}
+	}
+	return ""
+}
+
+// shallow reports one well-formed JSON value that is not nested too deeply.
+func shallow(body []byte) bool {
+	d := jsontext.NewDecoder(bytes.NewReader(body), jsontext.AllowInvalidUTF8(true))
+	for {
+		if _, err := d.ReadToken(); err != nil {
+			return false
+		}
+		switch depth := d.StackDepth(); {
+		case depth > maxIdentityDepth:
+			return false
+		case depth == 0:
+			_, err := d.ReadToken()
+			return errors.Is(err, io.EOF)
+		}
+	}
+}
