@@ -10,8 +10,9 @@ const (
 	MethodClientCredentials Method = "client_credentials"
 )
 
-// APIKey is how a provider takes API keys. In its texts ${key} stands for the key, and ${config.name} for
-// the value of a config field. Of Header, Query and Username exactly one is set.
+// APIKey is how a provider takes API keys. In Username and Password ${key} stands for the key, and there and in
+// Headers ${config.name} for the value of a config field, which [Connector.With] puts in. Of Header, Query and
+// Username exactly one is set.
 type APIKey struct {
 	// Label is what the provider calls the key, Help where people find it.
 	Label, Help string
@@ -25,7 +26,8 @@ type APIKey struct {
 	// Headers are further ones without which calls fail.
 	Headers map[string]string
 
-	// VerifyURL answers a request that carries a good key with 200; empty where no such call is known.
-	// VerifyMethod is GET if empty.
+	// VerifyURL answers a request that carries a good key with 200; empty where no such call is known, or
+	// where it would have the key in its URL. Nothing else that it answers says that a key is bad: a good one
+	// may be forbidden this call. VerifyMethod is GET if empty.
 	VerifyMethod, VerifyURL string
 }

@@ -109,8 +109,8 @@ type Connector struct {
 	// provider's own, with its documentation linked on top. Its errors are those that the methods of
 	// [Reply] make.
 	Reply func(Reply) (Tokens, error)
-	// Preview marks a provider whose authorization or token URL was found in its documentation only, if
-	// at all: nothing else that calls it was seen to agree.
+	// Preview marks a provider whose authorization or token URL, or way of taking keys, was found in its
+	// documentation only, if at all: nothing else that calls it was seen to agree.
 	Preview bool
 
 	// ClientOrigin is set by [Connector.With] where TokenURL's host depends on the account: the origin with

@@ -14,7 +14,7 @@ const variable = "${config."
 func (c *Connector) templates() []*string {
 	list := []*string{
 		&c.AuthorizationURL, &c.TokenURL, &c.RefreshURL, &c.RevocationURL, &c.IdentityURL, &c.Issuer,
-		&c.Revocation.URL, &c.APIKey.VerifyURL,
+		&c.Revocation.URL, &c.APIKey.VerifyURL, &c.APIKey.Username, &c.APIKey.Password,
 	}
 	for i := range c.DefaultScopes {
 		list = append(list, &c.DefaultScopes[i])

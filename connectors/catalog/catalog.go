@@ -19,7 +19,8 @@ import (
 // connected by OAuth where a block does not say how.
 func All() []connectors.Connector {
 	all := slices.Concat(
-		communication(), design(), developer(), finance(), googleProducts(), microsoftProducts(), people(), projects(), sales(),
+		communication(), design(), developer(), finance(), googleProducts(), hiring(), mail(), microsoftProducts(), models(), operations(),
+		people(), projects(), sales(),
 	)
 	for i := range all {
 		if all[i].Methods == nil {
@@ -38,4 +39,29 @@ func ordinary(c connectors.Connector) connectors.Connector {
 	c.Body = cmp.Or(c.Body, connectors.BodyForm)
 	c.ScopeSeparator = cmp.Or(c.ScopeSeparator, " ")
 	return c
+}
+
+// takesKeys is a block of a provider that is reached by API keys alone.
+func takesKeys(c connectors.Connector) connectors.Connector {
+	c.Methods = []connectors.Method{connectors.MethodAPIKey}
+	return ordinary(c)
+}
+
+// bearer is a key that is sent as RFC 6750 sends tokens. verify is the URL of a GET that a good key may
+// make, or empty.
+func bearer(label, help, verify string) connectors.APIKey {
+	return connectors.APIKey{Label: label, Help: help, Header: "Authorization", Prefix: "Bearer ", VerifyURL: verify}
+}
+
+// inHeader is a key in a header of its own.
+func inHeader(label, help, header, verify string) connectors.APIKey {
+	return connectors.APIKey{Label: label, Help: help, Header: header, VerifyURL: verify}
+}
+
+// label is a config field for a value that is one label of a host name in the provider's URLs.
+func label(key, name, description, example string) connectors.ConfigField {
+	return connectors.ConfigField{
+		Key: key, Label: name, Required: true, Scope: connectors.ConfigInstallation,
+		Description: description, Example: example, Pattern: `^(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)$`, Order: 1,
+	}
 }

@@ -11,6 +11,7 @@ func communication() []connectors.Connector {
 	return []connectors.Connector{
 		aircall(),
 		discord(),
+		freshdesk(),
 		front(),
 		intercom(),
 		ringCentral(),
@@ -132,5 +133,19 @@ func zoom() connectors.Connector {
 		Lifetime:                 time.Hour,
 		RefreshIdle:              90 * 24 * time.Hour,
 		KillsPreviousAccessToken: true,
+	})
+}
+
+// freshdesk takes any password beside the key.
+func freshdesk() connectors.Connector {
+	return takesKeys(connectors.Connector{
+		Slug:    "freshdesk",
+		Name:    "Freshdesk",
+		DocsURL: "https://developers.freshdesk.com/api/",
+		Config:  []connectors.ConfigField{label("subdomain", "Subdomain", "The name before .freshdesk.com.", "acme")},
+		APIKey: connectors.APIKey{
+			Label: "API key", Help: "In Freshdesk in the settings of the profile.", Username: "${key}", Password: "X",
+			VerifyURL: "https://${config.subdomain}.freshdesk.com/api/v2/agents/me",
+		},
 	})
 }

@@ -20,6 +20,7 @@ func finance() []connectors.Connector {
 		payPal(),
 		sageAccounting(),
 		square(),
+		stripe(),
 		stripeConnect(),
 		xero(),
 	}
@@ -187,6 +188,7 @@ func stripeConnect() connectors.Connector {
 	return ordinary(connectors.Connector{
 		Slug:             "stripe-connect",
 		Name:             "Stripe Connect",
+		Type:             "stripe",
 		DocsURL:          "https://docs.stripe.com/connect/oauth-reference",
 		AuthorizationURL: "https://connect.stripe.com/oauth/authorize",
 		TokenURL:         "https://connect.stripe.com/oauth/token",
@@ -212,5 +214,15 @@ func xero() connectors.Connector {
 		DefaultScopes:    []string{"openid", "profile", "email", "offline_access", "accounting.transactions"},
 		Lifetime:         30 * time.Minute,
 		RefreshIdle:      60 * 24 * time.Hour,
+	})
+}
+
+// stripe is keys of one's own account. A restricted key may be forbidden the balance.
+func stripe() connectors.Connector {
+	return takesKeys(connectors.Connector{
+		Slug:    "stripe",
+		Name:    "Stripe",
+		DocsURL: "https://docs.stripe.com/api/authentication",
+		APIKey:  bearer("Secret key", "In the Stripe dashboard under Developers, API keys.", "https://api.stripe.com/v1/balance"),
 	})
 }

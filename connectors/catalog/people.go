@@ -63,6 +63,7 @@ func calCom() connectors.Connector {
 	return ordinary(connectors.Connector{
 		Slug:             "cal-com",
 		Name:             "Cal.com",
+		Type:             "cal-dot-com",
 		DocsURL:          "https://cal.com/docs/api-reference/v2/oauth",
 		AuthorizationURL: "https://app.cal.com/auth/oauth2/authorize",
 		TokenURL:         "https://api.cal.com/v2/auth/oauth2/token",

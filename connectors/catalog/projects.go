@@ -11,6 +11,7 @@ import (
 func projects() []connectors.Connector {
 	return []connectors.Connector{
 		airtable(),
+		airtablePAT(),
 		asana(),
 		atlassian(),
 		clickUp(),
@@ -227,5 +228,16 @@ func todoist() connectors.Connector {
 		TokenURL:         "https://todoist.com/oauth/access_token",
 		ScopeSeparator:   ",",
 		DefaultScopes:    []string{"data:read"},
+	})
+}
+
+// airtablePAT is personal access tokens of Airtable.
+func airtablePAT() connectors.Connector {
+	return takesKeys(connectors.Connector{
+		Slug:    "airtable-pat",
+		Name:    "Airtable (personal access token)",
+		Type:    "airtable",
+		DocsURL: "https://airtable.com/developers/web/api/authentication",
+		APIKey:  bearer("Personal access token", "On airtable.com/create/tokens.", "https://api.airtable.com/v0/meta/whoami"),
 	})
 }

@@ -247,6 +247,9 @@ func TestReplies(t *testing.T) {
 				t.Fatal(err)
 			}
 			conn, _ := c.Connector(v.slug)
+			if conn, err = conn.With(conn.ExampleConfig()); err != nil {
+				t.Fatal(err)
+			}
 			fault := connectorstest.JSON(v.status, v.body)
 			if v.contentType != "" {
 				fault.Header = http.Header{"Content-Type": {v.contentType}}
