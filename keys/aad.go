@@ -136,7 +136,19 @@ func verifierAAD(env access.EnvironmentID, id ID, context string, b *VerifierBin
 		text(b.FlowID).text(b.Departure).text(b.Origin).moment(b.SealedAt)
 }
 
-// secretDEKAAD is bound by the wrapping of the DEK of a client secret or verifier. kind and names are
+// waitingAAD is bound by the seal of tokens that wait in a flow for whoever began it.
+//
+// Attacker: a writer of etcd who moves a victim's tokens into a flow of his own, whose verifier he has, or
+// has the refresh token sent to a server of his own. Defence: the flow, the departure that brought them,
+// the origin and the times are in here. Gap: none known; they wait for minutes.
+func waitingAAD(env access.EnvironmentID, id ID, context string, b *WaitingBinding) aad {
+	const domain = "culvert/waiting/v1"
+	return begin(domain, 0).text(string(env)).text(string(id)).text(context).
+		text(b.FlowID).text(b.Departure).text(b.IntegrationID).text(b.Origin).
+		moment(b.ExpiresAt).moment(b.RefreshExpiresAt).moment(b.ObtainedAt)
+}
+
+// secretDEKAAD is bound by the wrapping of the DEK of a client secret, a verifier or waiting tokens. kind and names are
 // those of the record it belongs to, so that a DEK unwraps for that record alone; a kind has always the
 // same number of names.
 //
@@ -294,7 +306,7 @@ func refreshTokenInput(token []byte) aad {
 	return begin("culvert/hash/refresh-token/v1", roomFor(1, len(token))).bytes(token)
 }
 
-// flowInput is one of a flow's secrets: "ticket", "state", "binding" or "form".
+// flowInput is one of a flow's secrets, by its [FlowSecret].
 func flowInput(kind, flowID string, value []byte) aad {
 	return begin("culvert/hash/flow/v1", roomFor(3, len(kind)+len(flowID)+len(value))).text(kind).text(flowID).bytes(value)
 }

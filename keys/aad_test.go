@@ -18,6 +18,7 @@ func bound() map[string][]string {
 	perKEK := []string{
 		"value", "dek", "data-key",
 		"grant", "grant-dek", "client-secret", "client-secret-dek", "verifier", "verifier-dek",
+		"waiting", "waiting-dek",
 	}
 	perEnvironment := []string{"environment/mac", "environment/index", "environment/pepper"}
 	return map[string][]string{
@@ -64,6 +65,14 @@ func bound() map[string][]string {
 		"Verifier.Departure": {"verifier", "verifier-dek"},
 		"Verifier.Origin":    {"verifier"},
 		"Verifier.SealedAt":  {"verifier"},
+
+		"Waiting.FlowID":           {"waiting", "waiting-dek"},
+		"Waiting.Departure":        {"waiting", "waiting-dek"},
+		"Waiting.IntegrationID":    {"waiting"},
+		"Waiting.Origin":           {"waiting"},
+		"Waiting.ExpiresAt":        {"waiting"},
+		"Waiting.RefreshExpiresAt": {"waiting"},
+		"Waiting.ObtainedAt":       {"waiting"},
 	}
 }
 

@@ -53,6 +53,8 @@ func AADs(in AADInput) map[string][]byte {
 		"client-secret-dek":  dekOf(in.ClientSecret, in.Environment, in.KeyID, c),
 		"verifier":           verifierAAD(in.Environment, in.KeyID, c, &in.Verifier),
 		"verifier-dek":       dekOf(in.Verifier, in.Environment, in.KeyID, c),
+		"waiting":            waitingAAD(in.Environment, in.KeyID, c, &in.Waiting),
+		"waiting-dek":        dekOf(in.Waiting, in.Environment, in.KeyID, c),
 		"index/owner":        ownerIndex(in.Slot, in.Name, in.Value, in.Key),
 		"hash/refresh-token": refreshTokenInput(in.Body),
 		"hash/flow":          flowInput(in.Slot, in.Name, in.Body),
@@ -91,9 +93,11 @@ type AADInput struct {
 	Grant        GrantBinding
 	ClientSecret ClientSecretBinding
 	Verifier     VerifierBinding
+	Waiting      WaitingBinding
 }
 
-// Bound is a binding: [ObjectBinding], [GrantBinding], [ClientSecretBinding], [VerifierBinding].
+// Bound is a binding: [ObjectBinding], [GrantBinding], [ClientSecretBinding], [VerifierBinding],
+// [WaitingBinding].
 type Bound interface {
 	bind(with *kek) (value, dek aad)
 }

@@ -3,8 +3,8 @@ package keys
 import "time"
 
 // Holder is a record that holds wrapped DEKs, as a store finds it on its walk through all of them: the
-// header of an object with all its versions, a grant, an integration with a client secret. PKCE verifiers
-// are not among them, because they are of use for minutes.
+// header of an object with all its versions, a grant, an integration with a client secret. What
+// flows hold is not among them, PKCE verifiers and waiting tokens, because it is of use for minutes.
 type Holder struct {
 	// Key names the record and is the walk's cursor.
 	Key      string
@@ -40,7 +40,8 @@ type HeldDEK struct {
 	ReencryptedAt time.Time
 }
 
-// DEKBinding is [ObjectBinding], [GrantBinding], [ClientSecretBinding] or [VerifierBinding].
+// DEKBinding is [ObjectBinding], [GrantBinding], [ClientSecretBinding], [VerifierBinding] or
+// [WaitingBinding].
 type DEKBinding interface {
 	bind(with *kek) (value, dek aad)
 }

@@ -106,12 +106,16 @@ func (e *Environment) RefreshTokenMAC(token secret.Bytes) []byte {
 // FlowSecret is a kind of secret that belongs to one flow and is stored as a keyed hash only.
 type FlowSecret string
 
-// The kinds: in the connect URL, in the provider's URL, in the browser's cookie, in the page's form.
+// The kinds: in the connect URL, in the provider's URL, in the browser's cookie, in the page's form; in the
+// return_to of a flow that waits to be finished; in the URL of the pop-up, and in the message to it.
 const (
-	TicketSecret  FlowSecret = "ticket"
-	StateSecret   FlowSecret = "state"
-	BindingSecret FlowSecret = "binding"
-	FormSecret    FlowSecret = "form"
+	TicketSecret   FlowSecret = "ticket"
+	StateSecret    FlowSecret = "state"
+	BindingSecret  FlowSecret = "binding"
+	FormSecret     FlowSecret = "form"
+	ResultSecret   FlowSecret = "result"
+	RedirectSecret FlowSecret = "redirect"
+	HandoffSecret  FlowSecret = "handoff"
 )
 
 // FlowHash is the keyed hash of a flow's secret: 32 bytes, to be compared in constant time.

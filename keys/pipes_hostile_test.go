@@ -14,11 +14,11 @@ import (
 
 // What a writer of etcd tries on grants, client secrets and PKCE verifiers, under an unwrapped KEK.
 
-// bindings are the three kinds, by name.
+// bindings are the kinds, by name.
 func bindings(t testing.TB) map[string]keys.Bound {
 	t.Helper()
 	in := goldenInput(t)
-	return map[string]keys.Bound{"grant": in.Grant, "client secret": in.ClientSecret, "verifier": in.Verifier}
+	return map[string]keys.Bound{"grant": in.Grant, "client secret": in.ClientSecret, "verifier": in.Verifier, "waiting": in.Waiting}
 }
 
 func mustSealBound(t testing.TB, kek *keys.KEK, b keys.Bound, plain string) keys.Sealed {

@@ -38,6 +38,10 @@ func TestVectorsOfWhatPipesSeals(t *testing.T) {
 		Verifier     sealedVector `json:"verifier"`
 	}
 	mustReadJSON(t, "pipes.json", &v)
+	var waiting struct {
+		Waiting sealedVector `json:"waiting"`
+	}
+	mustReadJSON(t, "waiting.json", &waiting)
 	in := goldenInput(t)
 	var r keys.KEKRecord
 	if err := mustCodec(t).Decode(stored.Record, &r); err != nil {
@@ -54,6 +58,7 @@ func TestVectorsOfWhatPipesSeals(t *testing.T) {
 		"grant":         {in.Grant, v.Grant},
 		"client secret": {in.ClientSecret, v.ClientSecret},
 		"verifier":      {in.Verifier, v.Verifier},
+		"waiting":       {in.Waiting, waiting.Waiting},
 	} {
 		got, err := kek.Open(row.binding, keys.Sealed{WrappedDEK: row.vector.WrappedDEK, Ciphertext: row.vector.Ciphertext})
 		if err != nil || len(row.vector.Plaintext) == 0 || !bytes.Equal(got.Reveal(), row.vector.Plaintext) {
@@ -87,7 +92,10 @@ func hashes(e *keys.Environment, in keys.AADInput) map[string]string {
 	return all
 }
 
-var flowSecrets = []keys.FlowSecret{keys.TicketSecret, keys.StateSecret, keys.BindingSecret, keys.FormSecret}
+var flowSecrets = []keys.FlowSecret{
+	keys.TicketSecret, keys.StateSecret, keys.BindingSecret, keys.FormSecret,
+	keys.ResultSecret, keys.RedirectSecret, keys.HandoffSecret,
+}
 
 func TestVectorsOfKeyedHashesOfPipes(t *testing.T) {
 	var stored struct {
@@ -95,7 +103,9 @@ func TestVectorsOfKeyedHashesOfPipes(t *testing.T) {
 	}
 	mustReadJSON(t, "environment.json", &stored)
 	want := map[string]string{}
-	mustReadJSON(t, "environment-pipes.json", &want)
+	for _, file := range []string{"environment-pipes.json", "environment-flows.json"} {
+		mustReadJSON(t, file, &want)
+	}
 	var r keys.EnvironmentRecord
 	if err := mustCodec(t).Decode(stored.Record, &r); err != nil {
 		t.Fatal(err)

@@ -143,7 +143,7 @@ func (o *operation) attemptsOf(ctx context.Context, slug string) error {
 // lost reports a flow that has ended without a callback, whether the sweeper has been there or not.
 func (f *Flow) lost(now time.Time) bool {
 	if f.Outcome != nil {
-		return f.Outcome.Code == CodeExpired || f.Outcome.Code == CodeInterrupted
+		return f.Outcome.Code == CodeExpired || f.Outcome.Code == CodeInterrupted || f.Outcome.Code == CodeNotFinished
 	}
 	return !now.Before(f.end()) && !f.claimed(now)
 }
@@ -172,6 +172,8 @@ const slowReturn = 2 * time.Minute
 func (f *Flow) waitsFor(now time.Time) string {
 	n := len(f.Departures)
 	switch {
+	case f.Waiting != nil:
+		return "the browser is back, and the application has not finished the authorization yet"
 	case f.claimed(now):
 		return "the code is being exchanged"
 	case n > 0:

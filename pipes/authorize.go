@@ -35,6 +35,12 @@ type AuthorizeRequest struct {
 	// UserLabel is what the confirmation page calls the user, such as an e-mail address.
 	UserLabel string
 	Config    map[string]string
+	// Challenge binds the flow to the session of the caller's user: the S256 challenge of a verifier that
+	// stays in it (RFC 7636). There is no confirmation page then, and nothing is connected before
+	// [Broker.Finish]. It needs ReturnTo.
+	Challenge string
+	// ChallengeMethod is "S256", which is the only one, or empty.
+	ChallengeMethod string
 }
 
 // Authorize begins a flow. The URL leads to a page of ours and carries the flow's ticket: it belongs to
@@ -82,6 +88,7 @@ func (o *operation) authorize(ctx context.Context, r AuthorizeRequest) (string, 
 	f := Flow{
 		ID: FlowID(id.ULID(now)), Environment: o.Environment(), Integration: i.ID, Slug: i.Slug, Owner: owner,
 		ActingUser: r.UserID, UserLabel: r.UserLabel, ReturnTo: r.ReturnTo, CreatedAt: now, ExpiresAt: now.Add(TicketTTL),
+		Challenge: r.Challenge,
 	}
 	f.TicketHash = e.FlowHash(keys.TicketSecret, string(f.ID), secret.New([]byte(ticket)))
 	o.Record.FlowID = string(f.ID)
@@ -99,6 +106,7 @@ func (o *operation) checkAuthorize(r *AuthorizeRequest) (Owner, error) {
 	owner, wrong := request.owner()
 	return owner, gather(
 		request.checkActing(), wrong, checkText("user_label", r.UserLabel, MaxID), checkConfig(r.Config), o.broker.returnTo.check(r.ReturnTo),
+		checkChallenge(r),
 	)
 }
 
@@ -133,9 +141,12 @@ func (f *Flow) departure(id string) *Departure {
 	return &f.Departures[n]
 }
 
-// end is when no callback of the flow can succeed any more.
+// end is when nothing can come of the flow any more: no callback, and where tokens wait, no verifier.
 func (f *Flow) end() time.Time {
 	end := f.ExpiresAt
+	if f.Waiting != nil {
+		end = f.Waiting.Since.Add(FinishTTL)
+	}
 	for _, d := range f.Departures {
 		if back := d.At.Add(FlowStateTTL); back.After(end) {
 			end = back

@@ -47,6 +47,7 @@ type Broker struct {
 	paces     *paces
 	// identities are the identity calls behind vends.
 	identities *identities
+	waits      *waits
 
 	// sweepSoon wakes the sweeper; capacity 1.
 	sweepSoon chan struct{}
@@ -103,7 +104,7 @@ func New(c Config) (*Broker, error) {
 		client: c.Client, egress: c.Egress, publicURL: public, returnTo: allowed, clock: c.Now, log: c.Logger,
 		guard:     &trail.Guard{Gate: c.Gate, Audit: c.Audit, Fence: c.Store.Fence, Verdict: judge},
 		timing:    defaultTiming(),
-		refreshes: newRefreshes(), breakers: newBreakers(), paces: newPaces(),
+		refreshes: newRefreshes(), breakers: newBreakers(), paces: newPaces(), waits: newWaits(),
 		turns: newTurns(maxTurnsIntegration, maxTurns), identities: newIdentities(),
 		sweepSoon: make(chan struct{}, 1),
 	}

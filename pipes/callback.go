@@ -28,7 +28,8 @@ type CallbackRequest struct {
 	Binding secret.Bytes
 }
 
-// Callback ends a flow: it exchanges the code, stores the tokens and tells where the browser goes next.
+// Callback ends a flow: it exchanges the code, stores the tokens and tells where the browser goes next. With
+// session binding the tokens are stored with the flow, for [Broker.Finish].
 // A provider's error ends it too, as does everything else that no further callback could mend; the
 // Result then has a code. The first callback that gets so far decides; every later one of the flow, and
 // any that comes meanwhile, is answered with its result.
@@ -84,7 +85,7 @@ func (l *leg) returned(r *CallbackRequest, d *Departure) error {
 func (l *leg) decide(ctx context.Context, r *CallbackRequest, d *Departure) (Result, error) {
 	f, now := l.flow.Record, l.broker.now()
 	switch {
-	case f.Outcome != nil:
+	case f.Outcome != nil || f.Waiting != nil:
 		return l.result(ctx), nil
 	case f.claimed(now):
 		return l.await(ctx)
@@ -148,7 +149,7 @@ func (l *leg) claim(ctx context.Context, d *Departure) error {
 	if err := l.reread(ctx); err != nil {
 		return err
 	}
-	if l.flow.Record.Claim != next.Claim || l.flow.Record.Outcome != nil {
+	if f := l.flow.Record; f.Claim != next.Claim || f.Outcome != nil || f.Waiting != nil {
 		return ErrConflict
 	}
 	return nil
@@ -165,7 +166,7 @@ func (l *leg) await(ctx context.Context) (Result, error) {
 			return Result{}, err
 		}
 		f := l.flow.Record
-		if f.Outcome != nil {
+		if f.Outcome != nil || f.Waiting != nil {
 			return l.result(ctx), nil
 		}
 		if !f.claimed(l.broker.now()) {

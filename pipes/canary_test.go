@@ -60,6 +60,16 @@ func TestCanaryIsNowhere(t *testing.T) {
 	for _, r := range s.Provider.Requests() {
 		secrets["verifier"] = r.Params.Get("code_verifier")
 	}
+	// One that is bound to a session, finished wrongly and rightly.
+	bound := s.MustWait(t, "user_4")
+	note("session's verifier", bound.Verifier)
+	secrets["result id"] = bound.ResultID[strings.LastIndexByte(bound.ResultID, '-')+1:]
+	fmt.Fprintf(&said, "%+v\n", bound.Verifier)
+	say(errOf(s.Broker.Finish(t.Context(), s.Call(), pipes.FinishRequest{ResultID: bound.ResultID, Verifier: pipestest.Secret(strings.Repeat("v", 43))})))
+	say(errOf(s.Broker.Finish(t.Context(), s.Call(), pipes.FinishRequest{ResultID: bound.ResultID + "A", Verifier: bound.Verifier})))
+	finished, err := s.Broker.Finish(t.Context(), s.Call(), bound)
+	must(t, err)
+	fmt.Fprintf(&said, "%+v\n", finished)
 	note("access token", s.MustToken(t, "user_1").AccessToken)
 
 	// Refreshes that fail in every way, with replies that repeat what was sent.
@@ -142,7 +152,7 @@ func TestCanaryIsNotRendered(t *testing.T) {
 		pipes.CreateIntegration{Credentials: &pipes.ClientCredentials{Secret: b}},
 		pipes.UpdateIntegration{Credentials: &pipes.ClientCredentials{Secret: b}},
 		pipes.AccountTokens{AccessToken: b, RefreshToken: b}, pipes.CallbackRequest{Code: b, Binding: b},
-		pipes.BrowserRequest{Binding: b}, pipes.Departed{Binding: b}, pipes.ConfirmationPage{Binding: b},
+		pipes.BrowserRequest{Binding: b}, pipes.FinishRequest{Verifier: b}, pipes.Departed{Binding: b}, pipes.ConfirmationPage{Binding: b},
 		[]pipes.Vended{{AccessToken: b}}, struct{ hidden pipes.Vended }{pipes.Vended{AccessToken: b}},
 	} {
 		var out strings.Builder

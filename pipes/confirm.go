@@ -17,6 +17,9 @@ type ConfirmationPage struct {
 	// Unavailable is set, and all else empty, while the integration is switched off or removed: the page
 	// could only lead to a failure.
 	Unavailable *Result
+	// Onward is set, and all else empty, where no page is shown: with session binding the browser departs
+	// at once.
+	Onward *Departed
 	// Provider is the provider's name, Slug the integration's.
 	Provider, Slug string
 	// Environment is its id on the wire. UserID and OrganizationID are the caller's own ids, and
@@ -65,6 +68,9 @@ func (l *leg) confirmation(ctx context.Context, binding secret.Bytes) (Confirmat
 	if err := l.pending(); err != nil {
 		return ConfirmationPage{}, err
 	}
+	if l.flow.Record.Challenge != "" {
+		return l.onward(ctx, binding)
+	}
 	i, conn, err := l.provider(ctx)
 	if errors.Is(err, errUnavailable) {
 		would := l.resultOf(ctx, &Outcome{Code: CodeIntegrationUnavailable})
@@ -90,6 +96,30 @@ func (l *leg) confirmation(ctx context.Context, binding secret.Bytes) (Confirmat
 		ReturnToOrigin: origin.Of(l.broker.returnTo.still(f.ReturnTo)), ProviderOrigin: origin.Of(conn.AuthorizationURL),
 		ExpiresAt: f.ExpiresAt, Binding: binding, Form: l.form(binding),
 	}, nil
+}
+
+// onward departs without a page: what the page is for, the verifier does (see [Broker.Finish]). A link
+// scanner that opens the link takes one of its departures with it, and ends nothing.
+func (l *leg) onward(ctx context.Context, binding secret.Bytes) (ConfirmationPage, error) {
+	if !validBinding(binding) {
+		binding = secret.New([]byte(randomSecret()))
+	}
+	var url string
+	err := l.rounds(ctx, func() error {
+		err := l.pending()
+		if err == nil {
+			url, err = l.depart(ctx, binding)
+		}
+		return err
+	})
+	if errors.Is(err, errUnavailable) || connectors.Of(err) != nil {
+		would := l.resultOf(ctx, &Outcome{Code: CodeIntegrationUnavailable})
+		return ConfirmationPage{Unavailable: &would}, nil
+	}
+	if err != nil {
+		return ConfirmationPage{}, err
+	}
+	return ConfirmationPage{Onward: &Departed{URL: url, Binding: binding}}, nil
 }
 
 // errUnavailable means that the flow's integration was removed, switched off or lost its credentials

@@ -95,6 +95,9 @@ func (l *leg) depart(ctx context.Context, binding secret.Bytes) (string, error) 
 		return "", err
 	}
 	next := *f
+	if next.OpenedAt.IsZero() {
+		next.OpenedAt = d.At
+	}
 	next.Departures = append(slices.Clone(f.Departures), d)
 	// An outcome that is unclear is a conflict: the flow is read again, and a trip that was stored after
 	// all is one of the five that nobody took.

@@ -31,6 +31,22 @@
 // callback could mend settles the flow with a typed error, which the application finds at return_to and
 // in an event. A wrong browser settles nothing.
 //
+// With session binding (the caller's code challenge in Authorize) the confirmation page falls away, and the
+// last steps are others:
+//
+//	backend              broker                         browser                        provider
+//	   │                    │◀─ Callback (cookie) ──────────┤                              │
+//	   │                    ├── code, verifier, client secret ────────────────────────────▶│
+//	   │                    │◀────────────────────────────────── access, refresh token ────┤
+//	   │                    │ tokens sealed in the flow     │                              │
+//	   │                    ├── return_to?result_id=… ─────▶│                              │
+//	   │◀──────────────────────────────── its session ──────┤                              │
+//	   │ Finish (result id, │                               │                              │
+//	   ├─ code verifier) ──▶│ one transaction: grant, account, settled flow, event         │
+//	   │◀── account ────────┤                               │                              │
+//
+// Tokens that nobody comes for within [FinishTTL] are dropped, and were never an account's.
+//
 // # Vending a token
 //
 //	Token ─▶ account ─▶ grant ─▶ living beyond its margin ───────────────▶ open, record, answer
@@ -63,6 +79,13 @@
 //	a victim is sent the attacker's link                the page names the user's label and id, and the victim has
 //	                                                    to tick that it is his (server)
 //	                                                    TestFlow
+//	… where the caller binds the flow to a session      result id in the victim's browser, verifier in the
+//	                                                    attacker's session: they do not meet
+//	                                                    TestSessionBinding, TestFinishNeedsBothHalves
+//	guesses verifiers, or waits for a better moment     five tries, ten minutes; the tokens are dropped
+//	                                                    TestWrongVerifiers, TestAbandonedAuthorization
+//	a crash between callback and account                the tokens wait sealed; finishing is one transaction
+//	                                                    TestFinishIsCrashSafe
 //	guesses or edits a ticket or flow state             256 bits, kept as keyed hashes, one error for everything
 //	                                                    TestForgedTickets, TestForgedFlowStates
 //	uses one again, or late                             settled once; 30 and 10 minutes; five departures
@@ -113,10 +136,9 @@
 // Cookie attributes, headers of pages, the Origin of forms and parameters that come twice are server's;
 // redirects, sizes, timeouts, one send per call and what may be in an error are connectors'.
 //
-// Later, with the issues that bring them: session binding and the widgets' handoff in place of the
-// confirmation page, comparing the provider's account id on a reconnect, revocation at the provider, the
-// relay, DPoP, PAR, form_post, rights per provider and organization, and reporting a token that an API
-// refused.
+// Later, with the issues that bring them: the widgets' handoff in place of the confirmation page, comparing
+// the provider's account id on a reconnect, revocation at the provider, the relay, DPoP, PAR, form_post,
+// rights per provider and organization, and reporting a token that an API refused.
 //
 // # What is not stopped
 //

@@ -27,6 +27,12 @@ var (
 	// ErrEndpointChanged means that the token endpoint is not the one a grant or client secret is bound
 	// to: nothing is sent there before an administrator has confirmed it (409 endpoint_changed).
 	ErrEndpointChanged = errors.New("pipes: token endpoint changed")
+	// ErrNoAuthorization means that a result id is unknown, forged, used up or expired (404
+	// authorization_not_found): one error for all.
+	ErrNoAuthorization = errors.New("pipes: authorization not found")
+	// ErrVerifier means that a code verifier is not that of the flow's challenge (422
+	// code_verifier_mismatch).
+	ErrVerifier = errors.New("pipes: code verifier mismatch")
 	// ErrProvider means that the provider did not give a token now; the account is as it was (503).
 	ErrProvider = errors.New("pipes: provider unavailable")
 	// ErrClientRejected means that the provider refuses the integration's client credentials (503): no

@@ -38,7 +38,12 @@ func (l *leg) connect(ctx context.Context, i *Integration, conn *connectors.Conn
 		obtainedAt: sentAt, expiresAt: tokens.ExpiresAt, refreshExpiresAt: tokens.RefreshExpiresAt,
 		scopes: slices.Clone(scopes), account: l.whose(ctx, conn, tokens, r),
 	}
-	return l.conclude(ctx, claim, func() (Result, error) { return l.save(ctx, got, departure) })
+	return l.conclude(ctx, claim, func() (Result, error) {
+		if l.flow.Record.Challenge != "" {
+			return l.wait(ctx, got, departure)
+		}
+		return l.save(ctx, got, departure)
+	})
 }
 
 // release gives a claim back whose code was not sent, so that the browser can try again at once. If it
@@ -135,7 +140,7 @@ func (l *leg) concludeOnce(ctx context.Context, claim string, last func() (Resul
 		return Result{}, err
 	}
 	switch f := l.flow.Record; {
-	case f.Outcome != nil:
+	case f.Outcome != nil || f.Waiting != nil:
 		return l.result(ctx), nil
 	case f.Claim != claim:
 		// It took so long that another departure took over. Its result counts; what was given for this
@@ -145,20 +150,27 @@ func (l *leg) concludeOnce(ctx context.Context, claim string, last func() (Resul
 	return last()
 }
 
-// save stores the tokens with the account they are for, and settles the flow, in one transaction.
+// save connects the account, or ends the flow where the tokens are another one's.
 func (l *leg) save(ctx context.Context, got arrival, departure string) (Result, error) {
+	_, err := l.store(ctx, got, departure)
+	if errors.Is(err, ErrTokenInUse) {
+		return l.settle(ctx, departure, tokenInUse())
+	}
+	if err != nil {
+		return Result{}, err
+	}
+	return l.result(ctx), nil
+}
+
+// store stores the tokens with the account they are for, and settles the flow, in one transaction.
+func (l *leg) store(ctx context.Context, got arrival, departure string) (*Account, error) {
 	s, err := l.findSlot(ctx, got.integration, got.owner)
 	if err != nil {
-		return Result{}, err
+		return nil, err
 	}
 	change, account, err := l.arrive(ctx, s, got, true)
-	if errors.Is(err, ErrTokenInUse) {
-		return l.settle(ctx, departure, failure{
-			code: CodeTokenInUse, reason: "the provider handed out a refresh token that another account has",
-		})
-	}
 	if err != nil {
-		return Result{}, err
+		return nil, err
 	}
 	next := *l.flow.Record
 	next.Outcome = &Outcome{Account: account.ID, Departure: departure}
@@ -166,11 +178,11 @@ func (l *leg) save(ctx context.Context, got arrival, departure string) (Result, 
 	wipe(&next)
 	change.Flow = &Put[Flow]{Record: next, Revision: l.flow.Revision}
 	if err := l.broker.store.Apply(ctx, change); err != nil {
-		return Result{}, err
+		return nil, err
 	}
 	l.flow.Record = &next
 	l.Record.GrantID = string(account.Grant)
-	return l.result(ctx), nil
+	return account, nil
 }
 
 // refreshNames begins the names under which the refresh tokens of a reply's further tokens are kept:

@@ -41,6 +41,12 @@ type Flow struct {
 	// when it won. A claim whose holder died is taken over after [claimLife].
 	Claim      string    `cbor:"18,keyasint,omitempty"`
 	ExchangeAt time.Time `cbor:"19,keyasint,omitzero"`
+	// Challenge is the S256 challenge of the caller's own code verifier (session binding): the flow has no
+	// confirmation page, and ends when the caller brings the verifier. It proves nothing to who reads it.
+	Challenge string `cbor:"20,keyasint,omitempty"`
+	// Waiting are the tokens of such a flow, until then. Tries counts wrong verifiers.
+	Waiting *WaitingTokens `cbor:"21,keyasint,omitempty"`
+	Tries   int            `cbor:"22,keyasint,omitempty"`
 }
 
 // MaxDepartures bounds how many flow states one ticket mints.

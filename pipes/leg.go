@@ -93,7 +93,7 @@ func (l *leg) rounds(ctx context.Context, round func() error) error {
 
 // pending checks that the ticket can still begin something.
 func (l *leg) pending() error {
-	if f := l.flow.Record; f.Outcome != nil || !l.broker.now().Before(f.ExpiresAt) {
+	if f := l.flow.Record; f.Outcome != nil || f.Waiting != nil || !l.broker.now().Before(f.ExpiresAt) {
 		return ErrTicket
 	}
 	return nil

@@ -21,6 +21,24 @@ type useCase struct {
 	call   func(ctx context.Context, b *pipes.Broker, call access.Call) (result any, err error)
 }
 
+// finishing is the use case of a flow that waits, which each stack has to have first.
+func finishing(t *testing.T, s *pipestest.Stack) useCase {
+	t.Helper()
+	r := s.MustWait(t, "user_2")
+	return useCase{access.PipesFinish, func(ctx context.Context, b *pipes.Broker, call access.Call) (any, error) {
+		return b.Finish(ctx, call, r)
+	}}
+}
+
+// on is the use case for one stack.
+func (c useCase) on(t *testing.T, s *pipestest.Stack) useCase {
+	t.Helper()
+	if c.action == access.PipesFinish {
+		return finishing(t, s)
+	}
+	return c
+}
+
 // useCases lists them by name, for a stack with a connected account of "user_1" whose slug is
 // [pipestest.Slug].
 func useCases() map[string]useCase {
@@ -65,6 +83,9 @@ func useCases() map[string]useCase {
 		"Credentials": {access.TokenVend, func(ctx context.Context, b *pipes.Broker, call access.Call) (any, error) {
 			return b.Credentials(ctx, call, user)
 		}},
+		"Finish": {access.PipesFinish, func(ctx context.Context, b *pipes.Broker, call access.Call) (any, error) {
+			return b.Finish(ctx, call, pipes.FinishRequest{}) // see on
+		}},
 		"Attempts": {access.AttemptsRead, func(ctx context.Context, b *pipes.Broker, call access.Call) (any, error) {
 			return b.Attempts(ctx, call, pipes.AttemptQuery{})
 		}},
@@ -108,6 +129,7 @@ func TestEveryMethodIsAuthorized(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			s := mustStack(t)
+			c := c.on(t, s)
 			before := s.MustEvents(t)
 			guest := s.MustCallAs(t, "guest")
 			result, err := c.call(t.Context(), s.Broker, guest)
@@ -190,6 +212,7 @@ func TestEveryMethodNeedsTheAuditLog(t *testing.T) {
 	for name, c := range useCases() {
 		t.Run(name, func(t *testing.T) {
 			s := mustStack(t)
+			c := c.on(t, s)
 			broken := s.Replica(t)
 			must(t, broken.Audit.Close())
 			before := s.MustEvents(t)

@@ -102,11 +102,24 @@ const (
 	paramStatus  = "status"
 	paramAccount = "connected_account_id"
 	paramError   = "error"
+	paramResult  = "result_id"
 )
 
 // withOutcome appends how a flow ended. Parameters of the same names that return_to brought are taken
 // out, so that an application never reads somebody else's; all others stay byte for byte.
 func withOutcome(returnTo string, out *Outcome) string {
+	if out.Code != "" {
+		return withParameters(returnTo, paramError+"="+url.QueryEscape(out.Code))
+	}
+	return withParameters(returnTo, paramStatus+"=connected", paramAccount+"="+url.QueryEscape(string(out.Account)))
+}
+
+// withResult appends that a flow waits to be finished, and by which name.
+func withResult(returnTo, id string) string {
+	return withParameters(returnTo, paramStatus+"=finish_required", paramResult+"="+url.QueryEscape(id))
+}
+
+func withParameters(returnTo string, ours ...string) string {
 	if returnTo == "" {
 		return ""
 	}
@@ -119,14 +132,9 @@ func withOutcome(returnTo string, out *Outcome) string {
 		}
 		kept = append(kept, part)
 	}
-	if out.Code != "" {
-		kept = append(kept, paramError+"="+url.QueryEscape(out.Code))
-	} else {
-		kept = append(kept, paramStatus+"=connected", paramAccount+"="+url.QueryEscape(string(out.Account)))
-	}
-	return base + "?" + strings.Join(kept, "&")
+	return base + "?" + strings.Join(append(kept, ours...), "&")
 }
 
 func isOurs(name string) bool {
-	return name == paramStatus || name == paramAccount || name == paramError
+	return name == paramStatus || name == paramAccount || name == paramError || name == paramResult
 }

@@ -24,6 +24,10 @@ const (
 	CodeTokenInUse             = "refresh_token_in_use"
 	// CodeExpired: no callback came in time.
 	CodeExpired = "authorization_expired"
+	// CodeNotFinished: the tokens of a flow with session binding have waited in vain; CodeVerifier: too many
+	// wrong verifiers were brought.
+	CodeNotFinished = "authorization_not_finished"
+	CodeVerifier    = "code_verifier_mismatch"
 )
 
 // failure is a flow that connects nothing, and why.
@@ -34,12 +38,17 @@ type failure struct {
 	providerError, description string
 }
 
+func tokenInUse() failure {
+	return failure{code: CodeTokenInUse, reason: "the provider handed out a refresh token that another account has"}
+}
+
 // Result is how a flow ended, for the page or the redirect that follows.
 type Result struct {
 	// ReturnTo is the complete URL to go to; empty for a page of ours, also if the flow has one that is not
 	// allowed any more.
 	ReturnTo string
-	// Account is set on success; Code otherwise.
+	// Account is set on success; Code otherwise. Both are empty for a flow that has yet to be finished, whose
+	// ReturnTo says so.
 	Account AccountID
 	Code    string
 	// ProviderError is the provider's own code, if it sent one.
@@ -49,8 +58,19 @@ type Result struct {
 	UserLabel      string
 }
 
-// result is what every callback of a settled flow is answered with, the first and the later ones alike.
-func (l *leg) result(ctx context.Context) Result { return l.resultOf(ctx, l.flow.Record.Outcome) }
+// result is what every callback of a flow is answered with that is settled, or waits to be finished: the
+// first and the later ones alike.
+func (l *leg) result(ctx context.Context) Result {
+	f := l.flow.Record
+	if f.Outcome != nil {
+		return l.resultOf(ctx, f.Outcome)
+	}
+	r := l.resultOf(ctx, &Outcome{Code: CodeNotFinished}) // where nobody may be sent any more nobody will finish it
+	if r.ReturnTo != "" {
+		r.ReturnTo, r.Code = withResult(f.ReturnTo, l.resultID()), ""
+	}
+	return r
+}
 
 // resultOf is what the flow's browser would be answered with if the flow had ended so.
 func (l *leg) resultOf(ctx context.Context, out *Outcome) Result {
@@ -103,9 +123,10 @@ func settled(flow At[Flow], c cause, departure string, why failure, b *Broker) (
 	}, nil
 }
 
-// wipe takes out what only an unsettled flow needs: a verifier has no use any more. The hashes stay,
+// wipe takes out what only an unsettled flow needs: verifiers, and tokens that wait. The hashes stay,
 // because later callbacks are answered with the result.
 func wipe(f *Flow) {
+	f.Waiting = nil
 	departures := make([]Departure, len(f.Departures))
 	for i, d := range f.Departures {
 		d.Verifier = nil

@@ -58,7 +58,7 @@ func (b *Broker) sweepUntil(ctx context.Context) {
 func (s *sweeper) round(ctx context.Context) {
 	for _, env := range s.environments.IDs() {
 		for what, sweep := range map[string]func(context.Context, access.EnvironmentID) error{
-			"accounts": s.accounts, "expired flows": s.expire, "old flows": s.remove,
+			"accounts": s.accounts, "waiting flows": s.abandon, "expired flows": s.expire, "old flows": s.remove,
 		} {
 			if err := sweep(ctx, env); err != nil && ctx.Err() == nil {
 				s.log.LogAttrs(ctx, slog.LevelWarn, "sweep not finished", slog.String("what", what),
@@ -165,9 +165,32 @@ func (s *sweeper) account(ctx context.Context, env access.EnvironmentID, a *Acco
 	return false, nil // the next round tries again
 }
 
+// abandon settles the flows whose tokens have waited in vain, as far as they waited because of this process:
+// what somebody's provider gave for nothing is not to lie here for longer than it has to.
+func (s *sweeper) abandon(ctx context.Context, env access.EnvironmentID) error {
+	due := s.waits.over(env, s.now())
+	if len(due) == 0 {
+		return nil
+	}
+	if err := s.store.Fence(ctx); err != nil {
+		return err
+	}
+	var failures error
+	for _, id := range due {
+		f, err := s.store.Flow(ctx, env, id)
+		if err == nil && f.Record.Outcome == nil {
+			err = s.settle(ctx, f)
+		}
+		if !errors.Is(err, ErrNotFound) {
+			failures = errors.Join(failures, err) // those that failed are left to expire
+		}
+	}
+	return failures
+}
+
 // expire settles the flows that nobody can come back from any more.
 func (s *sweeper) expire(ctx context.Context, env access.EnvironmentID) error {
-	to := s.now().Add(-(TicketTTL + FlowStateTTL + claimLife))
+	to := s.now().Add(-(TicketTTL + FlowStateTTL + claimLife + FinishTTL))
 	from, known := s.expired[env]
 	if !known {
 		from = to.Add(-FlowKeep)
@@ -226,6 +249,8 @@ func (s *sweeper) settle(ctx context.Context, flow At[Flow]) error {
 // neverReturned is the likely cause of a flow whose end passed without a result.
 func neverReturned(f *Flow) failure {
 	switch n := len(f.Departures); {
+	case f.Waiting != nil || f.Outcome != nil && f.Outcome.Code == CodeNotFinished:
+		return failure{code: CodeNotFinished, reason: "the browser came back, but the application did not finish the authorization with its code verifier"}
 	case f.Claim != "":
 		return failure{code: CodeInterrupted, reason: "the server stopped while it exchanged the code"}
 	case n > 0:

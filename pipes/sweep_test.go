@@ -61,7 +61,7 @@ func TestAttemptsThatNeverReturned(t *testing.T) {
 	if diff := cmp.Diff(attempts(pipes.AttemptPending, ""), want); diff != "" {
 		t.Errorf("after some minutes: %s", diff)
 	}
-	s.Clock.Advance(41 * time.Minute)
+	s.Clock.Advance(51 * time.Minute)
 	want = map[string]string{
 		"not opened": "the link was never opened",
 		"opened":     "the confirmation page was shown, but nobody continued",

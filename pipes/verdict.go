@@ -29,7 +29,7 @@ func judge(action access.Action, err error) trail.Verdict {
 // removing are one action with three, and a browser is shown pages and sent on: 0 says nothing.
 func successStatus(action access.Action) int {
 	switch action {
-	case access.IntegrationsRead, access.AccountsRead, access.AttemptsRead, access.TokenVend, access.PipesAuthorize:
+	case access.IntegrationsRead, access.AccountsRead, access.AttemptsRead, access.TokenVend, access.PipesAuthorize, access.PipesFinish:
 		return 200
 	}
 	return 0
@@ -50,6 +50,8 @@ func judgeKnown(err error) (trail.Verdict, bool) {
 	}{
 		{ErrNoIntegration, "entity_not_found", 404},
 		{ErrNoAccount, "entity_not_found", 404},
+		{ErrNoAuthorization, "authorization_not_found", 404},
+		{ErrVerifier, CodeVerifier, 422},
 		{ErrIntegrationExists, "integration_exists", 409},
 		{ErrAccountExists, "account_exists", 409},
 		{ErrTokenInUse, "refresh_token_in_use", 409},

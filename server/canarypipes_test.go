@@ -56,6 +56,8 @@ func (d *door) pipesVisits(t *testing.T) (map[string]visit, []string) {
 		ticket := pipestest.Ticket(t, pipestest.PublicURL+l.path)
 		minted = append(minted, ticket[strings.LastIndex(ticket, "-")+1:], strings.TrimPrefix(l.cookie, "__Host-culvert-flow="))
 	}
+	waits, verifier := d.mustWait(t)
+	minted = append(minted, verifier)
 	const second = "/user_management/users/user_2/connected_accounts/provider"
 	d.do(t, post(second, `{"access_token":"`+canary+`-0"}`)).want(t, 201)
 	d.mustIntegration(t, pipestest.Second, "organization")
@@ -162,6 +164,7 @@ func (d *door) pipesVisits(t *testing.T) (map[string]visit, []string) {
 			good: []request{post(integrations+"/provider/authorize", `{"user_id":"user_1","`+canary+`":"`+canary+`"}`)},
 			bad: []request{
 				post(integrations+"/provider/authorize", `{"user_id":"user_1","return_to":"https://`+canary+`"}`),
+				post(integrations+"/provider/authorize", `{"user_id":"user_1","code_challenge":"`+canary+`","code_challenge_method":"`+canary+`"}`),
 				post(integrations+"/provider/authorize", `{"user_id":"user_1","user_label":"`+canary+`\u202e"}`),
 				post(integrations+"/provider/authorize", `{"user_id":"user_1","config":{"`+canary+`":"`+canary+`"}}`), post(integrations+"/"+canary+"/authorize", user1),
 			},
@@ -185,6 +188,14 @@ func (d *door) pipesVisits(t *testing.T) (map[string]visit, []string) {
 				get(path + "?state=" + canary + "&code=" + canary), get(path + "?state=" + state + "&code=" + canary), get(path + "?state=" + state + "&error=" + canary),
 				get(path + "?code=" + canary + "&code=" + canary), get(path + "?%z" + canary), get(path).with("Cookie", "__Host-culvert-result="+canary),
 				get(integrations + "/" + canary + "/" + canary + "/callback?state=" + state + "&code=" + canary),
+			},
+		},
+		"POST /culvert/v1/authorizations/finish": {
+			good: []request{post(finishPath, `{"result_id":"`+waits+`","code_verifier":"`+verifier+`","`+canary+`":"`+canary+`"}`)},
+			bad: []request{
+				post(finishPath, `{"result_id":"`+canary+`","code_verifier":"`+verifier+`"}`), post(finishPath, `{"result_id":"`+waits+`","code_verifier":"`+canary+`"}`),
+				post(finishPath, `{"result_id":"`+waits+`","code_verifier":"`+canary+strings.Repeat("x", 43)+`"}`), post(finishPath, `{"result_id":["`+canary+`"],"code_verifier":{"`+canary+`":1}}`),
+				post(finishPath, `{"code_verifier":"`+canary),
 			},
 		},
 		"GET /culvert/v1/data-integrations/:slug/attempts": {

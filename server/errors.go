@@ -170,6 +170,10 @@ func pipesSentinels() []sentinel {
 	return []sentinel{
 		{pipes.ErrNoIntegration, problem{status: 404, code: "entity_not_found", text: "Data integration not found."}},
 		{pipes.ErrNoAccount, problem{status: 404, code: "entity_not_found", text: "Connected account not found."}},
+		{pipes.ErrNoAuthorization, problem{status: 404, code: "authorization_not_found",
+			text: "There is no authorization to finish by this result_id: it is unknown, expired or has failed; begin another one."}},
+		{pipes.ErrVerifier, problem{status: 422, code: "code_verifier_mismatch",
+			text: "code_verifier is not that of the authorization's code_challenge; after five wrong ones the authorization ends."}},
 		{pipes.ErrIntegrationExists, problem{status: 409, code: "integration_exists",
 			text: "This provider has a data integration of this ownership already."}},
 		{pipes.ErrAccountExists, problem{status: 409, code: "account_exists", text: "The connected account already exists."}},

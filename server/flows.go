@@ -34,6 +34,8 @@ func (s *Server) authorize() handler {
 				optional("return_to", textInto, &q.ReturnTo),
 				optional("user_label", textInto, &q.UserLabel),
 				optional("config", itemsInto, &q.Config),
+				optional("code_challenge", textInto, &q.Challenge),
+				optional("code_challenge_method", textInto, &q.ChallengeMethod),
 			)
 		},
 		call: s.pipes.Authorize,
@@ -44,6 +46,23 @@ func (s *Server) authorize() handler {
 			w.raw(`}`)
 			return w.done()
 		},
+	})
+}
+
+// finish is POST /culvert/v1/authorizations/finish, our own extension: the end of a flow with session
+// binding.
+func (s *Server) finish() handler {
+	return handle(endpoint[pipes.FinishRequest, pipes.Account]{
+		status: http.StatusOK,
+		decode: func(x *exchange) (pipes.FinishRequest, error) {
+			var q pipes.FinishRequest
+			return q, x.object(
+				required("result_id", textInto, &q.ResultID),
+				required("code_verifier", secretInto, &q.Verifier),
+			)
+		},
+		call:   s.pipes.Finish,
+		encode: encodeAccount,
 	})
 }
 
@@ -100,6 +119,14 @@ func (s *Server) confirm() handler {
 		}
 		if c.Unavailable != nil {
 			return x.ended(*c.Unavailable)
+		}
+		if d := c.Onward; d != nil {
+			if !d.Binding.Equal(q.Binding) {
+				at = x.server.now()
+			}
+			x.setFlowCookie(at, d.Binding)
+			x.redirect(d.URL)
+			return nil
 		}
 		body, err := s.pages.Confirmation(pages.Confirmation{
 			Provider: c.Provider, ProviderOrigin: c.ProviderOrigin,

@@ -41,6 +41,7 @@ func pipesRoutes() []server.Route {
 		{Method: "PUT", Path: shared, Action: access.AccountsManage},
 		{Method: "DELETE", Path: shared, Action: access.AccountsManage},
 		{Method: "GET", Path: "/organizations/:organization_id/data_providers", Action: access.AccountsRead},
+		{Method: "POST", Path: "/culvert/v1/authorizations/finish", Action: access.PipesFinish},
 		{Method: "GET", Path: "/culvert/v1/data-integrations/:slug/attempts", Action: access.AttemptsRead},
 	}
 	for i, row := range rows {
@@ -64,6 +65,8 @@ func pipesBodies() map[string]string {
 
 		"POST /organizations/:organization_id/connected_accounts/:slug": user,
 		"PUT /organizations/:organization_id/connected_accounts/:slug":  user,
+
+		"POST /culvert/v1/authorizations/finish": `{"result_id":"x","code_verifier":"` + strings.Repeat("v", 43) + `"}`,
 	}
 }
 

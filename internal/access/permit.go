@@ -40,6 +40,7 @@ const (
 	IntegrationsRead   Action = "pipes.integrations.read"
 	IntegrationsManage Action = "pipes.integrations.manage"
 	PipesAuthorize     Action = "pipes.authorize"
+	PipesFinish        Action = "pipes.finish"
 	TokenVend          Action = "pipes.token.vend"
 	TokenRefresh       Action = "pipes.token.refresh"
 	AccountsRead       Action = "pipes.accounts.read"

@@ -255,6 +255,9 @@ func (m *moment) flow(it *item) (*keys.Evidence, error) {
 			found.Values = append(found.Values, at(keys.Context{}, f.VerifierBinding(d), d.Verifier.Sealed()))
 		}
 	}
+	if w := f.Waiting; w != nil {
+		found.Values = append(found.Values, at((&keys.KEKRecord{Items: w.Items}).Context(), f.WaitingBinding(), w.SealedTokens()))
+	}
 	return found, nil
 }
 

@@ -13,8 +13,8 @@ import (
 )
 
 // holderKinds are the kinds of records that hold wrapped DEKs, in the order of the walk. Flows hold the
-// DEKs of PKCE verifiers, which are of use for minutes: a change of the record in between would cost
-// somebody his flow.
+// DEKs of PKCE verifiers and of waiting tokens, which are of use for minutes: a change of the record in
+// between would cost somebody his flow.
 func holderKinds() []string { return []string{kindIntegration, kindGrant, kindObject} }
 
 // holderLine is a run of one kind in time; false for integrations, whose keys are not ids and which are few.

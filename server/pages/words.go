@@ -22,6 +22,10 @@ func Outcome(code, provider string) Message {
 		return nothing("The request was declined at "+provider+", by you or by an administrator.", again)
 	case "authorization_expired":
 		return nothing("It took too long until you came back from " + provider + ".")
+	case "authorization_not_finished":
+		return nothing("The application did not complete the connection after you came back from " + provider + ".")
+	case "code_verifier_mismatch":
+		return nothing("The application could not show that it was you who asked for this.")
 	case "integration_unavailable":
 		return nothing("The application has switched the connection to "+provider+" off.",
 			"Ask those who run the application.")
