@@ -21,7 +21,9 @@ type breakers struct {
 type clientKey struct {
 	env         access.EnvironmentID
 	integration IntegrationID
-	updatedAt   time.Time
+	// id tells those apart that have no secret.
+	id        string
+	updatedAt time.Time
 }
 
 type breaker struct {
@@ -34,7 +36,11 @@ func newBreakers() *breakers { return &breakers{open: map[clientKey]*breaker{}} 
 
 func (i *Integration) clientKey() clientKey {
 	k := clientKey{env: i.Environment, integration: i.ID}
-	if i.Client != nil && i.Client.Secret != nil {
+	if i.Client == nil {
+		return k
+	}
+	k.id = i.Client.ID
+	if i.Client.Secret != nil {
 		k.updatedAt = i.Client.Secret.SealedAt
 	}
 	return k
