@@ -33,6 +33,7 @@ func startProviders(t *testing.T) *providers {
 	cmd := exec.Command(newNode(t), "providers.mjs")
 	said := &transcript{}
 	cmd.Dir, cmd.Stderr = "pipes", said
+	cmd.Env = append(os.Environ(), "CULVERT_ZITADEL="+zitadel(t))
 	// It ends when this does, also if the test is killed.
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -62,6 +63,14 @@ func startProviders(t *testing.T) *providers {
 		t.Fatalf("providers: %v in %q", err, line)
 	}
 	return p
+}
+
+// zitadel builds the program of package zitadel, a module of its own as gosdk is.
+func zitadel(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "zitadel")
+	run(t, "zitadel", os.Environ(), "go", "build", "-o", path, ".")
+	return path
 }
 
 // settings point the built-in connectors at the emulators. Where an emulator's paths are not the

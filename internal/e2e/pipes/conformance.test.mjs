@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import {
   Provider, account, arrived, authorize, call, connect, depart, ended, events, integrate, newBrowser, newUser, noToken,
-  returning, token, workos,
+  returning, sleep, token, workos,
 } from "./culvert.mjs";
-import { choose } from "./signin.mjs";
+import { alice, choose, tester } from "./signin.mjs";
 
 // Access tokens of these providers live for an hour. Behind the gate they say that they end sooner.
 const seconds = 3;
@@ -17,27 +17,61 @@ const api = (method, path, read, body) => async (origin, value) => {
 };
 const viewer = { query: "{ viewer { email } }" };
 
+// Providers that keep to the standards are given as definitions of one's own.
+const standard = (name, { is, signIn, authorize: authorizePath, token: tokenPath, userinfo, auth, ...rest }) => {
+  const { origin } = new Provider(name);
+  return {
+    name, is, signIn, refreshes: true, rotates: true, whoami: api("GET", userinfo, (claims) => claims.email),
+    scopes: ["openid", "email", "offline_access"],
+    options: {
+      customProvider: {
+        name, authorizationUrl: origin + authorizePath, tokenUrl: origin + tokenPath,
+        // Without it some of them give no refresh token.
+        additionalAuthorizationParameters: { prompt: "consent" },
+        ...{
+          client_secret_basic: { authenticateVia: "basic_auth_header" },
+          client_secret_post: { authenticateVia: "request_body" },
+          none: { clientSecretRequired: false },
+        }[auth],
+      },
+    },
+    auth, ...rest,
+  };
+};
+const certified = (auth) => standard(`oidc-${auth.split("_").at(-1)}`, { is: "alice@example.com", signIn: alice, authorize: "/auth", token: "/token", userinfo: "/me", auth });
+
 const table = [
   { name: "github", signIn: choose("octocat"), whoami: api("GET", "/user", (user) => user.login), is: "octocat", scopes: ["read:user", "user:email"] },
   { name: "google", signIn: choose("ada@example.com"), whoami: api("GET", "/oauth2/v2/userinfo", (user) => user.email), is: "ada@example.com", refreshes: true },
   { name: "slack", signIn: choose("ada@example.com"), whoami: api("POST", "/api/auth.test", (who) => who.ok && who.team), is: "Acme", scopes: ["channels:read", "user:users:read"] },
   { name: "microsoft", signIn: choose("ada@example.com"), whoami: api("GET", "/v1.0/me", (user) => user.mail), is: "ada@example.com", refreshes: true, rotates: true },
   { name: "linear", signIn: choose("ada@example.com"), whoami: api("POST", "/graphql", (reply) => reply.data.viewer.email, viewer), is: "ada@example.com", refreshes: true, rotates: true, scopes: ["read", "write"] },
+  certified("client_secret_basic"),
+  certified("client_secret_post"),
+  certified("none"),
+  standard("zitadel", { is: "test-user@zitadel.ch", signIn: tester, authorize: "/auth", token: "/oauth/token", userinfo: "/userinfo", auth: "client_secret_basic" }),
 ];
 
 // Most of their time is spent waiting for tokens to end, so they wait side by side.
-describe("providers as they are in the wild", { concurrency: true }, () => table.forEach(suite));
+describe("every provider passes", { concurrency: true }, () => table.forEach(suite));
 
-function suite({ name, signIn, whoami, is, scopes, refreshes, rotates }) {
+// refreshes: its tokens end, and there are refresh tokens; rotates: each of which is good once.
+function suite({ name, signIn, whoami, is, scopes, refreshes, rotates, auth, options }) {
   describe(name, { concurrency: 1 }, () => {
     const provider = new Provider(name);
     const user = newUser();
     let integration, credentials, id;
 
     before(async () => {
-      ({ integration, credentials } = await integrate(provider, { provider: name, scopes }));
+      ({ integration, credentials } = await integrate(provider, { provider: name, scopes, ...options }, auth));
       await provider.ask("lifetime", { seconds });
     });
+
+    // A client that the provider refuses: a public one has no secret that could be wrong.
+    const mistaken = () => workos.pipes.updateDataIntegration({
+      slug: name, credentials: auth === "none" ? { ...credentials, clientId: "another" } : { ...credentials, clientSecret: "e2e-plaintext-another" },
+    });
+    const corrected = () => workos.pipes.updateDataIntegration({ slug: name, credentials });
 
     test("a user connects an account and the application gets a token that works", async () => {
       await noToken(name, user, "not_installed");
@@ -55,7 +89,8 @@ function suite({ name, signIn, whoami, is, scopes, refreshes, rotates }) {
       assert.equal(stored.state, "connected");
       assert.equal(stored.userId, user);
       assert.ok(stored.accountIdentifier, "nobody knows whose the account is");
-      assert.equal(stored.accountDisplayName, is);
+      // A definition of one's own does not say where the provider tells people's names.
+      assert.equal(stored.accountDisplayName, options ? null : is);
       assert.deepEqual([...stored.scopes].sort(), [...vended.scopes].sort());
       const connected = await events("connected_account.connected", user);
       assert.deepEqual(connected.map((data) => data.id), [id]);
@@ -104,16 +139,21 @@ function suite({ name, signIn, whoami, is, scopes, refreshes, rotates }) {
       }
     });
 
-    test("a client secret that the provider refuses connects nobody and blames no account", async () => {
-      await workos.pipes.updateDataIntegration({ slug: name, credentials: { ...credentials, clientSecret: "e2e-plaintext-another" } });
+    test("a client that the provider refuses connects nobody and blames no account", async () => {
+      await mistaken();
       const browser = newBrowser();
       const stranger = newUser();
-      const landed = arrived(await signIn(browser, await depart(browser, await authorize(provider, name, stranger))));
-      assert.ok(landed.get("error"));
+      const page = await depart(browser, await authorize(provider, name, stranger));
+      if (auth === "none") {
+        // The provider knows before anybody has signed in, and sends nobody to an address of a stranger.
+        assert.ok(page.url.startsWith(provider.origin) && page.status >= 400, `${page.status} ${page.url}`);
+      } else {
+        assert.ok(arrived(await signIn(browser, page)).get("error"));
+      }
       await noToken(name, stranger, "not_installed");
       assert.equal((await account(name, user)).state, "connected");
 
-      await workos.pipes.updateDataIntegration({ slug: name, credentials });
+      await corrected();
       await connect({ provider, user: stranger, signIn });
       assert.equal(await whoami(provider.origin, (await token(name, stranger)).accessToken), is);
     });
@@ -134,6 +174,20 @@ function suite({ name, signIn, whoami, is, scopes, refreshes, rotates }) {
           last = next;
         }
         assert.equal((await account(name, user)).state, "connected");
+        const refreshed = await events("grant.refreshed", user);
+        assert.ok(refreshed.length >= 2);
+        assert.deepEqual(new Set(refreshed.map((data) => data.connectedAccountId ?? data.connected_account_id)), new Set([id]));
+      });
+
+      test("a client that the provider refuses refreshes nothing and blames no account", async () => {
+        await ended(await token(name, user));
+        await mistaken();
+        const refusal = await call("POST", `/data-integrations/${name}/token`, { user_id: user });
+        assert.deepEqual([refusal.status, refusal.body.code], [503, "client_rejected"]);
+        assert.equal((await account(name, user)).state, "connected");
+        await corrected();
+        assert.equal(await whoami(provider.origin, (await token(name, user)).accessToken), is);
+        assert.deepEqual(await events("connected_account.reauthorization_needed", user), []);
       });
 
       test("a refresh token that is used up or revoked makes the account ask for its user again", async () => {
@@ -149,6 +203,14 @@ function suite({ name, signIn, whoami, is, scopes, refreshes, rotates }) {
         assert.equal(await connect({ provider, user, signIn }), id, "connecting again is the same account");
         assert.equal((await account(name, user)).state, "connected");
         assert.equal(await whoami(provider.origin, (await token(name, user)).accessToken), is);
+      });
+    }
+
+    if (!refreshes) {
+      test("a token without an end is asked for once", async () => {
+        await sleep(1000 * seconds);
+        assert.equal(await whoami(provider.origin, (await token(name, user)).accessToken), is);
+        assert.equal(await provider.refreshes(), 0);
       });
     }
 

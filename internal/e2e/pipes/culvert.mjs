@@ -60,12 +60,14 @@ export const newUser = () => `e2e-name-user_${randomUUID()}`;
 const newSecret = () => `e2e-plaintext-${randomUUID()}`;
 
 // Creates an integration through the SDK and registers its client at the provider, as somebody would who
-// copies the redirect URI from one to the other. The provider begins anew.
-export async function integrate(provider, options) {
-  const credentials = { type: "custom", clientId: `client-${randomUUID()}`, clientSecret: newSecret() };
+// copies the redirect URI from one to the other, with how the client authenticates if it is not in the body.
+// The provider begins anew.
+export async function integrate(provider, options, method) {
+  const credentials = { type: "custom", clientId: `client-${randomUUID()}`, ...(method !== "none" && { clientSecret: newSecret() }) };
   const integration = await workos.pipes.createDataIntegration({ enabled: true, credentials, ...options });
   await provider.ask("client", {
     client_id: credentials.clientId, client_secret: credentials.clientSecret, redirect_uris: [integration.redirectUri],
+    ...(method && { token_endpoint_auth_method: method }),
   });
   return { integration, credentials };
 }

@@ -68,10 +68,18 @@ export class Gate {
     return this.#post(path, { token: this.#newest }, client);
   }
 
-  async #post(path, fields, { client_id, client_secret }) {
-    const { status, text } = await this.#forward("POST", path, {
-      "content-type": "application/x-www-form-urlencoded", accept: "application/json",
-    }, new URLSearchParams({ ...fields, client_id, client_secret }).toString());
+  async #post(path, fields, { client_id, client_secret, token_endpoint_auth_method: method }) {
+    const headers = { "content-type": "application/x-www-form-urlencoded", accept: "application/json" };
+    const form = new URLSearchParams(fields);
+    if (method === "client_secret_basic") {
+      headers.authorization = `Basic ${Buffer.from(`${client_id}:${client_secret}`).toString("base64")}`;
+    } else {
+      form.set("client_id", client_id);
+    }
+    if (method === undefined || method === "client_secret_post") {
+      form.set("client_secret", client_secret);
+    }
+    const { status, text } = await this.#forward("POST", path, headers, form.toString());
     if (status !== 200) {
       throw new Error(`the provider refused with ${status}`);
     }
@@ -92,7 +100,9 @@ export class Gate {
     }
     const form = new URLSearchParams(sent);
     this.log.push({ grant: form.get("grant_type") ?? "authorization_code", status });
+    const [, basic = ""] = request.headers.authorization?.match(/^Basic (.*)$/) ?? [];
     this.#remember(form.get("code"), form.get("code_verifier"), form.get("client_secret"), form.get("refresh_token"));
+    this.#remember(basic, decodeURIComponent(Buffer.from(basic, "base64").toString()).split(":")[1]);
     const edited = this.#edit(body, form.get("refresh_token"));
     delete headers["content-length"];
     response.writeHead(status, { ...headers, "content-length": Buffer.byteLength(edited) }).end(edited);

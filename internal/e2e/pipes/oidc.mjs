@@ -8,14 +8,15 @@ export const tokenPath = "/token";
 
 // Starts one with a single registered client {client_id, client_secret, redirect_uris} and returns its
 // port on loopback. issuer is where the world sees it; lifetime says how many seconds an access token
-// lives that is issued now.
-export async function start(issuer, client, lifetime) {
+// lives that is issued now. The client authenticates in the body unless it says how, and options are those
+// of oidc-provider.
+export async function start(issuer, client, lifetime, options = {}) {
   const provider = new Provider(issuer, {
     clients: [{
+      token_endpoint_auth_method: "client_secret_post",
       ...client,
       grant_types: ["authorization_code", "refresh_token"],
       response_types: ["code"],
-      token_endpoint_auth_method: "client_secret_post",
     }],
     pkce: { required: () => true },
     rotateRefreshToken: true,
@@ -30,9 +31,10 @@ export async function start(issuer, client, lifetime) {
     ttl: { AccessToken: () => lifetime(), RefreshToken: 86_400, Grant: 86_400, Session: 3600, Interaction: 600 },
     // Tokens end when they say so, and not a quarter of a minute later.
     clockTolerance: 0,
-    cookies: { keys: [client.client_secret] },
+    cookies: { keys: [client.client_id] },
+    ...options,
   });
   const server = createServer(provider.callback());
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return { port: server.address().port, close: () => server.close() };
+  return { port: server.address().port, provider, close: () => server.close() };
 }

@@ -32,6 +32,7 @@ before(async () => {
   await provider.ask("lifetime", { seconds });
 });
 
+// That it refreshes and dies as every provider does is in conformance.test.mjs.
 describe("a provider that keeps to the standards", () => {
   test("the confirmation page tells whom it is for, and nothing secret stands in a URL afterwards", async () => {
     const user = newUser();
@@ -65,22 +66,6 @@ describe("a provider that keeps to the standards", () => {
     assert.equal(end.url, integration.redirectUri);
   });
 
-  test("after its end a token is another one which works, and the old one does not", async () => {
-    const user = newUser();
-    const id = await connected(user);
-    let last = await token(slug, user);
-    assert.equal(await whoami(last.accessToken), "alice");
-    for (let n = 0; n < 2; n++) {
-      await ended(last);
-      const next = await token(slug, user);
-      assert.notEqual(next.accessToken, last.accessToken);
-      assert.equal(await whoami(next.accessToken), "alice");
-      await eventually(async () => assert.equal(await whoami(last.accessToken), 401), 2000);
-      last = next;
-    }
-    assert.deepEqual((await events("grant.refreshed", user)).map((data) => data.connectedAccountId ?? data.connected_account_id), [id, id]);
-  });
-
   test("a hundred requests at the end of a token are one refresh and one answer", async () => {
     const user = newUser();
     await connected(user);
@@ -92,20 +77,6 @@ describe("a provider that keeps to the standards", () => {
     assert.equal(new Set(all.map((vended) => vended.accessToken)).size, 1);
     assert.equal(await provider.refreshes(), before + 1);
     assert.equal(await whoami(all[0].accessToken), "alice");
-  });
-
-  test("a refresh token that comes a second time kills the grant, and the account says so", async () => {
-    const user = newUser();
-    const id = await connected(user);
-    await ended(await token(slug, user));
-    const thief = await provider.ask("burn");
-    assert.equal(await whoami(thief.access_token), "alice");
-    await noToken(slug, user, "needs_reauthorization");
-    assert.equal(await whoami(thief.access_token), 401, "the provider has revoked what the other copy got");
-    assert.equal((await account(slug, user)).state, "needs_reauthorization");
-    assert.equal((await events("connected_account.reauthorization_needed", user)).length, 1);
-    assert.equal(await connected(user), id);
-    assert.equal(await whoami((await token(slug, user)).accessToken), "alice");
   });
 
   test("while the provider is down the living token is given, then a clear error, then all is well again", async () => {

@@ -8,6 +8,7 @@ import http from "node:http";
 import * as emulators from "./emulators.mjs";
 import { Gate } from "./gate.mjs";
 import * as oidc from "./oidc.mjs";
+import * as zitadel from "./zitadel.mjs";
 
 const defaultLifetime = 3600;
 
@@ -35,7 +36,15 @@ class RunningProvider {
   }
 }
 
-const providers = { oidc: new RunningProvider(oidc.tokenPath, (p, client) => oidc.start(p.origin("localhost"), client, () => p.lifetime)) };
+// oidc has another host than everything else here, so that for a browser it is another site. The others of
+// its kind have clients that authenticate in the other ways.
+const host = (name) => (name === "oidc" ? "localhost" : "127.0.0.1");
+const providers = {
+  zitadel: new RunningProvider(zitadel.tokenPath, (p, client) => zitadel.start(p.origin(host("zitadel")), client)),
+};
+for (const name of ["oidc", "oidc-basic", "oidc-post", "oidc-none"]) {
+  providers[name] = new RunningProvider(oidc.tokenPath, (p, client) => oidc.start(p.origin(host(name)), client, () => p.lifetime));
+}
 for (const [service, tokenPath] of Object.entries(emulators.tokenPaths)) {
   providers[service] = new RunningProvider(tokenPath, (p, client) => emulators.start(service, p.origin("127.0.0.1"), client));
 }
@@ -75,7 +84,6 @@ await Promise.all(Object.values(providers).map((p) => p.gate.up()));
 await new Promise((resolve) => control.listen(0, "127.0.0.1", resolve));
 console.log(JSON.stringify({
   control: `http://127.0.0.1:${control.address().port}`,
-  // oidc has another host than everything else here, so that for a browser it is another site.
-  providers: Object.fromEntries(Object.entries(providers).map(([name, p]) => [name, p.origin(name === "oidc" ? "localhost" : "127.0.0.1")])),
+  providers: Object.fromEntries(Object.entries(providers).map(([name, p]) => [name, p.origin(host(name))])),
 }));
 process.stdin.on("end", () => process.exit(0)).resume();

@@ -13,6 +13,9 @@ export async function login(browser, page) {
   return consent;
 }
 
+// Zitadel's example asks for a name and a password, and for no consent.
+export const tester = (browser, page) => browser.submit(page, { fields: { username: "test-user@127.0.0.1", password: "verysecure" } });
+
 const consents = (form) => form.fields.prompt === "consent";
 
 // The link by which a user says no.
