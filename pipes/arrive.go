@@ -24,6 +24,8 @@ type arrival struct {
 	scopes                                  []string
 	// account is whose they are at the provider; empty where nobody said.
 	account connectors.Account
+	// choice is what somebody has said of another account that they replace; nil where nobody was asked.
+	choice *Choice
 	// state is that of the account, [Connected] if empty; reason says why it is another.
 	state  State
 	reason string

@@ -172,6 +172,8 @@ const slowReturn = 2 * time.Minute
 func (f *Flow) waitsFor(now time.Time) string {
 	n := len(f.Departures)
 	switch {
+	case f.choosing():
+		return "the user signed in as another account at the provider, and is asked which one to keep"
 	case f.Waiting != nil:
 		return "the browser is back, and the application has not finished the authorization yet"
 	case f.claimed(now):

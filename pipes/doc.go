@@ -47,6 +47,10 @@
 //
 // Tokens that nobody comes for within [FinishTTL] are dropped, and were never an account's.
 //
+// Who connects an account again, and signs in as another one at the provider than the one that is connected,
+// is asked first: the tokens wait in the same way, the callback leads to a page of ours that names both
+// ([Broker.Choice]), and only who says so there ([Broker.Choose]) replaces the first.
+//
 // # Vending a token
 //
 //	Token ─▶ account ─▶ grant ─▶ living beyond its margin ───────────────▶ open, record, answer
@@ -115,6 +119,13 @@
 //	a provider does not say whose an account is, or     no grant is lost for it; what is no short printable text, or
 //	lies                                                holds the token, is no name
 //	                                                    TestIdentityBehindAVend, TestIdentityAtConnect
+//	a user signs in as another account than he thinks   asked on a page that names both; until then nothing changes
+//	                                                    TestReconnectAsAnotherAccountAsks, TestKeepTheConnectedAccount,
+//	                                                    TestUnknownIdentityAsks, TestChoiceOfAnAccountThatChanged
+//	presses that page's button for somebody             cookie of the browser that came back, keyed hash in the form
+//	                                                    TestChoiceInAnotherBrowser
+//	waits for an answer that never comes                the tokens wait sealed, for ten minutes
+//	                                                    TestNobodyChooses, TestWaitingForAChoiceIsSealed
 //	one customer's keys decide on another's tokens      no grant is shared across key contexts
 //	                                                    TestRefreshTokenInUse
 //	one owner's account for another's                   owners compared as bytes, selectors within the owner
@@ -136,8 +147,8 @@
 // Cookie attributes, headers of pages, the Origin of forms and parameters that come twice are server's;
 // redirects, sizes, timeouts, one send per call and what may be in an error are connectors'.
 //
-// Later, with the issues that bring them: the widgets' handoff in place of the confirmation page, comparing
-// the provider's account id on a reconnect, revocation at the provider, the relay, DPoP, PAR, form_post,
+// Later, with the issues that bring them: the widgets' handoff in place of the confirmation page,
+// revocation at the provider, the relay, DPoP, PAR, form_post,
 // rights per provider and organization, and reporting a token that an API refused.
 //
 // # What is not stopped

@@ -39,8 +39,12 @@ func (l *leg) connect(ctx context.Context, i *Integration, conn *connectors.Conn
 		scopes: slices.Clone(scopes), account: l.whose(ctx, conn, tokens, r),
 	}
 	return l.conclude(ctx, claim, func() (Result, error) {
-		if l.flow.Record.Challenge != "" {
-			return l.wait(ctx, got, departure)
+		choice, err := l.choice(ctx, got)
+		switch {
+		case err != nil:
+			return Result{}, err
+		case choice != nil || l.flow.Record.Challenge != "":
+			return l.wait(ctx, got, departure, choice)
 		}
 		return l.save(ctx, got, departure)
 	})
@@ -153,10 +157,12 @@ func (l *leg) concludeOnce(ctx context.Context, claim string, last func() (Resul
 // save connects the account, or ends the flow where the tokens are another one's.
 func (l *leg) save(ctx context.Context, got arrival, departure string) (Result, error) {
 	_, err := l.store(ctx, got, departure)
-	if errors.Is(err, ErrTokenInUse) {
+	switch {
+	case errors.Is(err, ErrTokenInUse):
 		return l.settle(ctx, departure, tokenInUse())
-	}
-	if err != nil {
+	case errors.Is(err, errMismatch):
+		return l.settle(ctx, departure, mismatch("the account was connected as another one meanwhile"))
+	case err != nil:
 		return Result{}, err
 	}
 	return l.result(ctx), nil
@@ -167,6 +173,9 @@ func (l *leg) store(ctx context.Context, got arrival, departure string) (*Accoun
 	s, err := l.findSlot(ctx, got.integration, got.owner)
 	if err != nil {
 		return nil, err
+	}
+	if differs(s.account.Record, got) && !got.choice.covers(s.account.Record) {
+		return nil, errMismatch
 	}
 	change, account, err := l.arrive(ctx, s, got, true)
 	if err != nil {

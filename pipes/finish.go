@@ -86,7 +86,7 @@ func (o *operation) finish(ctx context.Context, r *FinishRequest) (Account, erro
 // finishOnce is one round.
 func (l *leg) finishOnce(ctx context.Context, r *FinishRequest) (Account, error) {
 	f := l.flow.Record
-	waits := f.Outcome == nil && f.Waiting != nil && l.broker.now().Before(f.end())
+	waits := f.Outcome == nil && f.Waiting != nil && !f.choosing() && l.broker.now().Before(f.end())
 	if !waits && (f.Outcome == nil || f.Outcome.Account == "") {
 		return Account{}, ErrNoAuthorization
 	}
@@ -134,6 +134,12 @@ func (l *leg) claimTokens(ctx context.Context, i *Integration) (Account, error) 
 			return Account{}, err
 		}
 		return Account{}, ErrTokenInUse
+	}
+	if errors.Is(err, errMismatch) {
+		if _, err := l.settle(ctx, departure, mismatch("the account was connected as another one meanwhile")); err != nil {
+			return Account{}, err
+		}
+		return Account{}, ErrNoAuthorization
 	}
 	if err != nil {
 		return Account{}, err

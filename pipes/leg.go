@@ -19,38 +19,53 @@ type leg struct {
 	flow At[Flow]
 }
 
-// open finds the flow of a credential and compares the secret. Whatever is wrong is [ErrTicket]; nothing
-// is recorded, because whoever can send URLs could fill the trail; nor is one leg too many, which is a
-// [*RateError]. After it the leg has begun.
+// open finds the flow of a credential and compares the secret. Whatever is wrong is [ErrTicket]. After it the
+// leg has begun.
 func (b *Broker) open(ctx context.Context, requestID, route string, c credential, action access.Action, kind keys.FlowSecret) (*leg, error) {
-	e, err := b.environments.Environment(c.env)
+	return b.enter(ctx, requestID, route, flowKey{c.env, c.flow}, action, func(e *keys.Environment, f *Flow) error {
+		hash := f.TicketHash
+		if kind == keys.StateSecret {
+			hash = nil
+			if d := f.departure(c.departure); d != nil {
+				hash = d.StateHash
+			}
+		}
+		if !matches(e, kind, c.flow, c.secret, hash) {
+			return ErrTicket
+		}
+		return nil
+	})
+}
+
+// enter finds a flow and has prove compare what the browser brought. Nothing is recorded before that, because
+// whoever can send URLs could fill the trail; nor is one leg too many, which is a [*RateError].
+func (b *Broker) enter(
+	ctx context.Context, requestID, route string, at flowKey, action access.Action, prove func(*keys.Environment, *Flow) error,
+) (*leg, error) {
+	e, err := b.environments.Environment(at.env)
 	if err != nil {
 		return nil, ErrTicket
 	}
 	if err := b.store.Fence(ctx); err != nil {
 		return nil, err
 	}
-	found, err := b.store.Flow(ctx, c.env, c.flow)
+	found, err := b.store.Flow(ctx, at.env, at.flow)
 	if errors.Is(err, ErrNotFound) {
 		return nil, ErrTicket
 	}
 	if err != nil {
 		return nil, err
 	}
-	hash := found.Record.TicketHash
-	if kind == keys.StateSecret {
-		hash = nil
-		if d := found.Record.departure(c.departure); d != nil {
-			hash = d.StateHash
-		}
-	}
-	if found.Record.ID != c.flow || found.Record.Environment != c.env || !matches(e, kind, c.flow, c.secret, hash) {
+	if found.Record.ID != at.flow || found.Record.Environment != at.env {
 		return nil, ErrTicket
 	}
-	if wait := b.paces.take(flowKey{c.env, c.flow}, b.now()); wait > 0 {
+	if err := prove(e, found.Record); err != nil {
+		return nil, err
+	}
+	if wait := b.paces.take(at, b.now()); wait > 0 {
 		return nil, &RateError{RetryAfter: wait}
 	}
-	o, err := b.begin(ctx, access.Call{Actor: access.FlowActor(c.env, string(c.flow)), RequestID: requestID, Route: route}, action)
+	o, err := b.begin(ctx, access.Call{Actor: access.FlowActor(at.env, string(at.flow)), RequestID: requestID, Route: route}, action)
 	if err != nil {
 		return nil, err
 	}

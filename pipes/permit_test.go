@@ -99,6 +99,12 @@ func legs(ticket, state string) map[string]func(context.Context, *pipes.Broker) 
 		"Confirmation": func(ctx context.Context, b *pipes.Broker) (any, error) { return b.Confirmation(ctx, r) },
 		"Depart":       func(ctx context.Context, b *pipes.Broker) (any, error) { return b.Depart(ctx, r) },
 		"Cancel":       func(ctx context.Context, b *pipes.Broker) (any, error) { return b.Cancel(ctx, r) },
+		"Choice": func(ctx context.Context, b *pipes.Broker) (any, error) {
+			return b.Choice(ctx, pipes.ChoiceRequest{RequestID: "req_leg", Flow: state})
+		},
+		"Choose": func(ctx context.Context, b *pipes.Broker) (any, error) {
+			return b.Choose(ctx, pipes.ChoiceRequest{RequestID: "req_leg", Flow: state})
+		},
 		"Callback": func(ctx context.Context, b *pipes.Broker) (any, error) {
 			return b.Callback(ctx, pipes.CallbackRequest{RequestID: "req_leg", State: state})
 		},

@@ -28,6 +28,9 @@ const (
 	// wrong verifiers were brought.
 	CodeNotFinished = "authorization_not_finished"
 	CodeVerifier    = "code_verifier_mismatch"
+	// CodeAccountMismatch: the user signed in as another account at the provider than the one that is
+	// connected, and did not choose to replace it.
+	CodeAccountMismatch = "account_mismatch"
 )
 
 // failure is a flow that connects nothing, and why.
@@ -51,6 +54,9 @@ type Result struct {
 	// ReturnTo says so.
 	Account AccountID
 	Code    string
+	// Choice is set, and ReturnTo, Account and Code empty, where the browser goes to the page of
+	// [Broker.Choice]: it is the page's [ChoiceRequest.Flow].
+	Choice string
 	// ProviderError is the provider's own code, if it sent one.
 	ProviderError string
 	// Provider is its name; the slug if the integration is gone.
@@ -64,6 +70,11 @@ func (l *leg) result(ctx context.Context) Result {
 	f := l.flow.Record
 	if f.Outcome != nil {
 		return l.resultOf(ctx, f.Outcome)
+	}
+	if f.choosing() {
+		r := l.resultOf(ctx, &Outcome{})
+		r.ReturnTo, r.Choice = "", choiceRef(f)
+		return r
 	}
 	r := l.resultOf(ctx, &Outcome{Code: CodeNotFinished}) // where nobody may be sent any more nobody will finish it
 	if r.ReturnTo != "" {

@@ -249,6 +249,8 @@ func (s *sweeper) settle(ctx context.Context, flow At[Flow]) error {
 // neverReturned is the likely cause of a flow whose end passed without a result.
 func neverReturned(f *Flow) failure {
 	switch n := len(f.Departures); {
+	case f.choosing():
+		return mismatch("the user signed in as another account at the provider, and did not choose between the two")
 	case f.Waiting != nil || f.Outcome != nil && f.Outcome.Code == CodeNotFinished:
 		return failure{code: CodeNotFinished, reason: "the browser came back, but the application did not finish the authorization with its code verifier"}
 	case f.Claim != "":

@@ -13,8 +13,9 @@ import (
 	"culvert/keys"
 )
 
-// WaitingTokens are those of a flow with session binding, from its callback until it is finished: sealed,
-// and in clear what is decided on, all of it bound by the seal. No account has them yet.
+// WaitingTokens are those of a flow with session binding, from its callback until it is finished, or of a
+// reconnect with another account at the provider, until somebody has chosen: sealed, and in clear what is
+// decided on. Times and the origin are bound by the seal, all of it by the MAC. No account has them yet.
 type WaitingTokens struct {
 	// Departure is the trip that brought them.
 	Departure string `cbor:"1,keyasint"`
@@ -32,9 +33,11 @@ type WaitingTokens struct {
 	Scopes           []string  `cbor:"10,keyasint,omitempty"`
 	// Since is when the waiting began; it ends after [FinishTTL].
 	Since time.Time `cbor:"11,keyasint"`
-	// Identifier and DisplayName are the provider's, as those of [Account].
+	// Identifier and DisplayName are whose they are at the provider.
 	Identifier  string `cbor:"12,keyasint,omitempty"`
 	DisplayName string `cbor:"13,keyasint,omitempty"`
+	// Choice is set where they are another provider account's than the one that is connected.
+	Choice *Choice `cbor:"14,keyasint,omitempty"`
 }
 
 // WaitingBinding is what the seal of the waiting tokens proves, where there are some.
@@ -52,8 +55,8 @@ func (w *WaitingTokens) SealedTokens() keys.Sealed {
 }
 
 // wait keeps what an exchange brought in the flow: whoever began it has to say first that this is the user
-// who came back.
-func (l *leg) wait(ctx context.Context, got arrival, departure string) (Result, error) {
+// who came back, or somebody has to choose.
+func (l *leg) wait(ctx context.Context, got arrival, departure string, choice *Choice) (Result, error) {
 	kctx, err := got.owner.keyContext()
 	if err != nil {
 		return Result{}, err
@@ -65,7 +68,8 @@ func (l *leg) wait(ctx context.Context, got arrival, departure string) (Result, 
 	next := *l.flow.Record
 	next.Waiting = &WaitingTokens{
 		Departure: departure, Items: kctx.Items(), Origin: got.origin, ObtainedAt: got.obtainedAt, ExpiresAt: got.expiresAt,
-		RefreshExpiresAt: got.refreshExpiresAt, Scopes: slices.Clone(got.scopes), Since: l.broker.now(), Identifier: got.account.ID, DisplayName: got.account.Name,
+		RefreshExpiresAt: got.refreshExpiresAt, Scopes: slices.Clone(got.scopes), Since: l.broker.now(),
+		Identifier: got.account.ID, DisplayName: got.account.Name, Choice: choice,
 	}
 	sealed, conditions, err := l.broker.keys.SealWaiting(ctx, permit, kctx, next.WaitingBinding(), got.tokens, l.sealMeta())
 	if err != nil {
@@ -100,7 +104,7 @@ func (l *leg) waited(ctx context.Context, i *Integration) (arrival, error) {
 	return arrival{
 		integration: i, origin: w.Origin, owner: f.Owner, tokens: tokens, obtainedAt: w.ObtainedAt, expiresAt: w.ExpiresAt,
 		refreshExpiresAt: w.RefreshExpiresAt, scopes: slices.Clone(w.Scopes),
-		account: connectors.Account{ID: w.Identifier, Name: w.DisplayName},
+		account: connectors.Account{ID: w.Identifier, Name: w.DisplayName}, choice: w.Choice,
 	}, nil
 }
 

@@ -99,7 +99,7 @@ func visits(id, version, blob string) map[string]visit {
 // everything that is left behind. A row without a visit fails.
 func TestCanary(t *testing.T) {
 	kms, cmks := newKMS(t)
-	d := newPipesDoor(t, pipestest.Config{Provider: connectorstest.Config{Rotate: true}, CMKs: cmks})
+	d := newPipesDoor(t, pipestest.Config{Provider: connectorstest.Config{Rotate: true}, Connector: identified, CMKs: cmks})
 	first := d.mustCreate(t, "first", canary)
 	made := d.do(t, request{method: "POST", path: "/vault/v1/keys/data-key", body: `{"context":{"o":"1"}}`}).want(t, 200).object(t)
 	planned := visits(first["id"].(string), first["version_id"].(string), made["encrypted_keys"].(string))

@@ -57,7 +57,12 @@ func (d *door) pipesVisits(t *testing.T) (map[string]visit, []string) {
 		minted = append(minted, ticket[strings.LastIndex(ticket, "-")+1:], strings.TrimPrefix(l.cookie, "__Host-culvert-flow="))
 	}
 	waits, verifier := d.mustWait(t)
-	minted = append(minted, verifier)
+	d.mustConnect(t)
+	asked, choice, choiceCookie := d.mustAskedBrowser(t)
+	minted = append(minted, verifier, strings.TrimPrefix(choiceCookie, "__Host-culvert-flow="))
+	choose := func(body string) request {
+		return post(choice, body).with("Content-Type", "application/x-www-form-urlencoded").with("Cookie", choiceCookie)
+	}
 	const second = "/user_management/users/user_2/connected_accounts/provider"
 	d.do(t, post(second, `{"access_token":"`+canary+`-0"}`)).want(t, 201)
 	d.mustIntegration(t, pipestest.Second, "organization")
@@ -188,6 +193,20 @@ func (d *door) pipesVisits(t *testing.T) (map[string]visit, []string) {
 				get(path + "?state=" + canary + "&code=" + canary), get(path + "?state=" + state + "&code=" + canary), get(path + "?state=" + state + "&error=" + canary),
 				get(path + "?code=" + canary + "&code=" + canary), get(path + "?%z" + canary), get(path).with("Cookie", "__Host-culvert-result="+canary),
 				get(integrations + "/" + canary + "/" + canary + "/callback?state=" + state + "&code=" + canary),
+			},
+		},
+		"GET /data-integrations/:flow/account-choice": {
+			good: []request{get(choice+"?"+canary+"="+canary).with("Cookie", choiceCookie)},
+			bad: []request{
+				get(choice).with("Cookie", "__Host-culvert-flow="+canary), get(integrations + "/" + canary + "/account-choice"),
+				get(integrations + "/%FF" + canary + "/account-choice"),
+			},
+		},
+		"POST /data-integrations/:flow/account-choice": {
+			good: []request{choose("choice=keep&form=" + url.QueryEscape(formOf(asked)))},
+			bad: []request{
+				choose("choice=" + canary + "&form=" + canary), choose("choice=replace&form=" + canary), choose("form=%z" + canary),
+				choose(strings.Repeat(canary, 500)), post(integrations+"/"+canary+"/account-choice", "form="+canary),
 			},
 		},
 		"POST /culvert/v1/authorizations/finish": {

@@ -197,13 +197,17 @@ func (s *Server) cancel() handler {
 	}
 }
 
-// ended answers a leg before the provider with how the flow ended: back to the application, or by a page.
+// ended answers a leg other than the callback with how the flow ended: back to the application, or by a page.
 func (x *exchange) ended(result pipes.Result) error {
 	if result.ReturnTo != "" {
 		x.redirect(result.ReturnTo)
 		return nil
 	}
-	return x.message(http.StatusOK, pages.Outcome(result.Code, result.Provider))
+	code := result.Code
+	if code == "" {
+		code = pages.Connected
+	}
+	return x.message(http.StatusOK, pages.Outcome(code, result.Provider))
 }
 
 // browserRequest is what the legs before the provider have in common.
@@ -232,26 +236,35 @@ func (x *exchange) pressedButton() (q pipes.BrowserRequest, confirmed bool, err 
 	if err != nil {
 		return q, false, err
 	}
+	fields, err := x.ownForm()
+	if err != nil {
+		return q, false, err
+	}
+	q.Form = fields.Get("form")
+	return q, slices.Equal(fields["confirmed"], []string{"yes"}), nil
+}
+
+// ownForm are the fields of a form of one of our pages, which all have the hidden one.
+func (x *exchange) ownForm() (url.Values, error) {
 	if !sameOrigin(x.r.Header, x.server.publicURL) {
-		return q, false, crossSite()
+		return nil, crossSite()
 	}
 	if types := x.r.Header["Content-Type"]; len(types) != 1 || !isForm(types[0]) {
-		return q, false, wrongMediaType("The form must be of type application/x-www-form-urlencoded.")
+		return nil, wrongMediaType("The form must be of type application/x-www-form-urlencoded.")
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, maxForm))
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
-		return q, false, bodyTooLarge(maxForm)
+		return nil, bodyTooLarge(maxForm)
 	}
 	if err != nil {
-		return q, false, malformed("incomplete_body", "The body ended before it was complete.")
+		return nil, malformed("incomplete_body", "The body ended before it was complete.")
 	}
 	fields, err := url.ParseQuery(string(body))
 	if err != nil || len(fields["form"]) != 1 {
-		return q, false, malformed("invalid_form", "This is not the form of the confirmation page.")
+		return nil, malformed("invalid_form", "This is not the form of a page of ours.")
 	}
-	q.Form = fields["form"][0]
-	return q, slices.Equal(fields["confirmed"], []string{"yes"}), nil
+	return fields, nil
 }
 
 func isForm(contentType string) bool {
@@ -277,6 +290,10 @@ func (s *Server) callback() handler {
 		}
 		if result.ReturnTo != "" {
 			x.redirect(result.ReturnTo)
+			return nil
+		}
+		if result.Choice != "" {
+			x.redirect(s.publicURL + integrationsPath + "/" + result.Choice + choiceSuffix)
 			return nil
 		}
 		x.keepResult(result, q.DIK)

@@ -31,6 +31,8 @@ func pipesRoutes() []server.Route {
 		{Method: "POST", Path: "/data-integrations/:ticket/authorize-redirect", Action: access.FlowConfirm, Browser: true},
 		{Method: "POST", Path: "/data-integrations/:ticket/cancel", Action: access.FlowConfirm, Browser: true},
 		{Method: "GET", Path: "/data-integrations/:slug/:dik/callback", Action: access.FlowComplete, Browser: true},
+		{Method: "GET", Path: "/data-integrations/:flow/account-choice", Action: access.FlowComplete, Browser: true},
+		{Method: "POST", Path: "/data-integrations/:flow/account-choice", Action: access.FlowComplete, Browser: true},
 		{Method: "GET", Path: account, Action: access.AccountsRead},
 		{Method: "POST", Path: account, Action: access.AccountsManage},
 		{Method: "PUT", Path: account, Action: access.AccountsManage},
@@ -81,7 +83,7 @@ func TestBothSpellings(t *testing.T) {
 			continue
 		}
 		aliased++
-		fill := strings.NewReplacer(":slug", pipestest.Second, ":ticket", "x", ":dik", "y")
+		fill := strings.NewReplacer(":slug", pipestest.Second, ":ticket", "x", ":flow", "z", ":dik", "y")
 		body := pipesBodies()[row.Method+" "+row.Path]
 		first := d.do(t, request{method: row.Method, path: fill.Replace(row.Path), body: body})
 		second := d.do(t, request{method: row.Method, path: fill.Replace(row.Alias), body: body})

@@ -71,6 +71,8 @@ func (s *Server) table() []*route {
 		s.leg(http.MethodPost, "/data-integrations/:ticket/authorize-redirect", access.FlowConfirm, s.depart()),
 		s.leg(http.MethodPost, "/data-integrations/:ticket/cancel", access.FlowConfirm, s.cancel()),
 		s.leg(http.MethodGet, "/data-integrations/:slug/:dik/callback", access.FlowComplete, s.callback()),
+		s.leg(http.MethodGet, "/data-integrations/:flow/account-choice", access.FlowComplete, s.showChoice()),
+		s.leg(http.MethodPost, "/data-integrations/:flow/account-choice", access.FlowComplete, s.choose()),
 		s.row(http.MethodPost, "/culvert/v1/authorizations/finish", access.PipesFinish, s.finish()),
 		s.row(http.MethodGet, "/culvert/v1/data-integrations/:slug/attempts", access.AttemptsRead, s.listAttempts()),
 

@@ -15,7 +15,7 @@ var files embed.FS
 
 // Pages are the templates, parsed. It is immutable and safe for concurrent use.
 type Pages struct {
-	confirmation, message *template.Template
+	confirmation, choice, message *template.Template
 	// style is the source expression of the one style sheet (CSP Level 3 section 2.3.1).
 	style string
 }
@@ -40,6 +40,23 @@ type Confirmation struct {
 // Title is the page's title and heading.
 func (c Confirmation) Title() string { return "Connect " + c.Provider + "?" }
 
+// Choice is what a person needs to choose between two accounts at the provider.
+type Choice struct {
+	// Provider, UserLabel, UserID and OrganizationID are as in [Confirmation].
+	Provider, UserLabel, UserID, OrganizationID string
+	// Connected is the account that is connected, SignedIn the other one. Its ID is empty if the provider did
+	// not say.
+	Connected, SignedIn Account
+	// Form is the hidden field that proves that the form is ours.
+	Form string
+}
+
+// Account is one at the provider, in the provider's words. Name may be empty.
+type Account struct{ ID, Name string }
+
+// Title is the page's title and heading.
+func (c Choice) Title() string { return "Replace the account of " + c.Provider + "?" }
+
 // Message is a page that says something and asks for nothing.
 type Message struct {
 	Title      string
@@ -60,7 +77,7 @@ func New() (*Pages, error) {
 	for _, page := range []struct {
 		file string
 		to   **template.Template
-	}{{"confirmation.html", &p.confirmation}, {"message.html", &p.message}} {
+	}{{"confirmation.html", &p.confirmation}, {"choice.html", &p.choice}, {"message.html", &p.message}} {
 		*page.to, err = template.New("").Funcs(style).ParseFS(files, "layout.html", page.file)
 		if err != nil {
 			return nil, fmt.Errorf("pages: %w", err)
@@ -71,6 +88,9 @@ func New() (*Pages, error) {
 
 // Confirmation renders the page on which somebody goes on or not.
 func (p *Pages) Confirmation(c Confirmation) ([]byte, error) { return render(p.confirmation, c) }
+
+// Choice renders the page on which somebody chooses between two accounts.
+func (p *Pages) Choice(c Choice) ([]byte, error) { return render(p.choice, c) }
 
 // Message renders a page of sentences.
 func (p *Pages) Message(m Message) ([]byte, error) { return render(p.message, m) }

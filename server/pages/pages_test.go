@@ -103,6 +103,42 @@ func TestConfirmation(t *testing.T) {
 	}
 }
 
+// TestChoice: both accounts are named, whatever they are called.
+func TestChoice(t *testing.T) {
+	p := mustNew(t)
+	for name, c := range map[string]pages.Choice{
+		"least": {Provider: "P", UserID: "u", Connected: pages.Account{ID: "one"}, Form: "f"},
+		"full": {
+			Provider: "P", UserLabel: "alice", UserID: "u", OrganizationID: "o",
+			Connected: pages.Account{ID: "one", Name: "One"}, SignedIn: pages.Account{ID: "two", Name: "Two"}, Form: "f",
+		},
+		"hostile": {
+			Provider: hostile, UserLabel: hostile, UserID: hostile, OrganizationID: hostile,
+			Connected: pages.Account{ID: hostile, Name: hostile}, SignedIn: pages.Account{ID: hostile, Name: hostile}, Form: hostile,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			body, err := p.Choice(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			mustBeHarmless(t, p, body)
+			text := string(body)
+			for _, named := range []string{c.Connected.ID, c.Connected.Name, c.SignedIn.ID, c.SignedIn.Name} {
+				if name != "hostile" && !strings.Contains(text, "<bdi>"+named) && named != "" {
+					t.Errorf("%q is not named", named)
+				}
+			}
+			if got := strings.Contains(text, "did not say which account"); got != (c.SignedIn.ID == "") {
+				t.Errorf("an unknown account: %v", got)
+			}
+			if strings.Count(text, "<form ") != 1 || strings.Count(text, "<button ") != 2 || strings.Count(text, "<h1>") != 1 {
+				t.Errorf("page\n%s", text)
+			}
+		})
+	}
+}
+
 // TestWords: every code has a page that says what happened and what to do.
 func TestWords(t *testing.T) {
 	p := mustNew(t)
@@ -124,7 +160,7 @@ func TestWords(t *testing.T) {
 	for _, code := range []string{
 		pages.Connected + "!", "canceled", "access_denied", "provider_error", "invalid_callback", "issuer_mismatch",
 		"authorization_code_exchange_error", "exchange_interrupted", "integration_unavailable", "endpoint_changed",
-		"refresh_token_in_use", "authorization_expired", "a code of tomorrow",
+		"refresh_token_in_use", "account_mismatch", "authorization_expired", "a code of tomorrow",
 	} {
 		m := pages.Outcome(code, hostile)
 		check(code, m)

@@ -29,6 +29,9 @@ func Outcome(code, provider string) Message {
 	case "integration_unavailable":
 		return nothing("The application has switched the connection to "+provider+" off.",
 			"Ask those who run the application.")
+	case "account_mismatch":
+		return nothing("You signed in as another account at "+provider+" than the one that is connected, and it was kept.",
+			"Go back to the application. To connect the same account again, sign in at "+provider+" with it first.")
 	case "refresh_token_in_use":
 		return nothing("This account of "+provider+" is connected already, for somebody else.",
 			"Sign in to "+provider+" with another account, or ask those who run the application.")
