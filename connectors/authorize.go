@@ -47,8 +47,10 @@ func (c *Client) AuthorizationURL(conn *Connector, r AuthorizationRequest) (stri
 		query.Set(name, value)
 	}
 	query.Set("response_type", "code")
-	query.Set("client_id", r.ClientID)
-	query.Set("redirect_uri", r.RedirectURI)
+	if !conn.Quirks.NoAuthorizeClientID {
+		query.Set(conn.clientIDParam(), r.ClientID)
+	}
+	query.Set("redirect_uri", conn.redirectURI(r.RedirectURI))
 	query.Set("state", r.State)
 	if conn.PKCE {
 		query.Set("code_challenge", r.Challenge)
@@ -56,7 +58,12 @@ func (c *Client) AuthorizationURL(conn *Connector, r AuthorizationRequest) (stri
 	}
 	conn.setScopes(query, r.Scopes)
 	// A space is %20 to everybody, "+" only to those who decode forms. A "+" of a value is %2B already.
-	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20")
+	encoded := strings.ReplaceAll(query.Encode(), "+", "%20")
+	if conn.Quirks.FragmentRoute != "" {
+		u.RawQuery = ""
+		return u.String() + "#" + conn.Quirks.FragmentRoute + "?" + encoded, nil
+	}
+	u.RawQuery = encoded
 	return u.String(), nil
 }
 

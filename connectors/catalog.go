@@ -79,6 +79,7 @@ func (c *Connector) override(o Endpoints) error {
 		{&c.IdentityURL, o.IdentityURL},
 		{&c.Revocation.URL, ""},
 		{&c.APIKey.VerifyURL, ""},
+		{&c.LongLived.URL, ""},
 	} {
 		if base != "" && *endpoint.at != "" {
 			*endpoint.at = base + behindHost(*endpoint.at)

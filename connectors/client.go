@@ -101,24 +101,31 @@ func (c *Client) Exchange(ctx context.Context, conn *Connector, creds Credential
 	p := params{
 		{"grant_type", secret.New([]byte("authorization_code"))},
 		{"code", r.Code},
-		{"redirect_uri", secret.New([]byte(r.RedirectURI))},
-	}
+		{"redirect_uri", secret.New([]byte(conn.redirectURI(r.RedirectURI)))},
+	}.add(conn.Quirks.ExchangeParams)
 	sent := []secret.Bytes{r.Code, creds.Secret}
 	if conn.PKCE {
 		p = append(p, param{"code_verifier", r.Verifier})
 		sent = append(sent, r.Verifier)
 	}
-	return c.call(ctx, conn, conn.TokenURL, creds, p, sent)
+	tokens, err := c.call(ctx, conn, conn.TokenURL, creds, p, sent)
+	if err != nil || conn.LongLived.URL == "" {
+		return tokens, err
+	}
+	return c.prolong(ctx, conn, creds, tokens), nil
 }
 
 // Refresh trades a refresh token for new tokens. The result has the old refresh token where the reply
 // has none: it goes on being good (RFC 6749 section 6). Errors are of type [Error]; after an Ambiguous
 // one the old token may be used up.
 func (c *Client) Refresh(ctx context.Context, conn *Connector, creds Credentials, refresh secret.Bytes) (Tokens, error) {
+	if conn.LongLived.RefreshGrant != "" {
+		return c.renew(ctx, conn, refresh)
+	}
 	p := params{
 		{"grant_type", secret.New([]byte("refresh_token"))},
 		{"refresh_token", refresh},
-	}
+	}.add(conn.Quirks.RefreshParams)
 	tokens, err := c.call(ctx, conn, conn.RefreshEndpoint(), creds, p, []secret.Bytes{refresh, creds.Secret})
 	if err != nil {
 		return Tokens{}, err
@@ -209,7 +216,7 @@ func newRequest(ctx context.Context, conn *Connector, endpoint string, creds Cre
 		how = ClientAuthNone
 	}
 	if how != ClientAuthBasic {
-		p = append(p, param{"client_id", secret.New([]byte(creds.ID))})
+		p = append(p, param{conn.clientIDParam(), secret.New([]byte(creds.ID))})
 	}
 	if how == ClientAuthBody {
 		p = append(p, param{"client_secret", creds.Secret})

@@ -74,6 +74,9 @@ type Connector struct {
 	ScopeRules ScopeRules
 	// AuthorizeParams are added to every authorization request.
 	AuthorizeParams map[string]string
+	// Quirks are how requests and callbacks depart from the RFC; LongLived is a second token request.
+	Quirks    Quirks
+	LongLived LongLived
 	// NoSecret is a provider that takes clients without a secret; NoScopes one that ignores scopes.
 	NoSecret, NoScopes bool
 

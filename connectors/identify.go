@@ -85,8 +85,11 @@ func newIdentityRequest(ctx context.Context, conn *Connector, access secret.Byte
 		return nil, refusal("the identity URL is not a URL") // the error would quote it
 	}
 	request.GetBody = nil
+	own := false
 	for name, value := range conn.Identity.Headers {
-		request.Header.Set(name, value)
+		filled := strings.ReplaceAll(value, "${token}", string(access.Reveal()))
+		own = own || filled != value
+		request.Header.Set(name, filled)
 	}
 	if request.Header.Get("Accept") == "" {
 		request.Header.Set("Accept", "application/json")
@@ -95,7 +98,9 @@ func newIdentityRequest(ctx context.Context, conn *Connector, access secret.Byte
 		request.Header.Set("Content-Type", "application/json")
 	}
 	request.Header.Set("User-Agent", userAgent)
-	request.Header.Set("Authorization", "Bearer "+string(access.Reveal()))
+	if !own {
+		request.Header.Set("Authorization", "Bearer "+string(access.Reveal()))
+	}
 	return request, nil
 }
 

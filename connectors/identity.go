@@ -9,7 +9,8 @@ type Identity struct {
 	// Name are the paths of what people call the account (an e-mail address, a name), of which the first
 	// that is there counts.
 	Name []string
-	// Headers are those without which the call fails.
+	// Headers are those without which the call fails. One with ${token} in it takes the access token in place
+	// of the header of RFC 6750.
 	Headers map[string]string
 	// Post is the JSON body of a call that is a POST; empty for a GET.
 	Post string

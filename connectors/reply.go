@@ -102,6 +102,9 @@ func (a *answer) parse(body []byte) (Reply, error) {
 	return m.reply(a), nil
 }
 
+// Status is the HTTP status.
+func (r Reply) Status() int { return r.status }
+
 // Text is a member that is a string or a number, as text.
 func (r Reply) Text(name string) string { return textOf(r.member(name)) }
 
@@ -129,6 +132,19 @@ func (r Reply) Object(name string) Reply {
 		_ = json.Unmarshal(v, &inner, jsontext.AllowInvalidUTF8(true))
 	}
 	return inner.reply(r.answer)
+}
+
+// First is the first object of a member that is a list of them, and whether there is one.
+func (r Reply) First(name string) (Reply, bool) {
+	var list []jsontext.Value
+	v := r.member(name)
+	if v.Kind() != '[' || json.Unmarshal(v, &list, jsontext.AllowInvalidUTF8(true)) != nil || len(list) == 0 || list[0].Kind() != '{' {
+		return Reply{}, false
+	}
+	var inner members
+	// It cannot fail on what has been parsed already; if it did, the object would be empty.
+	_ = json.Unmarshal(list[0], &inner, jsontext.AllowInvalidUTF8(true))
+	return inner.reply(r.answer), true
 }
 
 // list is a member that is a list of strings, or a string that holds one. said is false if there is no

@@ -15,6 +15,7 @@ func (c *Connector) templates() []*string {
 	list := []*string{
 		&c.AuthorizationURL, &c.TokenURL, &c.RefreshURL, &c.RevocationURL, &c.IdentityURL, &c.Issuer,
 		&c.Revocation.URL, &c.APIKey.VerifyURL, &c.APIKey.Username, &c.APIKey.Password,
+		&c.LongLived.URL, &c.Quirks.RedirectURI,
 	}
 	for i := range c.DefaultScopes {
 		list = append(list, &c.DefaultScopes[i])
@@ -22,16 +23,30 @@ func (c *Connector) templates() []*string {
 	return list
 }
 
+// templateMaps are the maps whose values may hold variables, but for AuthorizeParams.
+func (c *Connector) templateMaps() []map[string]string {
+	return []map[string]string{c.APIKey.Headers, c.Quirks.CallbackPins}
+}
+
 // copied is a connector whose templates may be changed.
 func (c *Connector) copied() *Connector {
 	same := *c
 	same.DefaultScopes = slices.Clone(c.DefaultScopes)
 	same.APIKey.Headers = maps.Clone(c.APIKey.Headers)
+	same.AuthorizeParams = maps.Clone(c.AuthorizeParams)
+	same.Quirks.CallbackPins = maps.Clone(c.Quirks.CallbackPins)
 	return &same
 }
 
 // Complete reports whether all variables were filled in. No URL is built of a connector that is not.
 func (c *Connector) Complete() bool {
+	for _, values := range append(c.templateMaps(), c.AuthorizeParams) {
+		for _, value := range values {
+			if strings.Contains(value, variable) {
+				return false
+			}
+		}
+	}
 	return !slices.ContainsFunc(c.templates(), func(s *string) bool { return strings.Contains(*s, variable) })
 }
 
@@ -57,23 +72,28 @@ func (c *Connector) ForIntegration(values map[string]string) (*Connector, error)
 }
 
 func (c *Connector) fill(values map[string]string, scopes ...ConfigScope) (*Connector, error) {
-	var pairs []string
+	// loose are values that stand in a parameter, whose encoding holds them in: pairs stand anywhere.
+	var pairs, loose []string
 	var wrong []*ConfigError
-	for _, scope := range []ConfigScope{ConfigIntegration, ConfigInstallation} {
-		for i := range c.Config {
-			f := &c.Config[i]
-			if f.Scope != scope || !slices.Contains(scopes, scope) {
-				continue
-			}
-			v, err := f.value(values)
-			switch {
-			case err != nil:
-				wrong = append(wrong, err)
-			case !f.Secret && (labelOK(v) || f.inDomains(v)):
-				pairs = append(pairs, variable+f.Key+"}", v)
-			case c.uses(f.Key):
-				wrong = append(wrong, &ConfigError{Key: f.Key, Rule: "cannot stand in a URL"})
-			}
+	for i := range c.Config {
+		f := &c.Config[i]
+		if !slices.Contains(scopes, f.Scope) {
+			continue
+		}
+		v, err := f.value(values)
+		if err != nil {
+			wrong = append(wrong, err)
+			continue
+		}
+		if f.Secret {
+			continue // stands nowhere: configRule has seen to it
+		}
+		loose = append(loose, variable+f.Key+"}", v)
+		switch {
+		case labelOK(v) || f.inDomains(v):
+			pairs = append(pairs, variable+f.Key+"}", v)
+		case c.uses(f.Key):
+			wrong = append(wrong, &ConfigError{Key: f.Key, Rule: "cannot stand in a URL"})
 		}
 	}
 	if err := joined(wrong); err != nil {
@@ -84,8 +104,14 @@ func (c *Connector) fill(values map[string]string, scopes ...ConfigScope) (*Conn
 	for _, at := range filled.templates() {
 		*at = replace.Replace(*at)
 	}
-	for name, value := range filled.APIKey.Headers {
-		filled.APIKey.Headers[name] = replace.Replace(value)
+	for _, values := range filled.templateMaps() {
+		for name, value := range values {
+			values[name] = replace.Replace(value)
+		}
+	}
+	replace = strings.NewReplacer(loose...)
+	for name, value := range filled.AuthorizeParams {
+		filled.AuthorizeParams[name] = replace.Replace(value)
 	}
 	filled.secretOrigin(c, values)
 	return filled, filled.wellFilled()
@@ -134,12 +160,26 @@ func (c *Connector) endpoints() []endpoint {
 		{"identity_url", c.IdentityURL},
 		{"revocation_call", strings.ReplaceAll(c.Revocation.URL, "${client_id}", "id")},
 		{"verify_url", c.APIKey.VerifyURL},
+		{"long_lived_url", c.LongLived.URL},
 	}
 }
 
-// uses tells whether a variable stands in a template.
+// uses tells whether a variable stands where it could be taken for more than a value.
 func (c *Connector) uses(key string) bool {
-	return slices.ContainsFunc(c.templates(), func(s *string) bool { return strings.Contains(*s, variable+key+"}") })
+	here := func(s string) bool { return strings.Contains(s, variable+key+"}") }
+	for _, values := range c.templateMaps() {
+		if slices.ContainsFunc(slices.Collect(maps.Values(values)), here) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(c.templates(), func(s *string) bool { return here(*s) })
+}
+
+// asks tells whether a variable stands in a parameter of authorization requests.
+func (c *Connector) asks(key string) bool {
+	return slices.ContainsFunc(slices.Collect(maps.Values(c.AuthorizeParams)), func(s string) bool {
+		return strings.Contains(s, variable+key+"}")
+	})
 }
 
 // authority is scheme, host and port of a URL as they are written.
@@ -156,7 +196,7 @@ func authority(url string) string {
 func (c *Connector) templatesRule() string {
 	for i := range c.Config {
 		f := &c.Config[i]
-		if c.uses(f.Key) && (f.Secret || !f.Required && f.Default == "") {
+		if (c.uses(f.Key) || c.asks(f.Key)) && (f.Secret || !f.Required && f.Default == "") {
 			return f.Key + ": stands in a URL and may be secret or empty"
 		}
 	}

@@ -140,10 +140,10 @@ func (r Reply) guess() time.Time {
 	return r.sent.Add(guessedLifetime)
 }
 
-// refreshExpiry is when the refresh token ends, by the names that GitHub and Keycloak use. 0 is no
-// time but "does not end", or "not said".
+// refreshExpiry is when the refresh token ends, by the names that GitHub, Keycloak and QuickBooks use. 0
+// is no time but "does not end", or "not said".
 func (r Reply) refreshExpiry() time.Time {
-	for _, name := range []string{"refresh_token_expires_in", "refresh_expires_in"} {
+	for _, name := range []string{"refresh_token_expires_in", "refresh_expires_in", "x_refresh_token_expires_in"} {
 		if lifetime, ok := seconds(r.Text(name)); ok && lifetime > 0 {
 			return r.sent.Add(lifetime)
 		}

@@ -1,6 +1,7 @@
 package catalog_test
 
 import (
+	"cmp"
 	"net/url"
 	"strings"
 	"testing"
@@ -8,7 +9,7 @@ import (
 	"culvert/connectors"
 	"culvert/connectors/catalog"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 )
 
 // TestAuthorizationURLs pins where browsers are sent with the default scopes.
@@ -42,7 +43,7 @@ func TestAuthorizationURLs(t *testing.T) {
 		c := block(t, slug)
 		got[slug] = authorizationURL(t, &c)
 	}
-	if diff := cmp.Diff(got, want); diff != "" {
+	if diff := gocmp.Diff(got, want); diff != "" {
 		t.Errorf("authorization URLs (-got +want):\n%s", diff)
 	}
 }
@@ -57,9 +58,13 @@ func TestEveryAuthorizationURL(t *testing.T) {
 		}
 		want := own.Query()
 		for name, value := range map[string]string{
-			"client_id": "id", "redirect_uri": "https://culvert.example/cb", "response_type": "code", "state": "st",
+			cmp.Or(c.Quirks.ClientIDParam, "client_id"): "id", "response_type": "code", "state": "st",
+			"redirect_uri": cmp.Or(c.Quirks.RedirectURI, "https://culvert.example/cb"),
 		} {
 			want.Set(name, value)
+		}
+		if c.Quirks.NoAuthorizeClientID {
+			want.Del("client_id")
 		}
 		for name, value := range c.AuthorizeParams {
 			want.Set(name, value)
@@ -71,11 +76,15 @@ func TestEveryAuthorizationURL(t *testing.T) {
 			want.Set("code_challenge", "ch")
 			want.Set("code_challenge_method", "S256")
 		}
-		got, err := url.Parse(authorizationURL(t, &c))
+		to := authorizationURL(t, &c)
+		if route := c.Quirks.FragmentRoute; route != "" {
+			to = strings.Replace(to, "#"+route, "", 1)
+		}
+		got, err := url.Parse(to)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(got.Query(), want); diff != "" {
+		if diff := gocmp.Diff(got.Query(), want); diff != "" {
 			t.Errorf("%s: query (-got +want):\n%s", c.Slug, diff)
 		}
 		if got.Host != own.Host || got.Path != own.Path {
@@ -138,7 +147,7 @@ func TestMissingScopes(t *testing.T) {
 		if !ok {
 			t.Fatalf("no connector %s", tc.slug)
 		}
-		if diff := cmp.Diff(connectors.MissingScopes(conn, tc.requested, tc.granted), tc.want); diff != "" {
+		if diff := gocmp.Diff(connectors.MissingScopes(conn, tc.requested, tc.granted), tc.want); diff != "" {
 			t.Errorf("%s asked for %q, granted %q (-got +want):\n%s", tc.slug, tc.requested, tc.granted, diff)
 		}
 	}

@@ -19,7 +19,7 @@ import (
 // connected by OAuth where a block does not say how.
 func All() []connectors.Connector {
 	all := slices.Concat(
-		communication(), design(), developer(), finance(), googleProducts(), hiring(), mail(), microsoftProducts(), models(), operations(),
+		commerce(), communication(), data(), design(), developer(), finance(), googleProducts(), hiring(), mail(), microsoftProducts(), models(), operations(),
 		people(), projects(), sales(),
 	)
 	for i := range all {

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"net/http"
 	"time"
 
 	"culvert/connectors"
@@ -13,10 +14,12 @@ func communication() []connectors.Connector {
 		discord(),
 		freshdesk(),
 		front(),
+		helpScout(),
 		intercom(),
 		ringCentral(),
 		slack(),
 		webex(),
+		zendesk(),
 		zoom(),
 	}
 }
@@ -147,5 +150,40 @@ func freshdesk() connectors.Connector {
 			Label: "API key", Help: "In Freshdesk in the settings of the profile.", Username: "${key}", Password: "X",
 			VerifyURL: "https://${config.subdomain}.freshdesk.com/api/v2/agents/me",
 		},
+	})
+}
+
+// helpScout gives the permissions of the app. A refresh ends the old pair.
+func helpScout() connectors.Connector {
+	return ordinary(connectors.Connector{
+		Slug:             "helpscout",
+		Name:             "Help Scout",
+		DocsURL:          "https://developer.helpscout.com/mailbox-api/overview/authentication/",
+		AuthorizationURL: "https://secure.helpscout.net/authentication/authorizeClientApplication",
+		TokenURL:         "https://api.helpscout.net/v2/oauth2/token",
+		IdentityURL:      "https://api.helpscout.net/v2/users/me",
+		Identity:         connectors.Identity{ID: []string{"id"}, Name: []string{"email"}},
+		NoScopes:         true,
+		Lifetime:         48 * time.Hour,
+	})
+}
+
+// zendesk has a host per account. Tokens end if the client was made to have them end, and the reply says so.
+func zendesk() connectors.Connector {
+	return ordinary(connectors.Connector{
+		Slug:             "zendesk",
+		Name:             "Zendesk",
+		DocsURL:          "https://support.zendesk.com/hc/en-us/articles/4408845965210",
+		AuthorizationURL: "https://${config.subdomain}.zendesk.com/oauth/authorizations/new",
+		TokenURL:         "https://${config.subdomain}.zendesk.com/oauth/tokens",
+		IdentityURL:      "https://${config.subdomain}.zendesk.com/api/v2/users/me.json",
+		Identity:         connectors.Identity{ID: []string{"user.id"}, Name: []string{"user.email", "user.name"}},
+		Revocation: connectors.RevocationCall{
+			Method: http.MethodDelete, URL: "https://${config.subdomain}.zendesk.com/api/v2/oauth/tokens/current.json",
+			Auth: connectors.RevokeAsToken,
+		},
+		Config:        []connectors.ConfigField{label("subdomain", "Subdomain", "The name before .zendesk.com.", "acme")},
+		PKCE:          true,
+		DefaultScopes: []string{"read"},
 	})
 }

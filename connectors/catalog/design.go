@@ -15,7 +15,10 @@ func design() []connectors.Connector {
 		canva(),
 		docuSign(),
 		dropbox(),
+		dropboxSign(),
 		figma(),
+		frameIO(),
+		intralinks(),
 		miro(),
 		mural(),
 		webflow(),
@@ -190,5 +193,45 @@ func wordPress() connectors.Connector {
 		IdentityURL:      "https://public-api.wordpress.com/rest/v1.1/me",
 		Identity:         connectors.Identity{ID: []string{"ID"}, Name: []string{"email", "username"}},
 		DefaultScopes:    []string{"auth"},
+	})
+}
+
+// dropboxSign refreshes at a URL with a query.
+func dropboxSign() connectors.Connector {
+	return ordinary(connectors.Connector{
+		Slug:             "dropbox-sign",
+		Name:             "Dropbox Sign",
+		DocsURL:          "https://developers.hellosign.com/docs/authentication/oauth2/overview/",
+		AuthorizationURL: "https://app.hellosign.com/oauth/authorize",
+		TokenURL:         "https://app.hellosign.com/oauth/token",
+		RefreshURL:       "https://app.hellosign.com/oauth/token?refresh",
+		IdentityURL:      "https://api.hellosign.com/v3/account",
+		Identity:         connectors.Identity{ID: []string{"account.account_id"}, Name: []string{"account.email_address"}},
+		Lifetime:         24 * time.Hour,
+	})
+}
+
+// frameIO is version 4, whose users sign in at [adobe].
+func frameIO() connectors.Connector {
+	c := adobe()
+	c.Slug, c.Name, c.Type = "frame-io", "Frame.io", "frame-io"
+	c.DocsURL = "https://developer.adobe.com/frameio/guides/Authentication/"
+	c.IdentityURL = "https://api.frame.io/v4/me"
+	c.Identity = connectors.Identity{ID: []string{"data.id"}, Name: []string{"data.email", "data.name"}}
+	c.DefaultScopes = []string{"openid", "profile", "email", "offline_access", "additional_info.roles"}
+	c.Preview = true
+	return c
+}
+
+// intralinks names no account to everybody who has a token.
+func intralinks() connectors.Connector {
+	return ordinary(connectors.Connector{
+		Slug:             "intralinks",
+		Name:             "Intralinks",
+		DocsURL:          "https://developers.intralinks.com/",
+		AuthorizationURL: "https://api.intralinks.com/v2/oauth/authorize",
+		TokenURL:         "https://api.intralinks.com/v2/oauth/token",
+		NoScopes:         true,
+		Preview:          true,
 	})
 }

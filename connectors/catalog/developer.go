@@ -21,6 +21,7 @@ func developer() []connectors.Connector {
 		pagerDuty(),
 		segment(),
 		sentry(),
+		vercel(),
 	}
 }
 
@@ -159,6 +160,25 @@ func sentry() connectors.Connector {
 		AuthorizationURL: "https://sentry.io/oauth/authorize/",
 		TokenURL:         "https://sentry.io/oauth/token/",
 		DefaultScopes:    []string{"org:read", "project:read"},
+		Preview:          true,
+	})
+}
+
+// vercel is an integration that is installed at a page named for it. Tokens do not end, and permissions belong to
+// the integration.
+func vercel() connectors.Connector {
+	slug := label("slug", "Integration slug", "The name of the integration in its URL at Vercel.", "acme")
+	slug.Scope = connectors.ConfigIntegration
+	return ordinary(connectors.Connector{
+		Slug:             "vercel",
+		Name:             "Vercel",
+		DocsURL:          "https://vercel.com/docs/integrations",
+		AuthorizationURL: "https://vercel.com/integrations/${config.slug}/new",
+		TokenURL:         "https://api.vercel.com/v2/oauth/access_token",
+		IdentityURL:      "https://api.vercel.com/v2/user",
+		Identity:         connectors.Identity{TokenID: []string{"installation_id", "user_id"}},
+		Config:           []connectors.ConfigField{slug},
+		NoScopes:         true,
 		Preview:          true,
 	})
 }

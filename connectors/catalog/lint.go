@@ -151,7 +151,8 @@ func LintTogether(list []connectors.Connector) (problems []string) {
 		}
 		names[c.Name] = c.Slug
 		other, shared := endpoints[c.TokenURL]
-		if shared && (other.ClientAuth != c.ClientAuth || other.Body != c.Body || other.PKCE != c.PKCE) {
+		pkce := other.PKCE == c.PKCE || other.AuthorizationURL != c.AuthorizationURL
+		if shared && (other.ClientAuth != c.ClientAuth || other.Body != c.Body || !pkce) {
 			problems = append(problems, c.Slug+": the token endpoint is called otherwise than by "+other.Slug)
 		}
 		if c.TokenURL != "" {

@@ -12,6 +12,7 @@ import (
 func microsoftProducts() []connectors.Connector {
 	return []connectors.Connector{
 		microsoft(),
+		dynamics365(),
 		microsoftProduct("microsoft-excel", "Microsoft Excel", "Files.ReadWrite"),
 		microsoftProduct("microsoft-onedrive", "OneDrive", "Files.Read"),
 		microsoftProduct("microsoft-onenote", "OneNote", "Notes.Read"),
@@ -81,4 +82,32 @@ func microsoftEndings() map[string]connectors.Ending {
 		endings[policy] = connectors.EndingPolicy
 	}
 	return endings
+}
+
+// dynamics365 is an environment of Dynamics 365: its tokens are for that one host. Whose they are stands in the
+// ID token alone, as Graph does not take them.
+func dynamics365() connectors.Connector {
+	const tenant = "https://login.microsoftonline.com/${config.tenant}/oauth2/v2.0/"
+	c := microsoft()
+	c.Slug, c.Name, c.Type = "dynamics-365", "Dynamics 365", "dynamics-365"
+	c.AuthorizationURL, c.TokenURL = tenant+"authorize", tenant+"token"
+	c.IdentityURL = ""
+	c.Identity = connectors.Identity{
+		TokenID: []string{"id_token.tid", "id_token.oid"}, TokenName: []string{"id_token.preferred_username", "id_token.name"},
+	}
+	c.DefaultScopes = []string{"openid", "profile", "offline_access", "https://${config.org}/user_impersonation"}
+	c.ScopeRules.Prefix = ""
+	c.Config = []connectors.ConfigField{
+		{
+			Key: "org", Label: "Environment", Required: true, Scope: connectors.ConfigInstallation, Order: 1,
+			Description: "The host of the environment's URL.", Example: "acme.crm4.dynamics.com",
+			Pattern: `^(?:[a-z0-9-]{1,63}\.crm[0-9]{0,2}\.dynamics\.com)$`, Domains: []string{"dynamics.com"},
+		},
+		{
+			Key: "tenant", Label: "Tenant", Scope: connectors.ConfigIntegration, Order: 2,
+			Description: "The id of the tenant whose users may connect.", Example: "11111111-2222-3333-4444-555555555555",
+			Pattern: `^(?:common|organizations|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$`, Default: "organizations",
+		},
+	}
+	return c
 }

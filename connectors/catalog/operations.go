@@ -1,6 +1,10 @@
 package catalog
 
-import "culvert/connectors"
+import (
+	"time"
+
+	"culvert/connectors"
+)
 
 // operations is connectors of networks, monitoring, search and analysis.
 func operations() []connectors.Connector {
@@ -8,6 +12,7 @@ func operations() []connectors.Connector {
 		algolia(),
 		cloudflare(),
 		datadog(),
+		datadogOAuth(),
 		fastly(),
 		grafanaCloud(),
 		newRelic(),
@@ -136,5 +141,24 @@ func pydanticLogfire() connectors.Connector {
 		DocsURL: "https://logfire.pydantic.dev/docs/how-to-guides/query-api/",
 		APIKey:  bearer("Read token", "In the settings of the project under Read tokens.", ""),
 		Preview: true,
+	})
+}
+
+// datadogOAuth is apps of Datadog's marketplace. The callback names the site that the user is in; a code is good
+// there alone.
+func datadogOAuth() connectors.Connector {
+	site := datadogSite(connectors.ConfigInstallation)
+	site.Pattern = `^(?:datadoghq\.com|datadoghq\.eu)$` // the pages of other sites are not at app.
+	return ordinary(connectors.Connector{
+		Slug:             "datadog-oauth",
+		Name:             "Datadog (OAuth)",
+		Type:             "datadog",
+		DocsURL:          "https://docs.datadoghq.com/developers/authorization/oauth2_endpoints/",
+		AuthorizationURL: "https://app.${config.site}/oauth2/v1/authorize",
+		TokenURL:         "https://api.${config.site}/oauth2/v1/token",
+		Config:           []connectors.ConfigField{site},
+		PKCE:             true,
+		Quirks:           connectors.Quirks{CallbackPins: map[string]string{"domain": "${config.site}"}},
+		Lifetime:         time.Hour,
 	})
 }

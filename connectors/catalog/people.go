@@ -15,8 +15,10 @@ func people() []connectors.Connector {
 		calCom(),
 		calendly(),
 		eventbrite(),
+		facebook(),
 		fitbit(),
 		harvest(),
+		instagram(),
 		linkedIn(),
 		oura(),
 		patreon(),
@@ -24,10 +26,13 @@ func people() []connectors.Connector {
 		reddit(),
 		spotify(),
 		strava(),
+		threads(),
+		tikTok(),
 		twitch(),
 		typeform(),
 		whoop(),
 		xCom(),
+		yahoo(),
 	}
 }
 
@@ -102,24 +107,6 @@ func eventbrite() connectors.Connector {
 	})
 }
 
-// fitbit answers a repeated refresh with the same reply for two minutes.
-func fitbit() connectors.Connector {
-	return ordinary(connectors.Connector{
-		Slug:             "fitbit",
-		Name:             "Fitbit",
-		DocsURL:          "https://dev.fitbit.com/build/reference/web-api/authorization/",
-		AuthorizationURL: "https://www.fitbit.com/oauth2/authorize",
-		TokenURL:         "https://api.fitbit.com/oauth2/token",
-		RevocationURL:    "https://api.fitbit.com/oauth2/revoke",
-		IdentityURL:      "https://api.fitbit.com/1/user/-/profile.json",
-		Identity:         connectors.Identity{ID: []string{"user.encodedId"}, Name: []string{"user.displayName"}},
-		ClientAuth:       connectors.ClientAuthBasic,
-		PKCE:             true,
-		DefaultScopes:    []string{"profile"},
-		Lifetime:         8 * time.Hour,
-	})
-}
-
 // harvest rotates refresh tokens.
 func harvest() connectors.Connector {
 	return ordinary(connectors.Connector{
@@ -184,7 +171,8 @@ func patreon() connectors.Connector {
 	})
 }
 
-// pinterest rotates refresh tokens, which live for sixty days.
+// pinterest rotates refresh tokens, which live for sixty days; those that are not asked for so end with the
+// grant, after a year.
 func pinterest() connectors.Connector {
 	return ordinary(connectors.Connector{
 		Slug:             "pinterest",
@@ -197,6 +185,7 @@ func pinterest() connectors.Connector {
 		ClientAuth:       connectors.ClientAuthBasic,
 		ScopeSeparator:   ",",
 		DefaultScopes:    []string{"user_accounts:read"},
+		Quirks:           connectors.Quirks{ExchangeParams: map[string]string{"continuous_refresh": "true"}},
 		Lifetime:         720 * time.Hour,
 		RefreshIdle:      60 * 24 * time.Hour,
 	})
@@ -284,6 +273,22 @@ func whoop() connectors.Connector {
 		IdentityURL:      "https://api.prod.whoop.com/developer/v2/user/profile/basic",
 		Identity:         connectors.Identity{ID: []string{"user_id"}, Name: []string{"email"}},
 		DefaultScopes:    []string{"offline", "read:profile"},
+		Lifetime:         time.Hour,
+	})
+}
+
+// yahoo names the user in its replies too.
+func yahoo() connectors.Connector {
+	return ordinary(connectors.Connector{
+		Slug:             "yahoo",
+		Name:             "Yahoo",
+		DocsURL:          "https://developer.yahoo.com/oauth2/guide/",
+		AuthorizationURL: "https://api.login.yahoo.com/oauth2/request_auth",
+		TokenURL:         "https://api.login.yahoo.com/oauth2/get_token",
+		IdentityURL:      "https://api.login.yahoo.com/openid/v1/userinfo",
+		Identity:         connectors.Identity{ID: []string{"sub"}, Name: []string{"email", "name"}},
+		ClientAuth:       connectors.ClientAuthBasic,
+		DefaultScopes:    []string{"openid"},
 		Lifetime:         time.Hour,
 	})
 }

@@ -14,6 +14,7 @@ func projects() []connectors.Connector {
 		airtablePAT(),
 		asana(),
 		atlassian(),
+		basecamp(),
 		clickUp(),
 		confluence(),
 		jira(),
@@ -24,28 +25,8 @@ func projects() []connectors.Connector {
 		productboard(),
 		smartsheet(),
 		todoist(),
+		wrike(),
 	}
-}
-
-// airtable ends the old pair with a refresh, and may end the whole grant when an old refresh token comes
-// back.
-func airtable() connectors.Connector {
-	return ordinary(connectors.Connector{
-		Slug:                     "airtable",
-		Name:                     "Airtable",
-		DocsURL:                  "https://airtable.com/developers/web/api/oauth-reference",
-		AuthorizationURL:         "https://airtable.com/oauth2/v1/authorize",
-		TokenURL:                 "https://airtable.com/oauth2/v1/token",
-		IdentityURL:              "https://api.airtable.com/v0/meta/whoami",
-		Identity:                 connectors.Identity{ID: []string{"id"}, Name: []string{"email"}},
-		ClientAuth:               connectors.ClientAuthBasic,
-		PKCE:                     true,
-		DefaultScopes:            []string{"data.records:read", "schema.bases:read"},
-		Lifetime:                 time.Hour,
-		RefreshIdle:              60 * 24 * time.Hour,
-		KillsPreviousAccessToken: true,
-		ReuseKillsFamily:         true,
-	})
 }
 
 // asana keeps the refresh token: a refresh names none.
@@ -65,26 +46,6 @@ func asana() connectors.Connector {
 	})
 }
 
-// atlassian adds further sites to the one grant of an app and account. A dead grant comes with status 403.
-// Refresh tokens need the scope offline_access, and die after ninety days without use or a year.
-func atlassian() connectors.Connector {
-	return ordinary(connectors.Connector{
-		Slug:               "atlassian",
-		Name:               "Atlassian",
-		DocsURL:            "https://developer.atlassian.com/cloud/jira/platform/oauth-2-3lo-apps/",
-		AuthorizationURL:   "https://auth.atlassian.com/authorize",
-		TokenURL:           "https://auth.atlassian.com/oauth/token",
-		IdentityURL:        "https://api.atlassian.com/me",
-		Identity:           connectors.Identity{ID: []string{"account_id"}, Name: []string{"email", "name"}},
-		DefaultScopes:      []string{"read:me", "read:jira-work", "offline_access"},
-		AuthorizeParams:    map[string]string{"audience": "api.atlassian.com", "prompt": "consent"},
-		Lifetime:           time.Hour,
-		GrantLifetime:      365 * 24 * time.Hour,
-		RefreshIdle:        90 * 24 * time.Hour,
-		OneGrantPerAccount: true,
-	})
-}
-
 // clickUp has no scopes: users choose workspaces. Tokens do not end.
 func clickUp() connectors.Connector {
 	return ordinary(connectors.Connector{
@@ -98,22 +59,6 @@ func clickUp() connectors.Connector {
 		Body:             connectors.BodyJSON,
 		NoScopes:         true,
 	})
-}
-
-// confluence is [atlassian] with scopes of Confluence.
-func confluence() connectors.Connector {
-	c := atlassian()
-	c.Slug, c.Name, c.Type = "confluence", "Confluence", "confluence"
-	c.DefaultScopes = []string{"read:me", "read:confluence-content.all", "offline_access"}
-	return c
-}
-
-// jira is [atlassian] with scopes of Jira.
-func jira() connectors.Connector {
-	c := atlassian()
-	c.Slug, c.Name, c.Type = "jira", "Jira", "jira"
-	c.DefaultScopes = []string{"read:me", "read:jira-work", "offline_access"}
-	return c
 }
 
 // linear identifies users by GraphQL only.
@@ -239,5 +184,39 @@ func airtablePAT() connectors.Connector {
 		Type:    "airtable",
 		DocsURL: "https://airtable.com/developers/web/api/authentication",
 		APIKey:  bearer("Personal access token", "On airtable.com/create/tokens.", "https://api.airtable.com/v0/meta/whoami"),
+	})
+}
+
+// basecamp says type where others say grant_type, and wants a header with the name of the app in other calls.
+func basecamp() connectors.Connector {
+	return ordinary(connectors.Connector{
+		Slug:             "basecamp",
+		Name:             "Basecamp",
+		DocsURL:          "https://github.com/basecamp/api/blob/master/sections/authentication.md",
+		AuthorizationURL: "https://launchpad.37signals.com/authorization/new",
+		TokenURL:         "https://launchpad.37signals.com/authorization/token",
+		IdentityURL:      "https://launchpad.37signals.com/authorization.json",
+		Identity:         connectors.Identity{ID: []string{"identity.id"}, Name: []string{"identity.email_address"}},
+		NoScopes:         true,
+		AuthorizeParams:  map[string]string{"type": "web_server"},
+		Quirks: connectors.Quirks{
+			ExchangeParams: map[string]string{"type": "web_server"}, RefreshParams: map[string]string{"type": "refresh"},
+		},
+		Lifetime: 336 * time.Hour,
+	})
+}
+
+// wrike has its accounts in data centres, whose host stands in the token reply. There alone can it be asked whose
+// a token is.
+func wrike() connectors.Connector {
+	return ordinary(connectors.Connector{
+		Slug:             "wrike",
+		Name:             "Wrike",
+		DocsURL:          "https://developers.wrike.com/oauth-20-authorization/",
+		AuthorizationURL: "https://login.wrike.com/oauth2/authorize/v4",
+		TokenURL:         "https://login.wrike.com/oauth2/token",
+		ScopeSeparator:   ",",
+		DefaultScopes:    []string{"Default"},
+		Lifetime:         time.Hour,
 	})
 }

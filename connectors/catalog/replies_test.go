@@ -237,7 +237,7 @@ func TestReplies(t *testing.T) {
 	provider := connectorstest.Start(t, connectorstest.Config{Now: func() time.Time { return now }})
 	caller := provider.Client(t)
 	seen := map[string]bool{}
-	for _, v := range vectors() {
+	for _, v := range append(vectors(), oddities()...) {
 		seen[v.slug] = true
 		t.Run(v.slug+" "+v.name, func(t *testing.T) {
 			c, err := connectors.NewCatalog(catalog.All(), map[string]connectors.Endpoints{
@@ -250,10 +250,12 @@ func TestReplies(t *testing.T) {
 			if conn, err = conn.With(conn.ExampleConfig()); err != nil {
 				t.Fatal(err)
 			}
+			conn.LongLived = connectors.LongLived{} // a second request; the copy is the test's
 			fault := connectorstest.JSON(v.status, v.body)
 			if v.contentType != "" {
 				fault.Header = http.Header{"Content-Type": {v.contentType}}
 			}
+			fault.Header.Set("Date", now.Format(http.TimeFormat)) // absolute ends are read by the provider's clock
 			provider.Next(fault)
 			tokens, err := caller.Exchange(t.Context(), conn, provider.Credentials(), connectors.ExchangeRequest{
 				Code: secret.New([]byte("code")), Verifier: secret.New([]byte("verifier")),

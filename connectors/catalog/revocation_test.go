@@ -36,7 +36,15 @@ func revocations() map[string][]sent {
 		"digitalocean": {{"POST /v1/oauth/revoke", "Bearer at", form, "token=at"}},
 		"oura":         {{"POST /oauth/revoke", "", form, "access_token=at"}},
 		"square":       {{"POST /oauth2/revoke", "Client secret", json, `{"access_token":"at","client_id":"id"}`}},
-		"google":       {{"POST /revoke", "", form, "token=rt&token_type_hint=refresh_token&client_id=id&client_secret=secret"}},
+		"facebook":     bearer("DELETE /v22.0/me/permissions"),
+		"zendesk":      bearer("DELETE /api/v2/oauth/tokens/current.json"),
+		"quickbooks":   {{"POST /v2/oauth2/tokens/revoke", basic, json, `{"token":"rt"}`}},
+		"zoho-crm":     {{"POST /oauth/v2/token/revoke", "", form, "token=rt"}},
+		"tiktok": {
+			{"POST /v2/oauth/revoke/", "", form, "token=rt&token_type_hint=refresh_token&client_key=id&client_secret=secret"},
+			{"POST /v2/oauth/revoke/", "", form, "token=at&token_type_hint=access_token&client_key=id&client_secret=secret"},
+		},
+		"google": {{"POST /revoke", "", form, "token=rt&token_type_hint=refresh_token&client_id=id&client_secret=secret"}},
 		"linear": {
 			{"POST /oauth/revoke", "", form, "token=rt&token_type_hint=refresh_token&client_id=id&client_secret=secret"},
 			{"POST /oauth/revoke", "", form, "token=at&token_type_hint=access_token&client_id=id&client_secret=secret"},

@@ -32,6 +32,7 @@ func TestEveryFlow(t *testing.T) {
 		provider := servers[k]
 		c.AuthorizationURL, c.TokenURL = provider.URL+connectorstest.AuthorizePath, provider.URL+connectorstest.TokenPath
 		c.RefreshURL = ""
+		c.Quirks, c.LongLived = connectors.Quirks{}, connectors.LongLived{} // see TestOddRequests
 		if err := flow(t, provider, &c); err != nil {
 			t.Errorf("%s: %v", c.Slug, err)
 		}
@@ -96,6 +97,7 @@ func TestRFCReplies(t *testing.T) {
 			continue
 		}
 		c.TokenURL = provider.URL + connectorstest.TokenPath
+		c.LongLived = connectors.LongLived{}
 		for _, v := range rfcVectors(&c) {
 			provider.Next(connectorstest.JSON(v.status, v.body))
 			tokens, err := client.Exchange(t.Context(), &c, provider.Credentials(), connectors.ExchangeRequest{

@@ -10,8 +10,10 @@ import (
 func sales() []connectors.Connector {
 	return []connectors.Connector{
 		attio(),
+		apollo(),
 		closeCRM(),
 		constantContact(),
+		gong(),
 		hubSpot(),
 		klaviyo(),
 		mailchimp(),
@@ -20,6 +22,7 @@ func sales() []connectors.Connector {
 		salesforce(),
 		salesloft(),
 		surveyMonkey(),
+		zohoCRM(),
 	}
 }
 
@@ -196,5 +199,35 @@ func surveyMonkey() connectors.Connector {
 		IdentityURL:      "https://api.surveymonkey.com/v3/users/me",
 		Identity:         connectors.Identity{ID: []string{"id"}, Name: []string{"email", "username"}},
 		NoScopes:         true,
+	})
+}
+
+// apollo has its authorization page behind a fragment.
+func apollo() connectors.Connector {
+	return ordinary(connectors.Connector{
+		Slug: "apollo",
+		Name: "Apollo.io",
+		DocsURL: "https://docs.apollo.io/docs/" +
+			"use-oauth-20-authorization-flow-to-access-apollo-user-information-partners",
+		AuthorizationURL: "https://app.apollo.io/",
+		TokenURL:         "https://app.apollo.io/api/v1/oauth/token",
+		IdentityURL:      "https://app.apollo.io/api/v1/users/api_profile",
+		Identity:         connectors.Identity{ID: []string{"id"}, Name: []string{"email"}},
+		Quirks:           connectors.Quirks{FragmentRoute: "/oauth/authorize"},
+		Lifetime:         720 * time.Hour,
+	})
+}
+
+// gong names no account in its API. Where a customer's API is stands in the token reply.
+func gong() connectors.Connector {
+	return ordinary(connectors.Connector{
+		Slug:             "gong",
+		Name:             "Gong",
+		DocsURL:          "https://help.gong.io/docs/create-an-app-for-gong",
+		AuthorizationURL: "https://app.gong.io/oauth2/authorize",
+		TokenURL:         "https://app.gong.io/oauth2/generate-customer-token",
+		ClientAuth:       connectors.ClientAuthBasic,
+		DefaultScopes:    []string{"api:calls:read:basic"},
+		Lifetime:         24 * time.Hour,
 	})
 }
