@@ -103,6 +103,7 @@ func (l *leg) decide(ctx context.Context, r *CallbackRequest, d *Departure) (Res
 	case err != nil:
 		return Result{}, err
 	}
+	r = r.coded(conn)
 	if why, refused := refusedReply(r, conn); refused {
 		return l.settle(ctx, d.ID, why)
 	}
@@ -128,10 +129,25 @@ func refusedReply(r *CallbackRequest, conn *connectors.Connector) (failure, bool
 		}
 		return why, true
 	}
+	if !conn.CalledBack(func(parameter string) string { return r.Others[parameter] }) {
+		// The code is good there alone; sent to where the flow began it would be lost, and be known there.
+		return failure{code: CodeInvalidCallback, reason: "the account is at another host of the provider's than its config says"}, true
+	}
 	if r.Code.Len() == 0 || r.Code.Len() > MaxToken {
 		return failure{code: CodeInvalidCallback, reason: "the callback has neither a code nor an error"}, true
 	}
 	return failure{}, false
+}
+
+// coded is the request with the code where it belongs, of providers that call it otherwise.
+func (r *CallbackRequest) coded(conn *connectors.Connector) *CallbackRequest {
+	name := conn.Quirks.CodeParam
+	if name == "" || r.Code.Len() > 0 {
+		return r
+	}
+	same := *r
+	same.Code = secret.New([]byte(r.Others[name]))
+	return &same
 }
 
 // claim makes this callback the one that exchanges the flow's code.
