@@ -131,7 +131,7 @@ func (c *Connector) mistakes() (wrong []*DefinitionError) {
 			refuse(endpoint.field, rule)
 		}
 	}
-	if rule := c.configRule(); rule != "" {
+	if rule := c.configRule(); rule != "" && len(c.Config) > 0 {
 		refuse("config", rule)
 	}
 	if rule := issuerRule(c.Issuer); rule != "" {

@@ -58,6 +58,8 @@ type Account struct {
 	Grant       GrantID           `cbor:"14,keyasint,omitempty"` // empty: no tokens
 	CreatedAt   time.Time         `cbor:"15,keyasint"`
 	UpdatedAt   time.Time         `cbor:"16,keyasint"`
+	// KeyLast4 is what may be shown of an API key.
+	KeyLast4 string `cbor:"17,keyasint,omitempty"`
 }
 
 // Connections are the accounts of one owner at one provider: where a lookup by owner begins.

@@ -12,36 +12,46 @@ import (
 	"culvert/keys"
 )
 
-// arrival is tokens that came for an owner: from a provider, or by import.
+// arrival is tokens that came for an owner: from a provider, by import, or an API key as one.
 type arrival struct {
 	integration *Integration
-	// origin is that of the token endpoint the tokens belong to.
+	method      AuthMethod // [MethodOAuth] if empty
+	// origin is that of the token endpoint the tokens belong to; empty for an API key, which goes nowhere.
 	origin string
 	owner  Owner
 	tokens keys.GrantTokens
 	// obtainedAt is when they were asked for; the others are zero where nobody said.
 	obtainedAt, expiresAt, refreshExpiresAt time.Time
 	scopes                                  []string
-	// account is whose they are at the provider; empty where nobody said.
+	// account is whose they are at the provider, or what a caller calls an API key; empty where nobody said.
 	account connectors.Account
 	// choice is what somebody has said of another account that they replace; nil where nobody was asked.
 	choice *Choice
 	// state is that of the account, [Connected] if empty; reason says why it is another.
 	state  State
 	reason string
+	// keyLast4 is of an API key.
+	keyLast4 string
 }
 
 // arrive is the change that gives an owner's account fresh tokens: a new account, or the one there is,
 // which keeps its id and its grant at the next generation. share lets the account join another's grant
-// if that has the same refresh token; else that is [ErrTokenInUse].
+// if that has the same refresh token; else that is [ErrTokenInUse]. An account keeps its method:
+// [AuthMethodError].
 func (o *operation) arrive(ctx context.Context, s slot, got arrival, share bool) (Change, *Account, error) {
 	now := o.broker.now()
+	if got.method == "" {
+		got.method = MethodOAuth
+	}
 	account, revision := Account{
 		ID: AccountID(o.broker.newID(accountPrefix)), Environment: o.Environment(), Integration: got.integration.ID,
-		Slug: got.integration.Slug, Owner: got.owner, Method: MethodOAuth, CreatedAt: now,
+		Slug: got.integration.Slug, Owner: got.owner, Method: got.method, CreatedAt: now,
 	}, int64(0)
 	if s.account.Record != nil {
 		account, revision = *s.account.Record, s.account.Revision
+	}
+	if account.Method != got.method {
+		return Change{}, nil, &AuthMethodError{Uses: account.Method, Wanted: got.method}
 	}
 	change := Change{Environment: o.Environment()}
 	if got.tokens.Access.Len() > 0 {
@@ -55,7 +65,7 @@ func (o *operation) arrive(ctx context.Context, s slot, got arrival, share bool)
 		account.State, account.Reason = got.state, got.reason
 	}
 	account.Identifier, account.DisplayName = got.account.ID, got.account.Name
-	account.Scopes, account.UpdatedAt = got.scopes, now
+	account.Scopes, account.KeyLast4, account.UpdatedAt = got.scopes, got.keyLast4, now
 	change.Account = &Put[Account]{Record: account, Revision: revision}
 	if revision == 0 {
 		change.Connections = s.taken(account.ID)

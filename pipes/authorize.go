@@ -47,7 +47,7 @@ type AuthorizeRequest struct {
 // the user who is to connect, and lives for [TicketTTL].
 //
 // Errors: [*InvalidError], [ErrReturnTo], [ErrNoIntegration], [ErrDisabled], [ErrNotConfigured],
-// [ErrEndpointChanged].
+// [ErrEndpointChanged], [*AuthMethodError].
 func (b *Broker) Authorize(ctx context.Context, call access.Call, r AuthorizeRequest) (string, error) {
 	o, err := b.begin(ctx, call, access.PipesAuthorize)
 	if err != nil {
@@ -76,8 +76,11 @@ func (o *operation) authorize(ctx context.Context, r AuthorizeRequest) (string, 
 	case !i.Enabled:
 		return "", ErrDisabled
 	case !i.supports(MethodOAuth):
-		return "", ErrAuthMethod
+		return "", &AuthMethodError{Wanted: MethodOAuth}
 	case err != nil:
+		return "", err
+	}
+	if err := o.keepsMethod(ctx, i, owner); err != nil {
 		return "", err
 	}
 	e, err := b.environments.Environment(o.Environment())
@@ -99,6 +102,19 @@ func (o *operation) authorize(ctx context.Context, r AuthorizeRequest) (string, 
 		return "", err
 	}
 	return b.publicURL + "/data-integrations/" + ticketText(f.Environment, f.ID, ticket) + "/authorize-redirect", nil
+}
+
+// keepsMethod refuses a flow that would end at an account of another method: its user is told before, not
+// behind the consent page.
+func (o *operation) keepsMethod(ctx context.Context, i *Integration, w Owner) error {
+	if len(i.AuthMethods) == 1 {
+		return nil
+	}
+	s, err := o.findSlot(ctx, i, w)
+	if a := s.account.Record; err == nil && a != nil && a.Method != MethodOAuth {
+		return &AuthMethodError{Uses: a.Method, Wanted: MethodOAuth}
+	}
+	return err
 }
 
 func (o *operation) checkAuthorize(r *AuthorizeRequest) (Owner, error) {

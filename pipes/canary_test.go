@@ -99,6 +99,13 @@ func TestCanaryIsNowhere(t *testing.T) {
 		AccessToken: pipestest.Secret("canary-refused-access"), RefreshToken: pipestest.Secret("canary-imported-refresh"),
 	})))
 	secrets["refused access token"] = "canary-refused-access"
+	must(t, errOf(s.Broker.CreateIntegration(t.Context(), s.Call(), pipes.CreateIntegration{
+		Slug: keySlug, Enabled: true, AuthMethods: []pipes.AuthMethod{pipes.MethodAPIKey}, Custom: &pipes.CustomProvider{Name: "Keys"},
+		APIKey: &pipes.OwnedKey{Secret: pipestest.Secret("canary-owned-api-key"), UserID: "user_1"},
+	})))
+	must(t, errOf(s.Broker.InstallAPIKey(t.Context(), s.Call(), keyOf(keySlug, "user_2", apiKey))))
+	say(errOf(s.Broker.InstallAPIKey(t.Context(), s.Call(), keyOf(pipestest.Slug, "user_2", "canary-refused-api-key"))))
+	secrets["owned API key"], secrets["user's API key"], secrets["refused API key"] = "canary-owned-api-key", apiKey, "canary-refused-api-key"
 	for _, e := range s.MustEvents(t) {
 		fmt.Fprintf(&said, "%s\n", e.Data)
 	}
@@ -151,6 +158,7 @@ func TestCanaryIsNotRendered(t *testing.T) {
 		pipes.Vended{AccessToken: b}, &pipes.Vended{AccessToken: b}, pipes.ClientCredentials{Secret: b},
 		pipes.CreateIntegration{Credentials: &pipes.ClientCredentials{Secret: b}},
 		pipes.UpdateIntegration{Credentials: &pipes.ClientCredentials{Secret: b}},
+		pipes.APIKeyInstall{Secret: b}, pipes.CreateIntegration{APIKey: &pipes.OwnedKey{Secret: b}},
 		pipes.AccountTokens{AccessToken: b, RefreshToken: b}, pipes.CallbackRequest{Code: b, Binding: b},
 		pipes.BrowserRequest{Binding: b}, pipes.FinishRequest{Verifier: b}, pipes.Departed{Binding: b}, pipes.ConfirmationPage{Binding: b},
 		[]pipes.Vended{{AccessToken: b}}, struct{ hidden pipes.Vended }{pipes.Vended{AccessToken: b}},

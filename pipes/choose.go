@@ -35,9 +35,10 @@ var errMismatch = errors.New("pipes: tokens of another account at the provider")
 func mismatch(reason string) failure { return failure{code: CodeAccountMismatch, reason: reason} }
 
 // differs reports tokens that are not known to be of the provider account that is connected. A provider that
-// does not say whose they are is no excuse: it may be another one.
+// does not say whose they are is no excuse: it may be another one. An account of another method is not replaced
+// at all.
 func differs(a *Account, got arrival) bool {
-	return a != nil && a.Identifier != "" && a.Identifier != got.account.ID
+	return a != nil && a.Method == MethodOAuth && a.Identifier != "" && a.Identifier != got.account.ID
 }
 
 // covers reports an answer that lets this account be replaced.

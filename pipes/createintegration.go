@@ -38,9 +38,12 @@ type CreateIntegration struct {
 	Enabled     bool
 	// Scopes nil means the provider's defaults.
 	Scopes      []string
-	AuthMethods []AuthMethod // default OAuth
+	AuthMethods []AuthMethod // default OAuth, or what the provider has instead
 	Config      map[string]string
+	// Credentials are those of [MethodOAuth], and needed for it.
 	Credentials *ClientCredentials
+	// APIKey connects an account at once.
+	APIKey *OwnedKey
 	// Custom defines a provider. It may be left out for a slug whose other ownership has one.
 	Custom *CustomProvider
 }
@@ -55,11 +58,13 @@ type IntegrationView struct {
 	State string
 	// Provider is the connector behind it; nil if the catalogue has lost it.
 	Provider *connectors.Connector
+	// Installation is the account that the call connected with an API key; nil for all others.
+	Installation *Account
 }
 
 // CreateIntegration stores a new integration with its client secret sealed.
 //
-// Errors: [*InvalidError], [ErrIntegrationExists].
+// Errors: [*InvalidError], [ErrIntegrationExists], [*AuthMethodError].
 func (b *Broker) CreateIntegration(ctx context.Context, call access.Call, r CreateIntegration) (IntegrationView, error) {
 	o, err := b.begin(ctx, call, access.IntegrationsManage)
 	if err != nil {
@@ -79,16 +84,23 @@ func (o *operation) createIntegration(ctx context.Context, r CreateIntegration) 
 	if err != nil {
 		return IntegrationView{}, err
 	}
+	if err := i.fits(conn); err != nil {
+		return IntegrationView{}, err
+	}
 	if err := o.complete(i.Slug, keys.Context{}); err != nil {
 		return IntegrationView{}, err
 	}
+	var installed *Account
 	err = o.retry(ctx, func() error {
 		if _, err := o.broker.integration(ctx, i.Environment, i.Slug, i.Ownership); !errors.Is(err, ErrNoIntegration) {
 			return orElse(err, ErrIntegrationExists)
 		}
-		return o.putIntegration(ctx, &i, conn, r.Credentials, 0, events.IntegrationCreated)
+		installed, err = o.putIntegration(ctx, &i, conn, brought{r.Credentials, r.APIKey}, 0, events.IntegrationCreated)
+		return err
 	})
-	return o.broker.view(&i), err
+	view := o.broker.view(&i)
+	view.Installation = installed
+	return view, err
 }
 
 // newIntegration checks a request and is the record it asks for, without the client's secret.
@@ -98,7 +110,7 @@ func (o *operation) newIntegration(ctx context.Context, r *CreateIntegration) (I
 		r.Ownership = OwnedByUser
 	}
 	if len(r.AuthMethods) == 0 {
-		r.AuthMethods = []AuthMethod{MethodOAuth}
+		r.AuthMethods = b.defaultMethods(r.Slug)
 	}
 	custom, err := o.definition(ctx, r)
 	i := Integration{
@@ -106,11 +118,16 @@ func (o *operation) newIntegration(ctx context.Context, r *CreateIntegration) (I
 		DIK: b.newID(dikPrefix), Description: r.Description, Enabled: r.Enabled, Scopes: slices.Clone(r.Scopes),
 		AuthMethods: slices.Clone(r.AuthMethods), Custom: custom, CreatedAt: now, UpdatedAt: now,
 	}
-	var refused error = required("credentials")
-	if r.Credentials != nil {
+	var refused error
+	switch {
+	case !i.supports(MethodOAuth):
+		refused = i.withoutOAuth(r.Credentials)
+	case r.Credentials == nil:
+		refused = required("credentials")
+	default:
 		i.Client, refused = newClient(r.Credentials)
 	}
-	return i, gather(err, i.check(), checkConfig(r.Config), refused)
+	return i, gather(err, i.check(), checkConfig(r.Config), refused, i.checkKey(r.APIKey))
 }
 
 // definition is the custom provider of a new integration: the one in the request, the one that the other
@@ -133,7 +150,7 @@ func (o *operation) definition(ctx context.Context, r *CreateIntegration) (*Cust
 	case builtIn:
 		return nil, nil
 	case r.Custom != nil:
-		return o.broker.checkCustom(r.Slug, r.Custom)
+		return o.broker.checkCustom(r.Slug, r.Custom, r.AuthMethods)
 	}
 	other := OwnedByOrganization
 	if r.Ownership == other {
@@ -149,9 +166,9 @@ func (o *operation) definition(ctx context.Context, r *CreateIntegration) (*Cust
 	return found.Record.Custom, nil
 }
 
-// checkCustom checks a definition by itself, by the connector it makes, and by where this server may
-// connect to.
-func (b *Broker) checkCustom(slug string, p *CustomProvider) (*CustomProvider, error) {
+// checkCustom checks a definition by itself, by the connector it makes, by what the methods need, and by
+// where this server may connect to.
+func (b *Broker) checkCustom(slug string, p *CustomProvider, methods []AuthMethod) (*CustomProvider, error) {
 	if p.Name == "" {
 		return nil, required("custom_provider.name")
 	}
@@ -159,7 +176,7 @@ func (b *Broker) checkCustom(slug string, p *CustomProvider) (*CustomProvider, e
 	if err != nil {
 		return nil, err
 	}
-	if err := gather(demanded("authorization_url", p.AuthorizationURL), demanded("token_url", p.TokenURL)); err != nil {
+	if err := p.demands(methods); err != nil {
 		return nil, err
 	}
 	for _, endpoint := range []struct{ field, url string }{
@@ -176,12 +193,25 @@ func (b *Broker) checkCustom(slug string, p *CustomProvider) (*CustomProvider, e
 		return nil, invalid("custom_provider.refresh_token_url", "must be at the origin of token_url: what is sealed is bound to one")
 	}
 	// The browser goes there, not this server; what is checked is its form.
-	if _, err := b.client.AuthorizationURL(conn, connectors.AuthorizationRequest{Challenge: "form"}); err != nil {
+	_, err = b.client.AuthorizationURL(conn, connectors.AuthorizationRequest{Challenge: "form"})
+	if err != nil && p.AuthorizationURL != "" {
 		return nil, invalid("custom_provider.authorization_url", "must be an absolute https URL")
 	}
 	copied := *p
 	copied.AuthorizeParams = maps.Clone(p.AuthorizeParams)
 	return &copied, nil
+}
+
+// demands refuses a definition that lacks what one of the methods needs.
+func (p *CustomProvider) demands(methods []AuthMethod) error {
+	var authorization, token error
+	if slices.Contains(methods, MethodOAuth) {
+		authorization = demanded("authorization_url", p.AuthorizationURL)
+	}
+	if slices.ContainsFunc(methods, AuthMethod.asksProvider) {
+		token = demanded("token_url", p.TokenURL)
+	}
+	return gather(authorization, token)
 }
 
 // demanded refuses a custom provider that lacks a member.
@@ -216,41 +246,48 @@ func (i *Integration) check() error {
 	if i.Custom != nil && i.Custom.ScopesRequired && len(i.Scopes) == 0 {
 		scopes = required("scopes")
 	}
-	var methods error
-	if slices.ContainsFunc(i.AuthMethods, func(m AuthMethod) bool { return m != MethodOAuth }) {
-		methods = unsupported("auth_methods", `use ["oauth"]`)
-	}
-	return gather(checkText("description", i.Description, MaxLabel), scopes, methods)
+	return gather(checkText("description", i.Description, MaxLabel), scopes, checkMethods(i.AuthMethods))
 }
 
-// putIntegration seals the secret that came with the call, if one did, and stores the record. revision
-// is that of the record it replaces, 0 for none.
-func (o *operation) putIntegration(ctx context.Context, i *Integration, conn *connectors.Connector, c *ClientCredentials, revision int64, t events.Type) error {
+// brought is the secrets that came with a call about an integration, each nil if it did not.
+type brought struct {
+	credentials *ClientCredentials
+	key         *OwnedKey
+}
+
+// putIntegration seals the secrets that came with the call and stores the record, and the account that an
+// API key connects, in one transaction. revision is that of the record it replaces, 0 for none.
+func (o *operation) putIntegration(ctx context.Context, i *Integration, conn *connectors.Connector, with brought, revision int64, t events.Type) (*Account, error) {
+	c := with.credentials
 	if c != nil && c.Secret.Len() > MaxToken {
-		return invalid("credentials.client_secret", "is too long")
+		return nil, invalid("credentials.client_secret", "is too long")
 	}
 	brings := c != nil && c.Secret.Len() > 0
-	if !brings && i.Client.Secret == nil && !conn.NoSecret && conn.ClientAuth != connectors.ClientAuthNone {
-		return required("credentials.client_secret")
+	if !brings && i.lacksSecret(conn) {
+		return nil, required("credentials.client_secret")
 	}
 	if err := o.Intend(ctx); err != nil {
-		return err
+		return nil, err
 	}
-	change := Change{Environment: i.Environment}
+	change, installed, err := o.installOwned(ctx, i, with.key)
+	if err != nil {
+		return nil, err
+	}
 	if brings {
 		conditions, err := o.sealClientSecret(ctx, i, conn, c.Secret)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		change.Conditions = []keys.Conditions{conditions}
+		change.Conditions = append(change.Conditions, conditions)
 	}
 	e, err := o.cause().aboutIntegration(t, i, i.UpdatedAt)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	change.Environment = i.Environment
 	change.Integration = &Put[Integration]{Record: *i, Revision: revision}
-	change.Events = []events.Event{e}
-	return o.broker.store.Apply(ctx, change)
+	change.Events = append([]events.Event{e}, change.Events...)
+	return installed, o.broker.store.Apply(ctx, change)
 }
 
 // orElse is err, or otherwise where there is none.

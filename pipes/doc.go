@@ -130,6 +130,10 @@
 //	                                                    TestRefreshTokenInUse
 //	one owner's account for another's                   owners compared as bytes, selectors within the owner
 //	                                                    TestOwnersDoNotMix, TestAccountSelector
+//	puts one customer's API key in another's place      sealed like a grant's tokens, under the account's key context
+//	                                                    TestSealedKeyIsBound
+//	a key in the place of a grant, or the reverse       an account keeps its method
+//	                                                    TestMethodsDoNotMix, TestInstallTargets
 //	reads logs, events, audit records, errors           no secret is in any
 //	                                                    TestCanaryIsNowhere, TestCanaryIsNotRendered
 //	a provider is down, or lies                         classes of failures; no account is flipped by an outage

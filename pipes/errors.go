@@ -22,8 +22,11 @@ var (
 	ErrNoAccount = errors.New("pipes: connected account not found")
 	// ErrAccountExists means that the owner is connected already (409).
 	ErrAccountExists = errors.New("pipes: connected account exists")
-	// ErrAuthMethod means that the account was connected by another method than the endpoint vends (422).
+	// ErrAuthMethod means that the endpoint is for accounts that are connected by another method (422).
 	ErrAuthMethod = errors.New("pipes: auth method mismatch")
+	// ErrMultiple means that the owner has an account there, and no further one can be added (404
+	// multiple_connections_unavailable).
+	ErrMultiple = errors.New("pipes: multiple connections unavailable")
 	// ErrEndpointChanged means that the token endpoint is not the one a grant or client secret is bound
 	// to: nothing is sent there before an administrator has confirmed it (409 endpoint_changed).
 	ErrEndpointChanged = errors.New("pipes: token endpoint changed")
@@ -83,6 +86,18 @@ const (
 	CodeUnsupported      = "not_supported"
 	CodeTokenCombination = "invalid_token_combination"
 )
+
+// AuthMethodError is a call that is for accounts of another method. It wraps [ErrAuthMethod].
+type AuthMethodError struct {
+	// Uses is the account's method; empty if it is the integration that does not take Wanted.
+	Uses AuthMethod
+	// Wanted is the method that the call would have connected by; empty for one that vends tokens of OAuth.
+	Wanted AuthMethod
+}
+
+func (e *AuthMethodError) Error() string { return ErrAuthMethod.Error() }
+
+func (e *AuthMethodError) Unwrap() error { return ErrAuthMethod }
 
 // ProviderError is a token that cannot be had now, although nothing is wrong with the account. It wraps
 // [ErrProvider] or [ErrClientRejected].

@@ -157,12 +157,10 @@ func (l *leg) concludeOnce(ctx context.Context, claim string, last func() (Resul
 // save connects the account, or ends the flow where the tokens are another one's.
 func (l *leg) save(ctx context.Context, got arrival, departure string) (Result, error) {
 	_, err := l.store(ctx, got, departure)
-	switch {
-	case errors.Is(err, ErrTokenInUse):
-		return l.settle(ctx, departure, tokenInUse())
-	case errors.Is(err, errMismatch):
-		return l.settle(ctx, departure, mismatch("the account was connected as another one meanwhile"))
-	case err != nil:
+	if why, definite := unsaved(err); definite {
+		return l.settle(ctx, departure, why)
+	}
+	if err != nil {
 		return Result{}, err
 	}
 	return l.result(ctx), nil

@@ -37,7 +37,7 @@ type FinishRequest struct {
 //
 // Errors: [*InvalidError]; [ErrNoAuthorization] for a result id that is unknown, forged, expired or another
 // environment's, and for a flow that failed; [ErrVerifier]; [ErrDisabled] while the integration cannot be
-// used; [ErrTokenInUse]; [ErrNoAccount] if the account was removed since; [ErrConflict].
+// used; [ErrTokenInUse]; [*AuthMethodError]; [ErrNoAccount] if the account was removed since; [ErrConflict].
 func (b *Broker) Finish(ctx context.Context, call access.Call, r FinishRequest) (Account, error) {
 	o, err := b.begin(ctx, call, access.PipesFinish)
 	if err != nil {
@@ -129,16 +129,12 @@ func (l *leg) claimTokens(ctx context.Context, i *Integration) (Account, error) 
 		return Account{}, err
 	}
 	account, err := l.store(ctx, got, departure)
-	if errors.Is(err, ErrTokenInUse) {
-		if _, err := l.settle(ctx, departure, tokenInUse()); err != nil {
+	if why, definite := unsaved(err); definite {
+		if _, err := l.settle(ctx, departure, why); err != nil {
 			return Account{}, err
 		}
-		return Account{}, ErrTokenInUse
 	}
 	if errors.Is(err, errMismatch) {
-		if _, err := l.settle(ctx, departure, mismatch("the account was connected as another one meanwhile")); err != nil {
-			return Account{}, err
-		}
 		return Account{}, ErrNoAuthorization
 	}
 	if err != nil {

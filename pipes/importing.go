@@ -32,7 +32,8 @@ type AccountTokens struct {
 // are known to end). expires_at without either of the tokens is refused, and a refresh token without an
 // access token.
 //
-// Errors: [*InvalidError], [ErrNoIntegration], [ErrAccountExists], [ErrTokenInUse], [ErrConflict].
+// Errors: [*InvalidError], [ErrNoIntegration], [ErrAccountExists], [*AuthMethodError], [ErrTokenInUse],
+// [ErrConflict].
 func (b *Broker) ImportAccount(ctx context.Context, call access.Call, r Request, t AccountTokens) (Account, error) {
 	return b.putAccount(ctx, call, r, t, (*operation).importAccount)
 }
@@ -40,8 +41,8 @@ func (b *Broker) ImportAccount(ctx context.Context, call access.Call, r Request,
 // UpdateAccount changes an account: with tokens it is as if the user had connected again; without, only
 // what was sent changes.
 //
-// Errors: [*InvalidError], [ErrNoIntegration], [ErrNoAccount], [ErrAccountSelection], [ErrTokenInUse],
-// [ErrConflict].
+// Errors: [*InvalidError], [ErrNoIntegration], [ErrNoAccount], [ErrAccountSelection], [*AuthMethodError],
+// [ErrTokenInUse], [ErrConflict].
 func (b *Broker) UpdateAccount(ctx context.Context, call access.Call, r Request, t AccountTokens) (Account, error) {
 	return b.putAccount(ctx, call, r, t, (*operation).updateAccount)
 }
@@ -157,6 +158,9 @@ func (o *operation) living(ctx context.Context, a *Account) error {
 
 // brought is an arrival of tokens by a caller.
 func (b *Broker) brought(i *Integration, w Owner, t *AccountTokens) (arrival, error) {
+	if !i.supports(MethodOAuth) {
+		return arrival{}, &AuthMethodError{Wanted: MethodOAuth}
+	}
 	conn, err := b.connector(i)
 	if err != nil {
 		return arrival{}, err

@@ -22,16 +22,6 @@ const (
 	OwnedByOrganization Ownership = "organization"
 )
 
-// AuthMethod is how an account was connected.
-type AuthMethod string
-
-// The methods of contract section 2.
-const (
-	MethodOAuth             AuthMethod = "oauth"
-	MethodAPIKey            AuthMethod = "api_key"
-	MethodClientCredentials AuthMethod = "client_credentials"
-)
-
 // Integration is a connector configured with client credentials in an environment, as stored. The store
 // adds a MAC; the client secret is sealed, bound to the origin it may be sent to.
 type Integration struct {
@@ -99,10 +89,14 @@ type CustomProvider struct {
 
 // view is what callers see of an integration.
 func (b *Broker) view(i *Integration) IntegrationView {
-	v := IntegrationView{Integration: i, RedirectURI: b.redirectURI(i), State: "invalid"}
+	v := IntegrationView{Integration: i, State: "invalid"}
+	oauth := i.supports(MethodOAuth)
+	if oauth {
+		v.RedirectURI = b.redirectURI(i)
+	}
 	if conn, err := b.connector(i); err == nil {
 		v.Provider = conn
-		if i.usable(conn) == nil {
+		if !oauth || i.usable(conn) == nil {
 			v.State = "valid"
 		}
 	}

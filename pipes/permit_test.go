@@ -68,6 +68,9 @@ func useCases() map[string]useCase {
 		"ImportAccount": {access.AccountsManage, func(ctx context.Context, b *pipes.Broker, call access.Call) (any, error) {
 			return b.ImportAccount(ctx, call, pipestest.Request("user_2"), pipes.AccountTokens{AccessToken: pipestest.Secret("a")})
 		}},
+		"InstallAPIKey": {access.AccountsManage, func(ctx context.Context, b *pipes.Broker, call access.Call) (any, error) {
+			return b.InstallAPIKey(ctx, call, keyOf(keySlug, "user_1", apiKey))
+		}},
 		"UpdateAccount": {access.AccountsManage, func(ctx context.Context, b *pipes.Broker, call access.Call) (any, error) {
 			return b.UpdateAccount(ctx, call, user, pipes.AccountTokens{Scopes: []string{"a"}})
 		}},
@@ -111,11 +114,17 @@ func legs(ticket, state string) map[string]func(context.Context, *pipes.Broker) 
 	}
 }
 
+// keySlug is that of a custom provider which takes API keys alone.
+const keySlug = "keys"
+
 func mustStack(t *testing.T) *pipestest.Stack {
 	t.Helper()
 	s := pipestest.New(t)
 	s.MustIntegration(t, pipestest.Slug)
 	s.MustConnect(t, "user_1")
+	must(t, errOf(s.Broker.CreateIntegration(t.Context(), s.Call(), pipes.CreateIntegration{
+		Slug: keySlug, Enabled: true, AuthMethods: []pipes.AuthMethod{pipes.MethodAPIKey}, Custom: &pipes.CustomProvider{Name: "Keys"},
+	})))
 	return s
 }
 

@@ -3,7 +3,6 @@ package pipes
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"culvert/connectors"
@@ -121,7 +120,7 @@ func (i *Integration) usable(conn *connectors.Connector) error {
 	switch {
 	case i.Client == nil || i.Client.ID == "" || conn.AuthorizationURL == "" || conn.TokenURL == "":
 		return ErrNotConfigured
-	case i.Client.Secret == nil && !conn.NoSecret && conn.ClientAuth != connectors.ClientAuthNone:
+	case i.lacksSecret(conn):
 		return ErrNotConfigured
 	case i.Client.Secret != nil && !endpointHeld(conn, i.Client.Secret.Origin):
 		return ErrEndpointChanged
@@ -129,5 +128,7 @@ func (i *Integration) usable(conn *connectors.Connector) error {
 	return nil
 }
 
-// supports reports whether accounts may be connected by a method.
-func (i *Integration) supports(m AuthMethod) bool { return slices.Contains(i.AuthMethods, m) }
+// lacksSecret tells that the provider wants a client secret and there is none.
+func (i *Integration) lacksSecret(conn *connectors.Connector) bool {
+	return i.Client != nil && i.Client.Secret == nil && !conn.NoSecret && conn.ClientAuth != connectors.ClientAuthNone
+}

@@ -2,6 +2,7 @@ package pipes
 
 import (
 	"context"
+	"errors"
 	"unicode/utf8"
 
 	"culvert/internal/events"
@@ -22,6 +23,8 @@ const (
 	CodeIntegrationUnavailable = "integration_unavailable"
 	CodeEndpointChanged        = "endpoint_changed"
 	CodeTokenInUse             = "refresh_token_in_use"
+	// CodeAuthMethod: the owner's account was connected by another method meanwhile.
+	CodeAuthMethod = "auth_method_mismatch"
 	// CodeExpired: no callback came in time.
 	CodeExpired = "authorization_expired"
 	// CodeNotFinished: the tokens of a flow with session binding have waited in vain; CodeVerifier: too many
@@ -41,8 +44,17 @@ type failure struct {
 	providerError, description string
 }
 
-func tokenInUse() failure {
-	return failure{code: CodeTokenInUse, reason: "the provider handed out a refresh token that another account has"}
+// unsaved is why tokens that came connect nothing, if that is what an error says.
+func unsaved(err error) (why failure, definite bool) {
+	switch {
+	case errors.Is(err, ErrTokenInUse):
+		return failure{code: CodeTokenInUse, reason: "the provider handed out a refresh token that another account has"}, true
+	case errors.Is(err, ErrAuthMethod):
+		return failure{code: CodeAuthMethod, reason: "the account was connected by another method meanwhile"}, true
+	case errors.Is(err, errMismatch):
+		return mismatch("the account was connected as another one meanwhile"), true
+	}
+	return failure{}, false
 }
 
 // Result is how a flow ended, for the page or the redirect that follows.

@@ -42,14 +42,14 @@ type Vended struct {
 // token is in the store before it is here.
 //
 // Errors: [*InvalidError], [ErrNoIntegration], [ErrDisabled], [ErrNoAccount] if one was named,
-// [ErrAccountSelection], [ErrAuthMethod], [ErrEndpointChanged], [*ProviderError]: the account is as it
+// [ErrAccountSelection], [*AuthMethodError], [ErrEndpointChanged], [*ProviderError]: the account is as it
 // was, and a token may be had later.
 func (b *Broker) Token(ctx context.Context, call access.Call, r Request) (Vended, error) {
 	o, err := b.begin(ctx, call, access.TokenVend)
 	if err != nil {
 		return Vended{}, err
 	}
-	vended, err := o.vend(ctx, &r)
+	vended, err := o.vend(ctx, &r, MethodOAuth)
 	return answer(ctx, o, vended, err)
 }
 
@@ -57,7 +57,8 @@ func (b *Broker) Token(ctx context.Context, call access.Call, r Request) (Vended
 // provider whose tokens have ended when they arrive would otherwise be asked without end.
 const vendAttempts = 4
 
-func (o *operation) vend(ctx context.Context, r *Request) (Vended, error) {
+// vend vends what accounts of one method have, or of any if that is empty.
+func (o *operation) vend(ctx context.Context, r *Request, only AuthMethod) (Vended, error) {
 	if err := r.checkActing(); err != nil {
 		return Vended{}, err
 	}
@@ -69,7 +70,7 @@ func (o *operation) vend(ctx context.Context, r *Request) (Vended, error) {
 			}
 		}
 		var vended *Vended
-		if vended, err = o.vendOnce(ctx, r); vended != nil {
+		if vended, err = o.vendOnce(ctx, r, only); vended != nil {
 			return *vended, nil
 		}
 		if err != nil && !conflicted(err) {
@@ -83,7 +84,7 @@ func (o *operation) vend(ctx context.Context, r *Request) (Vended, error) {
 }
 
 // vendOnce is one look: an answer, an error, or neither where it is worth looking again.
-func (o *operation) vendOnce(ctx context.Context, r *Request) (*Vended, error) {
+func (o *operation) vendOnce(ctx context.Context, r *Request, only AuthMethod) (*Vended, error) {
 	i, s, err := o.request(ctx, r)
 	if err != nil {
 		return nil, err
@@ -100,8 +101,8 @@ func (o *operation) vendOnce(ctx context.Context, r *Request) (*Vended, error) {
 	}
 	a := found.Record
 	o.Record.AccountID, o.Record.GrantID, o.Record.Revision = string(a.ID), string(a.Grant), found.Revision
-	if a.Method != MethodOAuth {
-		return nil, ErrAuthMethod
+	if only != "" && a.Method != only {
+		return nil, &AuthMethodError{Uses: a.Method}
 	}
 	if a.State != Connected || a.Grant == "" {
 		return &Vended{Error: VendNeedsReauthorization, Reason: a.Reason}, nil

@@ -22,6 +22,9 @@ type UpdateIntegration struct {
 	// Credentials replace client id and secret. A new id needs its secret; the same id may come alone.
 	Credentials *ClientCredentials
 	Custom      *CustomUpdate
+	// APIKey connects an account of the owner that it names, or replaces the key of the one there is. It does not
+	// come with Credentials.
+	APIKey *OwnedKey
 }
 
 // CustomUpdate changes parts of a custom provider. Nil fields are left as they are; an empty
@@ -39,7 +42,7 @@ type CustomUpdate struct {
 // origin the client secret must be in the same call, because the sealed one must not be sent there; and
 // accounts keep their tokens, but those are not refreshed there either.
 //
-// Errors: [*InvalidError], [ErrNoIntegration], [ErrConflict].
+// Errors: [*InvalidError], [ErrNoIntegration], [ErrAccountSelection], [*AuthMethodError], [ErrConflict].
 func (b *Broker) UpdateIntegration(ctx context.Context, call access.Call, r UpdateIntegration) (IntegrationView, error) {
 	o, err := b.begin(ctx, call, access.IntegrationsManage)
 	if err != nil {
@@ -47,19 +50,20 @@ func (b *Broker) UpdateIntegration(ctx context.Context, call access.Call, r Upda
 	}
 	var view IntegrationView
 	err = o.retry(ctx, func() error {
-		next, err := o.updateIntegration(ctx, r)
+		next, installed, err := o.updateIntegration(ctx, r)
 		if err == nil {
 			view = b.view(next)
+			view.Installation = installed
 		}
 		return err
 	})
 	return committed(ctx, o, view, err)
 }
 
-func (o *operation) updateIntegration(ctx context.Context, r UpdateIntegration) (*Integration, error) {
+func (o *operation) updateIntegration(ctx context.Context, r UpdateIntegration) (*Integration, *Account, error) {
 	found, err := o.readIntegration(ctx, r.Slug, r.Ownership)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	next := *found.Record
 	next.UpdatedAt = o.broker.now()
@@ -78,26 +82,41 @@ func (o *operation) updateIntegration(ctx context.Context, r UpdateIntegration) 
 	case next.Custom == nil:
 		definition = invalid("custom_provider", "cannot change a built-in provider")
 	default:
-		next.Custom, definition = o.broker.checkCustom(next.Slug, r.Custom.apply(*next.Custom))
+		next.Custom, definition = o.broker.checkCustom(next.Slug, r.Custom.apply(*next.Custom), next.AuthMethods)
 	}
-	var credentials error
-	if r.Credentials != nil {
-		_, credentials = newClient(r.Credentials)
-	}
-	if err := gather(definition, next.check(), credentials); err != nil {
-		return nil, err
+	if err := gather(definition, next.check(), r.checkSecrets(&next)); err != nil {
+		return nil, nil, err
 	}
 	conn, err := o.broker.connector(&next)
 	if errors.Is(err, ErrNoIntegration) {
-		return nil, invalid("provider", "is not in this server's catalogue any more; the integration can only be deleted")
+		return nil, nil, invalid("provider", "is not in this server's catalogue any more; the integration can only be deleted")
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if next.Client, err = nextClient(next.Client, r.Credentials, conn); err != nil {
-		return nil, err
+	if next.supports(MethodOAuth) {
+		if next.Client, err = nextClient(next.Client, r.Credentials, conn); err != nil {
+			return nil, nil, err
+		}
 	}
-	return &next, o.putIntegration(ctx, &next, conn, r.Credentials, found.Revision, events.IntegrationUpdated)
+	installed, err := o.putIntegration(ctx, &next, conn, brought{r.Credentials, r.APIKey}, found.Revision, events.IntegrationUpdated)
+	return &next, installed, err
+}
+
+// checkSecrets checks the secrets that come with a change. A new client and an account's key are two
+// things to do: the contract has one of them in a call.
+func (r *UpdateIntegration) checkSecrets(i *Integration) error {
+	var credentials error
+	switch {
+	case r.Credentials == nil:
+	case r.APIKey != nil:
+		credentials = invalid("api_key", "must not come with credentials")
+	case !i.supports(MethodOAuth):
+		credentials = i.withoutOAuth(r.Credentials)
+	default:
+		_, credentials = newClient(r.Credentials)
+	}
+	return gather(credentials, i.checkKey(r.APIKey))
 }
 
 // nextClient is the client with what a call changes of it. A secret that is kept must still be sealed

@@ -52,6 +52,7 @@ func judgeKnown(err error) (trail.Verdict, bool) {
 		{ErrNoAccount, "entity_not_found", 404},
 		{ErrNoAuthorization, "authorization_not_found", 404},
 		{ErrVerifier, CodeVerifier, 422},
+		{ErrMultiple, "multiple_connections_unavailable", 404},
 		{ErrIntegrationExists, "integration_exists", 409},
 		{ErrAccountExists, "account_exists", 409},
 		{ErrTokenInUse, "refresh_token_in_use", 409},

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"net/http"
+	"slices"
 
 	"culvert/internal/access"
 	"culvert/pipes"
@@ -168,13 +169,9 @@ func encodeAccount(b []byte, a pipes.Account) ([]byte, error) {
 // account appends every member the contract has, with null where there is nothing, and leaves the
 // object open.
 func (w *jsonWriter) account(a *pipes.Account) {
-	role := "compatibility"
-	if a.Standard {
-		role = "standard"
-	}
 	w.raw(`{"object":"connected_account","id":`)
 	w.text(string(a.ID))
-	w.raw(`,"connection_role":"` + role + `","account_identifier":`)
+	w.raw(`,"connection_role":"` + connectionRole(a) + `","account_identifier":`)
 	w.textOrNull(a.Identifier)
 	w.raw(`,"account_display_name":`)
 	w.textOrNull(a.DisplayName)
@@ -186,8 +183,10 @@ func (w *jsonWriter) account(a *pipes.Account) {
 	texts(w, a.Scopes)
 	w.raw(`,"auth_method":`)
 	w.text(string(a.Method))
-	// These belong to methods that nothing connects by yet.
-	w.raw(`,"api_key_last_4":null,"client_id":null,"client_secret_last_4":null,"config":`)
+	w.raw(`,"api_key_last_4":`)
+	w.textOrNull(a.KeyLast4)
+	// These belong to a method that nothing connects by yet.
+	w.raw(`,"client_id":null,"client_secret_last_4":null,"config":`)
 	w.items(a.Config)
 	w.raw(`,"state":`)
 	w.text(string(a.State))
@@ -205,6 +204,13 @@ func (w *jsonWriter) reason(reason string) {
 	w.textOrNull(reason)
 	w.raw(`,"reason_hint":`)
 	w.textOrNull(pipes.ReasonHint(reason))
+}
+
+func connectionRole(a *pipes.Account) string {
+	if a.Standard {
+		return "standard"
+	}
+	return "compatibility"
 }
 
 // nestedAccount is an account inside a provider, where the contract has some members twice: older
@@ -246,7 +252,7 @@ func (w *jsonWriter) provider(p pipes.DataProvider) {
 	w.text(p.Slug)
 	w.raw(`,"integration_type":`)
 	w.text(integrationType(p.IntegrationView))
-	w.raw(`,"credentials_type":"oauth2","scopes":`)
+	w.raw(`,"credentials_type":"` + credentialsType(p) + `","scopes":`)
 	w.scopes(p.Scopes)
 	w.raw(`,"auth_methods":`)
 	texts(w, p.AuthMethods)
@@ -258,7 +264,7 @@ func (w *jsonWriter) provider(p pipes.DataProvider) {
 	w.time(p.UpdatedAt, generalTime)
 	w.raw(`,"integrationType":`)
 	w.text(integrationType(p.IntegrationView))
-	w.raw(`,"credentialsType":"oauth2","createdAt":`)
+	w.raw(`,"credentialsType":"` + credentialsType(p) + `","createdAt":`)
 	w.time(p.CreatedAt, generalTime)
 	w.raw(`,"updatedAt":`)
 	w.time(p.UpdatedAt, generalTime)
@@ -267,4 +273,13 @@ func (w *jsonWriter) provider(p pipes.DataProvider) {
 	w.raw(`,"connected_accounts":`)
 	entries(w, p.Accounts, w.nestedAccount)
 	w.raw(`}`)
+}
+
+// credentialsType is the older word for what a provider's accounts have: of several methods OAuth counts,
+// which is all that clients of that time know.
+func credentialsType(p pipes.DataProvider) string {
+	if slices.Contains(p.AuthMethods, pipes.MethodOAuth) || len(p.AuthMethods) == 0 {
+		return "oauth2"
+	}
+	return string(p.AuthMethods[0])
 }

@@ -95,7 +95,24 @@ func (d *door) pipesVisits(t *testing.T) (map[string]visit, []string) {
 			},
 		}
 	}
+	d.mustKeys(t)
+	install := func(method, intent string) visit {
+		key := func(path, user, rest string) request {
+			return request{method: method, path: path, body: `{"user_id":"` + user + `","secret":"` + canary + `-key"` + intent + rest + `}`}
+		}
+		return visit{
+			good: []request{key(keyPath, "user_"+method, `,"`+canary+`":1`)},
+			bad: []request{
+				key(integrations+"/provider/api-key", "u", ""), key(integrations+"/"+canary+"/api-key", "u", ""), key(keyPath, canary+`\u0000`, ""),
+				key(keyPath, "u", `,"connected_account_id":"`+canary+`"`), key(keyPath, "u", `,"connection_owner":"`+canary+`"`),
+				key(keyPath, "u", `,"account_identifier":"`+canary+`\u0000"`), key(keyPath, "u", `,"Secret":"`+canary+`"`),
+				{method: method, path: keyPath, body: `{"user_id":"u","secret":["` + canary + `"],"connection_intent":"` + canary + `"}`},
+			},
+		}
+	}
 	return map[string]visit{
+		"PUT /data-integrations/:slug/api-key":  install("PUT", ""),
+		"POST /data-integrations/:slug/api-key": install("POST", `,"connection_intent":"add"`),
 		"POST /data-integrations": {
 			good: []request{
 				post(integrations, `{"provider":"second",`+credentials+`}`),

@@ -78,6 +78,10 @@ func (s *Server) problem(err error) *problem {
 			if errors.As(err, &customer) && customer.Reason != "" {
 				copied.text = strings.TrimSuffix(copied.text, ".") + " (" + customer.Reason + ")."
 			}
+			var method *pipes.AuthMethodError
+			if errors.As(err, &method) {
+				copied.text = otherMethod(method)
+			}
 			var rate *pipes.RateError
 			if errors.As(err, &rate) {
 				copied.retry = rate.RetryAfter
@@ -174,6 +178,8 @@ func pipesSentinels() []sentinel {
 			text: "There is no authorization to finish by this result_id: it is unknown, expired or has failed; begin another one."}},
 		{pipes.ErrVerifier, problem{status: 422, code: "code_verifier_mismatch",
 			text: "code_verifier is not that of the authorization's code_challenge; after five wrong ones the authorization ends."}},
+		{pipes.ErrMultiple, problem{status: 404, code: "multiple_connections_unavailable",
+			text: "The owner has a connected account there already, and cannot have a further one."}},
 		{pipes.ErrIntegrationExists, problem{status: 409, code: "integration_exists",
 			text: "This provider has a data integration of this ownership already."}},
 		{pipes.ErrAccountExists, problem{status: 409, code: "account_exists", text: "The connected account already exists."}},
@@ -186,7 +192,7 @@ func pipesSentinels() []sentinel {
 		{pipes.ErrDisabled, problem{status: 400, code: "integration_disabled", text: "The data integration is not enabled."}},
 		{pipes.ErrUnknownCursor, *unknownCursor()},
 		{pipes.ErrAuthMethod, problem{status: 422, code: "auth_method_mismatch",
-			text: "This is not connected by OAuth. Use the POST /data-integrations/:slug/credentials endpoint instead."}},
+			text: "The connected account uses another authentication."}},
 		{pipes.ErrReturnTo, problem{status: 422, code: "return_to_not_allowed",
 			text: "return_to must be an http or https URL at one of the origins in the setting pipes.return_to."}},
 		{pipes.ErrTooLarge, problem{status: 422, code: "record_too_large",
@@ -205,6 +211,24 @@ func pipesSentinels() []sentinel {
 			text: "This link was used too often in a short time."}},
 		{pipes.ErrConflict, *busy()},
 	}
+}
+
+// otherMethod says which endpoint is the right one. The first sentence is the contract's.
+func otherMethod(e *pipes.AuthMethodError) string {
+	switch {
+	case e.Uses == "":
+		return "This data integration takes no " + string(e.Wanted) + " authentication; its auth_methods are those that it takes."
+	case e.Wanted == "":
+		return "This installation uses " + string(e.Uses) + " authentication. Use the POST /:slug/credentials endpoint instead."
+	}
+	instead := "POST /:slug/authorize"
+	switch e.Uses {
+	case pipes.MethodAPIKey:
+		instead = "PUT /:slug/api-key"
+	case pipes.MethodClientCredentials:
+		instead = "PUT /:slug/client-credentials"
+	}
+	return "This installation uses " + string(e.Uses) + " authentication. Use the " + instead + " endpoint instead, or disconnect it first."
 }
 
 // theProvider begins what is said of one; where it is known which, its slug follows, which is that of an

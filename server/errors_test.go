@@ -63,6 +63,7 @@ func TestProblems(t *testing.T) {
 		context.DeadlineExceeded:   {503, "timeout"},
 		pipes.ErrNoIntegration:     {404, "entity_not_found"},
 		pipes.ErrNoAccount:         {404, "entity_not_found"},
+		pipes.ErrMultiple:          {404, "multiple_connections_unavailable"},
 		pipes.ErrIntegrationExists: {409, "integration_exists"},
 		pipes.ErrAccountExists:     {409, "account_exists"},
 		pipes.ErrTokenInUse:        {409, "refresh_token_in_use"},

@@ -28,7 +28,8 @@ func decodeCreateIntegration(x *exchange) (pipes.CreateIntegration, error) {
 		PKCE: true, ScopeSeparator: defaultSeparator, SecretRequired: true, TokenContentType: defaultTokenBody,
 		ClientAuth: defaultClientAuth,
 	}
-	var hasCredentials, hasCustom bool
+	var key pipes.OwnedKey
+	var hasCredentials, hasKey, hasCustom bool
 	err := x.object(
 		required("provider", textInto, &q.Slug),
 		optional("ownership", textInto, &q.Ownership),
@@ -38,7 +39,7 @@ func decodeCreateIntegration(x *exchange) (pipes.CreateIntegration, error) {
 		optional("auth_methods", listInto, &q.AuthMethods),
 		optional("config", itemsInto, &q.Config),
 		credentialsMember(&hasCredentials, &credentials),
-		unsupported("api_key"),
+		ownedKeyMember(&hasKey, &key),
 		nested("custom_provider", &hasCustom,
 			required("name", textInto, &custom.Name),
 			optional("authorization_url", textInto, &custom.AuthorizationURL),
@@ -58,6 +59,9 @@ func decodeCreateIntegration(x *exchange) (pipes.CreateIntegration, error) {
 	if hasCredentials {
 		q.Credentials = &credentials
 	}
+	if hasKey {
+		q.APIKey = &key
+	}
 	if hasCustom {
 		q.Custom = &custom
 	}
@@ -76,6 +80,15 @@ func credentialsMember(present *bool, to *pipes.ClientCredentials) member {
 		required("type", textInto, &to.Type),
 		optional("client_id", textInto, &to.ID),
 		optional("client_secret", secretInto, &to.Secret),
+	)
+}
+
+// ownedKeyMember is an API key that comes with its integration.
+func ownedKeyMember(present *bool, to *pipes.OwnedKey) member {
+	return nested("api_key", present,
+		required("secret", secretInto, &to.Secret),
+		required("user_id", textInto, &to.UserID),
+		optional("organization_id", textInto, &to.OrganizationID),
 	)
 }
 
@@ -142,13 +155,14 @@ func decodeUpdateIntegration(x *exchange, owner pipes.Ownership) (pipes.UpdateIn
 	}
 	var credentials pipes.ClientCredentials
 	var custom pipes.CustomUpdate
-	var hasCredentials, hasCustom bool
+	var key pipes.OwnedKey
+	var hasCredentials, hasKey, hasCustom bool
 	nulls, err := decodeNullable(raw,
 		changed("description", textInto, &q.Description),
 		changed("enabled", flagInto, &q.Enabled),
 		changed("scopes", listInto, &q.Scopes),
 		credentialsMember(&hasCredentials, &credentials),
-		unsupported("api_key"),
+		ownedKeyMember(&hasKey, &key),
 		nested("custom_provider", &hasCustom,
 			changed("name", textInto, &custom.Name),
 			changed("authorization_url", textInto, &custom.AuthorizationURL),
@@ -182,6 +196,9 @@ func decodeUpdateIntegration(x *exchange, owner pipes.Ownership) (pipes.UpdateIn
 	}
 	if hasCredentials {
 		q.Credentials = &credentials
+	}
+	if hasKey {
+		q.APIKey = &key
 	}
 	if hasCustom {
 		q.Custom = &custom
@@ -245,13 +262,14 @@ func (w *jsonWriter) integration(v pipes.IntegrationView) {
 	w.raw(`,"scopes":`)
 	w.scopes(v.Scopes)
 	w.raw(`,"redirect_uri":`)
-	w.text(v.RedirectURI)
+	w.text(v.RedirectURI) // empty where no method has a callback
 	w.raw(`,"auth_methods":`)
 	texts(w, v.AuthMethods)
 	w.raw(`,"credentials":`)
 	w.client(v.Client)
-	// Only a create with an API key has an installation to show.
-	w.raw(`,"installation":null,"config":`)
+	w.raw(`,"installation":`)
+	w.installation(v.Installation)
+	w.raw(`,"config":`)
 	w.items(v.Config)
 	w.raw(`,"custom_provider":`)
 	w.customProvider(v.Custom)

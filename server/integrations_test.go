@@ -184,8 +184,8 @@ func TestHostileIntegrations(t *testing.T) {
 		"scopes as text":       {`{"provider":"second","scopes":"read",` + credentials + `}`, "invalid_type", 422},
 		"scopes of numbers":    {`{"provider":"second","scopes":["read",1],` + credentials + `}`, "invalid_type", 422},
 		"scope with a space":   {`{"provider":"second","scopes":["a ` + marker + `"],` + credentials + `}`, "invalid_value", 422},
-		"method":               {`{"provider":"second","auth_methods":["api_key"],` + credentials + `}`, "not_supported", 422},
-		"API key":              {`{"provider":"second","api_key":{"secret":"` + marker + `","user_id":"u"},` + credentials + `}`, "not_supported", 422},
+		"method":               {`{"provider":"second","auth_methods":["` + marker + `"],` + credentials + `}`, "invalid_value", 422},
+		"API key":              {`{"provider":"second","api_key":{"secret":"` + marker + `","user_id":"u"},` + credentials + `}`, "invalid_value", 422},
 		"config":               {`{"provider":"second","config":{"` + marker + `":"x"},` + credentials + `}`, "invalid_value", 422},
 		"config of numbers":    {`{"provider":"second","config":{"a":1},` + credentials + `}`, "invalid_type", 422},
 		"no credentials":       {`{"provider":"second"}`, "required", 422},
@@ -272,11 +272,11 @@ func TestEveryRefusedValueIsListed(t *testing.T) {
 	for _, c := range []struct{ method, path, body, want string }{
 		{"POST", integrations, `{"scopes":"read","enabled":1,"credentials":{"client_id":7,"client_secret":[]},"api_key":{}}`,
 			"scopes invalid_type, enabled invalid_type, credentials.client_id invalid_type, credentials.client_secret invalid_type, " +
-				"credentials.type required, api_key not_supported, provider required"},
+				"credentials.type required, api_key.secret required, api_key.user_id required, provider required"},
 		{"POST", integrations, `{}`, "provider required"},
-		{"POST", integrations, `{"provider":"A","ownership":"team","description":"\u0000","scopes":["a b"],"auth_methods":["api_key"],
+		{"POST", integrations, `{"provider":"A","ownership":"team","description":"\u0000","scopes":["a b"],"auth_methods":["basic","oauth"],
 			"config":{"a":"b"},"credentials":{"type":"x"}}`,
-			"provider invalid_value, ownership invalid_value, description invalid_value, scopes invalid_value, auth_methods not_supported, " +
+			"provider invalid_value, ownership invalid_value, description invalid_value, scopes invalid_value, auth_methods invalid_value, " +
 				"config invalid_value, credentials.type invalid_value"},
 		{"POST", integrations, `{"provider":"mine",` + credentials + `,"custom_provider":{"name":"x","authorization_url":"a",
 			"token_url":"b","authenticate_via":"c","issuer":"https://p.example?x"}}`,

@@ -27,6 +27,8 @@ func pipesRoutes() []server.Route {
 		{Method: "POST", Path: "/data-integrations/:slug/authorize", Action: access.PipesAuthorize},
 		{Method: "POST", Path: "/data-integrations/:slug/token", Action: access.TokenVend},
 		{Method: "POST", Path: "/data-integrations/:slug/credentials", Action: access.TokenVend},
+		{Method: "PUT", Path: "/data-integrations/:slug/api-key", Action: access.AccountsManage},
+		{Method: "POST", Path: "/data-integrations/:slug/api-key", Action: access.AccountsManage},
 		{Method: "GET", Path: "/data-integrations/:ticket/authorize-redirect", Action: access.FlowConfirm, Browser: true},
 		{Method: "POST", Path: "/data-integrations/:ticket/authorize-redirect", Action: access.FlowConfirm, Browser: true},
 		{Method: "POST", Path: "/data-integrations/:ticket/cancel", Action: access.FlowConfirm, Browser: true},
@@ -69,6 +71,8 @@ func pipesBodies() map[string]string {
 		"PUT /organizations/:organization_id/connected_accounts/:slug":  user,
 
 		"POST /culvert/v1/authorizations/finish": `{"result_id":"x","code_verifier":"` + strings.Repeat("v", 43) + `"}`,
+		"PUT /data-integrations/:slug/api-key":   `{"user_id":"user_1","secret":"s"}`,
+		"POST /data-integrations/:slug/api-key":  `{"user_id":"user_1","secret":"s","connection_intent":"add"}`,
 	}
 }
 

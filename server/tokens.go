@@ -43,7 +43,9 @@ func (s *Server) vendCredential() handler {
 			w.text(string(v.Method))
 			w.raw(`,"value":`)
 			w.value(v.AccessToken)
-			w.grant(v)
+			if v.Method != pipes.MethodAPIKey { // which has neither an end nor scopes
+				w.grant(v)
+			}
 			w.raw(`,"config":`)
 			w.items(v.Config)
 			w.raw(`}}`)

@@ -179,6 +179,7 @@ func (s *Server) Connector(slug string) connectors.Connector {
 		Name:                     "Test provider",
 		Type:                     "custom",
 		DocsURL:                  "https://provider.example/docs",
+		Methods:                  []connectors.Method{connectors.MethodOAuth, connectors.MethodAPIKey, connectors.MethodClientCredentials},
 		AuthorizationURL:         s.URL + AuthorizePath,
 		TokenURL:                 s.URL + TokenPath,
 		RevocationURL:            s.URL + RevokePath,
