@@ -148,7 +148,29 @@ func waitingAAD(env access.EnvironmentID, id ID, context string, b *WaitingBindi
 		moment(b.ExpiresAt).moment(b.RefreshExpiresAt).moment(b.ObtainedAt)
 }
 
-// secretDEKAAD is bound by the wrapping of the DEK of a client secret, a verifier or waiting tokens. kind and names are
+// journalAAD is bound by the seal of an entry of a replica's refresh journal.
+//
+// Attacker: the thief of a replica's disk, who reads nothing; and a writer of it, who has the tokens of one
+// entry replayed into another grant, over a generation that they do not follow, or for an endpoint of his
+// own. Defence: node, grant, generation, origin and everything a replay decides on are in here, and the
+// grant is compared with them before anything is stored. Gap: an entry that is put back is replayed if its
+// grant is still, or again, at the generation that it follows; one that is taken out is a lost rotation.
+func journalAAD(env access.EnvironmentID, id ID, context string, b *JournalBinding) aad {
+	const domain = "culvert/journal/v1"
+	a := begin(domain, 0).text(string(env)).text(string(id)).text(context).
+		text(b.Node).text(b.GrantID).text(b.IntegrationID).text(b.AccountID).text(b.Origin).number(b.Generation).
+		moment(b.ObtainedAt).moment(b.ExpiresAt).moment(b.RefreshExpiresAt)
+	if b.Scopes == nil {
+		return a.number(0)
+	}
+	a = a.number(uint64(len(b.Scopes)) + 1)
+	for _, scope := range b.Scopes {
+		a = a.text(scope)
+	}
+	return a
+}
+
+// secretDEKAAD is bound by the wrapping of the DEK of a client secret, verifier, waiting tokens or journal entry. kind and names are
 // those of the record it belongs to, so that a DEK unwraps for that record alone; a kind has always the
 // same number of names.
 //

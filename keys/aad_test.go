@@ -18,7 +18,7 @@ func bound() map[string][]string {
 	perKEK := []string{
 		"value", "dek", "data-key",
 		"grant", "grant-dek", "client-secret", "client-secret-dek", "verifier", "verifier-dek",
-		"waiting", "waiting-dek",
+		"waiting", "waiting-dek", "journal", "journal-dek",
 	}
 	perEnvironment := []string{"environment/mac", "environment/index", "environment/pepper"}
 	return map[string][]string{
@@ -73,6 +73,17 @@ func bound() map[string][]string {
 		"Waiting.ExpiresAt":        {"waiting"},
 		"Waiting.RefreshExpiresAt": {"waiting"},
 		"Waiting.ObtainedAt":       {"waiting"},
+
+		"Journal.Node":             {"journal", "journal-dek"},
+		"Journal.GrantID":          {"journal", "journal-dek"},
+		"Journal.Generation":       {"journal", "journal-dek"},
+		"Journal.IntegrationID":    {"journal"},
+		"Journal.AccountID":        {"journal"},
+		"Journal.Origin":           {"journal"},
+		"Journal.ObtainedAt":       {"journal"},
+		"Journal.ExpiresAt":        {"journal"},
+		"Journal.RefreshExpiresAt": {"journal"},
+		"Journal.Scopes":           {"journal"},
 	}
 }
 
@@ -134,6 +145,8 @@ func change(t *testing.T, field reflect.Value) {
 		items["z"] = "other"
 		field.Set(reflect.ValueOf(mustParse(t, items)))
 	case []keys.Share:
+		field.Set(reflect.ValueOf(v[1:]))
+	case []string:
 		field.Set(reflect.ValueOf(v[1:]))
 	case []byte:
 		field.Set(reflect.ValueOf(append([]byte{v[0] ^ 1}, v[1:]...)))

@@ -55,6 +55,8 @@ func AADs(in AADInput) map[string][]byte {
 		"verifier-dek":       dekOf(in.Verifier, in.Environment, in.KeyID, c),
 		"waiting":            waitingAAD(in.Environment, in.KeyID, c, &in.Waiting),
 		"waiting-dek":        dekOf(in.Waiting, in.Environment, in.KeyID, c),
+		"journal":            journalAAD(in.Environment, in.KeyID, c, &in.Journal),
+		"journal-dek":        dekOf(in.Journal, in.Environment, in.KeyID, c),
 		"index/owner":        ownerIndex(in.Slot, in.Name, in.Value, in.Key),
 		"hash/refresh-token": refreshTokenInput(in.Body),
 		"hash/flow":          flowInput(in.Slot, in.Name, in.Body),
@@ -94,10 +96,11 @@ type AADInput struct {
 	ClientSecret ClientSecretBinding
 	Verifier     VerifierBinding
 	Waiting      WaitingBinding
+	Journal      JournalBinding
 }
 
 // Bound is a binding: [ObjectBinding], [GrantBinding], [ClientSecretBinding], [VerifierBinding],
-// [WaitingBinding].
+// [WaitingBinding], [JournalBinding].
 type Bound interface {
 	bind(with *kek) (value, dek aad)
 }

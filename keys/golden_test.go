@@ -65,12 +65,17 @@ func goldenInput(t testing.TB) keys.AADInput {
 			FlowID: "01JQ3T5V7X9Z1B3D5F7H9K1M3S", Departure: "01JQ3T5V7X9Z1B3D5F7H9K1M3T", IntegrationID: "01JQ3T5V7X9Z1B3D5F7H9K1M3R",
 			Origin: "https://provider.example", ExpiresAt: at.Add(time.Hour), RefreshExpiresAt: at.Add(90 * 24 * time.Hour), ObtainedAt: at,
 		},
+		Journal: keys.JournalBinding{
+			Node: "node_01JQ3T5V7X9Z1B3D5F7H9K1M3V", GrantID: "01JQ3T5V7X9Z1B3D5F7H9K1M3Q", IntegrationID: "01JQ3T5V7X9Z1B3D5F7H9K1M3R",
+			AccountID: "01JQ3T5V7X9Z1B3D5F7H9K1M3W", Origin: "https://provider.example", Generation: 7,
+			ObtainedAt: at, ExpiresAt: at.Add(time.Hour), RefreshExpiresAt: at.Add(90 * 24 * time.Hour), Scopes: []string{"repo", "üser read"},
+		},
 	}
 }
 
 func TestVectorsOfAADs(t *testing.T) {
 	want := map[string]string{}
-	for _, file := range []string{"aad.json", "aad-pipes.json", "aad-items.json", "aad-rotated.json", "aad-cmk.json", "aad-waiting.json"} {
+	for _, file := range []string{"aad.json", "aad-pipes.json", "aad-items.json", "aad-rotated.json", "aad-cmk.json", "aad-waiting.json", "aad-journal.json"} {
 		added := map[string]string{}
 		mustReadJSON(t, file, &added)
 		for name, a := range added {

@@ -151,6 +151,10 @@ func TestPermitMustCoverTheContextOfPipes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	journal, err := s.Keys.SealJournal(t.Context(), right, c, in.Journal, goldenTokens(), keys.SealMeta{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for what, p := range map[string]access.Permit{
 		"none":            {},
 		"incomplete":      s.MustIncompletePermit(t),
@@ -159,12 +163,14 @@ func TestPermitMustCoverTheContextOfPipes(t *testing.T) {
 		_, _, sealGrant := s.Keys.SealGrant(t.Context(), p, c, in.Grant, goldenTokens(), keys.SealMeta{})
 		_, _, sealClient := s.Keys.SealClientSecret(t.Context(), p, in.ClientSecret, value("v"), keys.SealMeta{})
 		_, _, sealVerifier := s.Keys.SealVerifier(t.Context(), p, in.Verifier, value("v"), keys.SealMeta{})
+		_, sealJournal := s.Keys.SealJournal(t.Context(), p, c, in.Journal, goldenTokens(), keys.SealMeta{})
+		_, openJournal := s.Keys.OpenJournal(t.Context(), p, journal, in.Journal)
 		_, openGrant := s.Keys.OpenGrant(t.Context(), p, grant, in.Grant)
 		_, openClient := s.Keys.OpenClientSecret(t.Context(), p, client, in.ClientSecret)
 		_, openVerifier := s.Keys.OpenVerifier(t.Context(), p, verifier, in.Verifier)
 		for call, err := range map[string]error{
-			"seal grant": sealGrant, "seal client secret": sealClient, "seal verifier": sealVerifier,
-			"open grant": openGrant, "open client secret": openClient, "open verifier": openVerifier,
+			"seal grant": sealGrant, "seal client secret": sealClient, "seal verifier": sealVerifier, "seal journal": sealJournal,
+			"open grant": openGrant, "open client secret": openClient, "open verifier": openVerifier, "open journal": openJournal,
 		} {
 			// Without an environment there is not even a KEK to refuse.
 			if !errors.Is(err, access.ErrDenied) && (what != "none" || !errors.Is(err, keys.ErrTampered)) {
@@ -184,6 +190,16 @@ func TestPermitMustCoverTheContextOfPipes(t *testing.T) {
 	}
 	if _, err := s.Keys.OpenVerifier(t.Context(), empty, verifier, in.Verifier); err != nil {
 		t.Errorf("verifier with the right permit: %v", err)
+	}
+	got, err := s.Keys.OpenJournal(t.Context(), right, journal, in.Journal)
+	if err != nil {
+		t.Fatalf("journal with the right permit: %v", err)
+	}
+	mustSameTokens(t, "journal", got, goldenTokens())
+	// Case: a context that has no KEK gets none for a journal, where no transaction would store it.
+	nobody := keystest.MustContext(t, "organization_id", "nobody")
+	if _, err := s.Keys.SealJournal(t.Context(), s.MustPermit(t, nobody), nobody, in.Journal, goldenTokens(), keys.SealMeta{}); !errors.Is(err, keys.ErrShredded) {
+		t.Errorf("journal under a KEK that is not there: %v, want %v", err, keys.ErrShredded)
 	}
 }
 

@@ -12,13 +12,13 @@ import (
 	"culvert/keys/keystest"
 )
 
-// What a writer of etcd tries on grants, client secrets and PKCE verifiers, under an unwrapped KEK.
+// What a writer of etcd tries on grants, client secrets, PKCE verifiers and journal entries, under an unwrapped KEK.
 
 // bindings are the kinds, by name.
 func bindings(t testing.TB) map[string]keys.Bound {
 	t.Helper()
 	in := goldenInput(t)
-	return map[string]keys.Bound{"grant": in.Grant, "client secret": in.ClientSecret, "verifier": in.Verifier, "waiting": in.Waiting}
+	return map[string]keys.Bound{"grant": in.Grant, "client secret": in.ClientSecret, "verifier": in.Verifier, "waiting": in.Waiting, "journal": in.Journal}
 }
 
 func mustSealBound(t testing.TB, kek *keys.KEK, b keys.Bound, plain string) keys.Sealed {

@@ -114,7 +114,7 @@ func TestNothingPrintsAToken(t *testing.T) {
 	hash := s.Environment.FlowHash(keys.TicketSecret, "flow", value(canary))
 	for _, v := range []any{
 		tokens, &tokens, opened, &opened, opened.Named, plain, sealed, conditions, in.Grant, in.ClientSecret,
-		in.Verifier, refused, noGrant, hash, s.Environment.RefreshTokenMAC(tokens.Refresh),
+		in.Verifier, in.Journal, refused, noGrant, hash, s.Environment.RefreshTokenMAC(tokens.Refresh),
 	} {
 		for form, text := range renderings(v) {
 			for _, kind := range []string{"", "access-", "refresh-", "previous-", "named-"} {

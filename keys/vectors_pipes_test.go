@@ -42,6 +42,8 @@ func TestVectorsOfWhatPipesSeals(t *testing.T) {
 		Waiting sealedVector `json:"waiting"`
 	}
 	mustReadJSON(t, "waiting.json", &waiting)
+	var journal sealedVector
+	mustReadJSON(t, "journal.json", &journal)
 	in := goldenInput(t)
 	var r keys.KEKRecord
 	if err := mustCodec(t).Decode(stored.Record, &r); err != nil {
@@ -59,6 +61,7 @@ func TestVectorsOfWhatPipesSeals(t *testing.T) {
 		"client secret": {in.ClientSecret, v.ClientSecret},
 		"verifier":      {in.Verifier, v.Verifier},
 		"waiting":       {in.Waiting, waiting.Waiting},
+		"journal":       {in.Journal, journal},
 	} {
 		got, err := kek.Open(row.binding, keys.Sealed{WrappedDEK: row.vector.WrappedDEK, Ciphertext: row.vector.Ciphertext})
 		if err != nil || len(row.vector.Plaintext) == 0 || !bytes.Equal(got.Reveal(), row.vector.Plaintext) {
