@@ -14,8 +14,10 @@ const (
 	// CMK is the KMS of a customer's key, where RootKey is that of our own.
 	CMK   = "cmk"
 	Audit = "audit"
-	Clock = "clock"
-	Node  = "node"
+	// Journal is the refresh journal of this replica.
+	Journal = "journal"
+	Clock   = "clock"
+	Node    = "node"
 )
 
 // Kind tells what a caller may conclude.
