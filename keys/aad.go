@@ -158,7 +158,7 @@ func waitingAAD(env access.EnvironmentID, id ID, context string, b *WaitingBindi
 func journalAAD(env access.EnvironmentID, id ID, context string, b *JournalBinding) aad {
 	const domain = "culvert/journal/v1"
 	a := begin(domain, 0).text(string(env)).text(string(id)).text(context).
-		text(b.Node).text(b.GrantID).text(b.IntegrationID).text(b.AccountID).text(b.Origin).number(b.Generation).
+		text(b.Node).text(b.GrantID).text(b.IntegrationID).text(b.AccountID).text(b.Origin).text(b.ClientID).number(b.Generation).
 		moment(b.ObtainedAt).moment(b.ExpiresAt).moment(b.RefreshExpiresAt)
 	if b.Scopes == nil {
 		return a.number(0)

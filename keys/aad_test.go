@@ -80,6 +80,7 @@ func bound() map[string][]string {
 		"Journal.IntegrationID":    {"journal"},
 		"Journal.AccountID":        {"journal"},
 		"Journal.Origin":           {"journal"},
+		"Journal.ClientID":         {"journal"},
 		"Journal.ObtainedAt":       {"journal"},
 		"Journal.ExpiresAt":        {"journal"},
 		"Journal.RefreshExpiresAt": {"journal"},

@@ -67,7 +67,7 @@ func goldenInput(t testing.TB) keys.AADInput {
 		},
 		Journal: keys.JournalBinding{
 			Node: "node_01JQ3T5V7X9Z1B3D5F7H9K1M3V", GrantID: "01JQ3T5V7X9Z1B3D5F7H9K1M3Q", IntegrationID: "01JQ3T5V7X9Z1B3D5F7H9K1M3R",
-			AccountID: "01JQ3T5V7X9Z1B3D5F7H9K1M3W", Origin: "https://provider.example", Generation: 7,
+			AccountID: "01JQ3T5V7X9Z1B3D5F7H9K1M3W", Origin: "https://provider.example", ClientID: "clïent", Generation: 7,
 			ObtainedAt: at, ExpiresAt: at.Add(time.Hour), RefreshExpiresAt: at.Add(90 * 24 * time.Hour), Scopes: []string{"repo", "üser read"},
 		},
 	}

@@ -16,6 +16,8 @@ type JournalBinding struct {
 	GrantID, IntegrationID, AccountID string
 	// Origin is that of the token endpoint that gave the tokens.
 	Origin string
+	// ClientID is whom they were given to.
+	ClientID string
 	// Generation is that of the refresh token that was sent: the tokens belong in the next one.
 	Generation                              uint64
 	ObtainedAt, ExpiresAt, RefreshExpiresAt time.Time

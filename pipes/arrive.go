@@ -107,7 +107,7 @@ func (o *operation) grantArrival(ctx context.Context, change *Change, account *A
 		return err
 	}
 	change.Conditions = append(change.Conditions, conditions)
-	change.Grant = &Put[Grant]{Record: g, Revision: revision}
+	change.Grant, change.Concludes = &Put[Grant]{Record: g, Revision: revision}, true
 	account.Grant = g.ID
 	return nil
 }

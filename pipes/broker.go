@@ -2,6 +2,7 @@ package pipes
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"culvert/internal/access"
 	"culvert/internal/audit"
 	"culvert/internal/id"
+	"culvert/internal/journal"
 	"culvert/internal/origin"
 	"culvert/internal/trail"
 	"culvert/keys"
@@ -42,9 +44,14 @@ type Broker struct {
 	timing       timing
 
 	refreshes *refreshes
-	breakers  *breakers
-	turns     *turns
-	paces     *paces
+	// pending is what stands in the journal, keeper what finishes it. process is this life of the node.
+	pending  *pending
+	keeper   keeper
+	process  string
+	count    func(Counted)
+	breakers *breakers
+	turns    *turns
+	paces    *paces
 	// identities are the identity calls behind vends.
 	identities *identities
 	waits      *waits
@@ -73,6 +80,11 @@ type Config struct {
 	// http origin on loopback besides, for development.
 	ReturnTo            []string
 	AnyLoopbackReturnTo bool
+	// Journal keeps what a refresh brought until it is in the store. It is this node's alone, and lies where
+	// it survives the node.
+	Journal *journal.Journal
+	// Count is told of refreshes, for metrics; default nobody. It is called on any goroutine.
+	Count func(Counted)
 	// Now defaults to [time.Now].
 	Now func() time.Time
 	// Logger defaults to none. It is told of provider failures, never of tokens.
@@ -82,7 +94,7 @@ type Config struct {
 // New checks the configuration and returns a ready Broker, whose sweeper runs until [Broker.Close].
 func New(c Config) (*Broker, error) {
 	if c.Store == nil || c.Keys == nil || c.Environments == nil || c.Gate == nil || c.Audit == nil ||
-		c.Connectors == nil || c.Client == nil || c.Egress == nil {
+		c.Connectors == nil || c.Client == nil || c.Egress == nil || c.Journal == nil {
 		return nil, errors.New("pipes: incomplete configuration")
 	}
 	public, err := parsePublicURL(c.PublicURL)
@@ -99,6 +111,13 @@ func New(c Config) (*Broker, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	if c.Count == nil {
+		c.Count = func(Counted) {}
+	}
+	pending, err := newPending(c.Journal, c.Logger)
+	if err != nil {
+		return nil, err
+	}
 	b := &Broker{
 		store: c.Store, keys: c.Keys, environments: c.Environments, audit: c.Audit, catalog: c.Connectors,
 		client: c.Client, egress: c.Egress, publicURL: public, returnTo: allowed, clock: c.Now, log: c.Logger,
@@ -106,16 +125,20 @@ func New(c Config) (*Broker, error) {
 		timing:    defaultTiming(),
 		refreshes: newRefreshes(), breakers: newBreakers(), paces: newPaces(), waits: newWaits(),
 		turns: newTurns(maxTurnsIntegration, maxTurns), identities: newIdentities(),
+		pending: pending, process: rand.Text(), count: c.Count,
+		keeper:    keeper{home: map[access.EnvironmentID]bool{}},
 		sweepSoon: make(chan struct{}, 1),
 	}
 	var life context.Context
 	life, b.stop = context.WithCancel(context.Background())
 	b.sweeping.Go(func() { b.sweepUntil(life) })
+	b.sweeping.Go(func() { b.keepUntil(life) })
 	return b, nil
 }
 
 // Close begins no further refresh and waits for those under way: a provider has rotated a token, and
-// only this process knows the new one. When ctx ends first they are given up, and the error says so.
+// only this process knows the new one. When ctx ends first they are given up, and the error says so; what
+// stands in the journal by then is stored by the node's next start.
 func (b *Broker) Close(ctx context.Context) error {
 	b.stop()
 	b.sweeping.Wait()
@@ -137,9 +160,15 @@ type timing struct {
 	// resend are the pauses before the same refresh token is sent again after a lost reply: inside every
 	// grace period that providers document.
 	resend []time.Duration
-	// doubt is how long a refresh token that was declared dead is believed to be alive: another replica
-	// may have rotated it, and be about to say so.
-	doubt time.Duration
+	// window is how soon after its attempt a token has to be sent, by uptime.
+	window time.Duration
+	uptime func() time.Duration
+	// settled is how long after its owner was last seen no request of an attempt can be under way.
+	settled time.Duration
+	// patience bounds how long a refresh waits for another replica's.
+	patience time.Duration
+	// keep is the keeper's interval.
+	keep time.Duration
 	// poll is how often a callback looks for another one's result.
 	poll time.Duration
 	// sweep is the sweeper's interval.
@@ -152,11 +181,19 @@ func defaultTiming() timing {
 		persist: 5 * time.Minute,
 		wait:    30 * time.Second,
 		resend:  []time.Duration{200 * time.Millisecond, time.Second, 3 * time.Second},
-		doubt:   time.Second,
-		poll:    50 * time.Millisecond,
-		sweep:   time.Minute,
+		window:  sendWindow,
+		uptime:  uptime,
+		// The 20 seconds that a call may take, the window before it, and a margin.
+		settled:  25 * time.Second,
+		patience: 90 * time.Second,
+		keep:     time.Second,
+		poll:     50 * time.Millisecond,
+		sweep:    time.Minute,
 	}
 }
+
+// holder is this life of this node.
+func (b *Broker) holder() Holder { return Holder{Node: b.audit.Node(), Process: b.process} }
 
 // now is the time in records: UTC to the millisecond, as it appears on the wire.
 func (b *Broker) now() time.Time { return b.clock().UTC().Truncate(time.Millisecond) }

@@ -10,16 +10,13 @@ import (
 // Impatient shortens the waits that a broker does not need in tests, before it is used. What callers wait
 // for they get, so on a busy machine they wait for it as long as elsewhere.
 func Impatient(b *Broker) {
-	b.timing.wait, b.timing.doubt = defaultTiming().wait, 10*time.Millisecond
+	b.timing.wait, b.timing.window = defaultTiming().wait, time.Minute
 	b.timing.resend = []time.Duration{time.Millisecond, time.Millisecond, time.Millisecond}
 	b.timing.poll = 5 * time.Millisecond
 }
 
 // Hasty makes callers of a broker wait for next to nothing, for tests of what they are told then.
 func Hasty(b *Broker) { b.timing.wait = 200 * time.Millisecond }
-
-// Doubtful makes a broker wait long before it believes that a refresh token is dead.
-func Doubtful(b *Broker) { b.timing.doubt = 5 * time.Second }
 
 // Sweep runs one round of a sweeper that has not swept before.
 func Sweep(ctx context.Context, b *Broker) {
@@ -107,4 +104,26 @@ func Waiting(b *Broker) (n int) {
 		n += q.users - len(q.slots)
 	}
 	return n
+}
+
+// Pending is how many grants have entries in a broker's journal.
+func Pending(b *Broker) int {
+	b.pending.mu.Lock()
+	defer b.pending.mu.Unlock()
+	return len(b.pending.entries)
+}
+
+// Settled sets how long a broker waits before it goes on with an attempt whose owner is gone.
+func Settled(b *Broker, d time.Duration) { b.timing.settled = d }
+
+// StoppedBeforeSending makes a broker find, as often as told, that its send window has passed.
+func StoppedBeforeSending(b *Broker, times int) {
+	var now time.Duration
+	b.timing.uptime = func() time.Duration {
+		if times > 0 {
+			times--
+			now += time.Hour
+		}
+		return now
+	}
 }

@@ -1,13 +1,13 @@
 package pipes_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"os"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"culvert/connectors/connectorstest"
 	"culvert/internal/access"
@@ -177,7 +177,6 @@ func TestTwoReplicasRefresh(t *testing.T) {
 	replica := s.Replica(t)
 	for _, b := range []*pipes.Broker{s.Broker, replica.Broker} {
 		pipes.Impatient(b)
-		pipes.Doubtful(b) // the winner stores what it got meanwhile, on a busy machine too
 	}
 	s.Clock.Advance(time.Hour)
 	var group sync.WaitGroup
@@ -219,35 +218,79 @@ func TestFailureBesideASuccess(t *testing.T) {
 	}
 }
 
-// A grant that one replica judged dead is revived by the rotation of the other, which was on its way.
-func TestRevival(t *testing.T) {
-	s, store := withInterposed(t)
-	replica := s.Replica(t)
-	pipes.Impatient(replica.Broker)
-	var once sync.Once
-	store.set(func(c pipes.Change) error {
-		if isRefresh(c) {
-			once.Do(func() {
-				// The provider has rotated for us; the other replica sends the old token meanwhile.
-				v, err := replica.Broker.Token(t.Context(), replica.Call(), pipestest.Request("user_1"))
-				if err != nil || v.Error != pipes.VendNeedsReauthorization {
-					t.Errorf("the other replica: %+v, %v", v, err)
-				}
-			})
+// killed is the context of a shutdown that has no time left.
+func killed(t *testing.T) context.Context {
+	t.Helper()
+	ctx, kill := context.WithCancel(t.Context())
+	kill()
+	return ctx
+}
+
+// unlock ends the lock of a grant's attempt, as the lease of its owner would that is gone.
+func unlock(t *testing.T, s *pipestest.Stack) {
+	t.Helper()
+	grant := s.MustAccount(t, "user_1").Grant
+	found, err := s.Store.Standing(t.Context(), s.Environment.ID(), grant)
+	must(t, err)
+	if found.Attempt.Record == nil || found.Lock.Revision == 0 {
+		t.Fatalf("no attempt is under way: %+v", found)
+	}
+	must(t, errOf(s.Store.PutAttempt(t.Context(), pipes.Step{
+		Environment: s.Environment.ID(), Attempt: *found.Attempt.Record, Revision: found.Attempt.Revision, Lock: pipes.LockReleased,
+	})))
+}
+
+// A process that is killed between the provider's reply and the transaction has the tokens in its journal,
+// and its next life stores them, also over the judgement of a replica that went on meanwhile.
+func TestKilledBeforeTheTransaction(t *testing.T) {
+	for _, judged := range []bool{false, true} {
+		s, store := withInterposed(t)
+		store.set(func(c pipes.Change) error {
+			if isRefresh(c) {
+				return &outage.Error{Dependency: outage.Etcd}
+			}
+			return nil
+		})
+		go func() { _, _ = s.Broker.Token(t.Context(), s.Call(), pipestest.Request("user_1")) }()
+		eventually(t, "an entry in the journal", func() bool { return pipes.Pending(s.Broker) == 1 })
+		text, err := os.ReadFile(s.JournalPath)
+		must(t, err)
+		for _, token := range s.Provider.Tokens() {
+			if bytes.Contains(text, []byte(token)) {
+				t.Error("a token stands in the journal in clear")
+			}
 		}
-		return nil
-	})
-	s.MustToken(t, "user_1")
-	if a := s.MustAccount(t, "user_1"); a.State != pipes.Connected || a.Reason != "" {
-		t.Errorf("account %+v", a)
-	}
-	var types []events.Type
-	for _, e := range s.MustEvents(t, events.AccountConnected, events.ReauthorizationAsked, events.GrantRefreshed) {
-		types = append(types, e.Type)
-	}
-	want := []events.Type{events.AccountConnected, events.ReauthorizationAsked, events.GrantRefreshed, events.AccountConnected}
-	if diff := cmp.Diff(types, want); diff != "" {
-		t.Errorf("events: %s", diff)
+		if judged {
+			// The lock of the killed process has ended, and nobody knows that it will come back.
+			_ = s.Broker.Close(killed(t))
+			replica := s.Replica(t)
+			pipes.Impatient(replica.Broker)
+			pipes.Settled(replica.Broker, 0)
+			unlock(t, s)
+			if v, err := token(t, replica); err != nil || v.Error != pipes.VendNeedsReauthorization {
+				t.Errorf("the other replica: %+v, %v", v, err)
+			}
+			if a := s.MustAccount(t, "user_1"); a.Reason != "rotation_lost" || replica.Counts.Of(pipes.CountRotationLost) != 1 {
+				t.Errorf("account %+v", a)
+			}
+		}
+		store.set(nil)
+		restarted := s.Restart(t)
+		pipes.Impatient(restarted.Broker)
+		eventually(t, "the replay", func() bool { return restarted.Counts.Of(pipes.CountReplayed) == 1 })
+		v := restarted.MustToken(t, "user_1")
+		if g := mustGrant(t, s, s.MustAccount(t, "user_1").Grant); g.Generation != 2 || g.Dead {
+			t.Errorf("grant %+v", g)
+		}
+		if a := s.MustAccount(t, "user_1"); a.State != pipes.Connected || a.Reason != "" {
+			t.Errorf("account %+v", a)
+		}
+		if !judged && (!s.Provider.Alive(string(v.AccessToken.Reveal())) || s.Provider.Refreshes() != 1) {
+			t.Errorf("%d refreshes", s.Provider.Refreshes())
+		}
+		if pipes.Pending(restarted.Broker) != 0 {
+			t.Error("the entry is still in the journal")
+		}
 	}
 }
 

@@ -26,6 +26,7 @@ type refreshes struct {
 	// All below are guarded by mu.
 	running map[grantKey]*flight
 	pauses  map[grantKey]*pause
+	orphans map[grantKey]orphan
 	closed  bool
 	work    sync.WaitGroup
 
@@ -45,12 +46,10 @@ type pause struct {
 	until time.Time
 	// step counts the failures in a row.
 	step int
-	// lost is the generation whose refresh token was sent without a readable reply; 0 for none.
-	lost uint64
 }
 
 func newRefreshes() *refreshes {
-	r := &refreshes{running: map[grantKey]*flight{}, pauses: map[grantKey]*pause{}}
+	r := &refreshes{running: map[grantKey]*flight{}, pauses: map[grantKey]*pause{}, orphans: map[grantKey]orphan{}}
 	r.open, r.shut = context.WithCancel(context.Background())
 	r.life, r.end = context.WithCancel(context.Background())
 	return r
@@ -143,21 +142,6 @@ func (r *refreshes) failed(key grantKey, now time.Time, retryAfter time.Duration
 	p.step++
 	p.until = now.Add(wait)
 	return wait
-}
-
-// doubt notes that the refresh token of a generation was sent and no readable reply came.
-func (r *refreshes) doubt(key grantKey, now time.Time, generation uint64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.pause(key, now).lost = generation
-}
-
-// doubted reports whether a reply of this generation was lost.
-func (r *refreshes) doubted(key grantKey, generation uint64) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	p := r.pauses[key]
-	return p != nil && p.lost == generation
 }
 
 // succeeded forgets the failures of a grant.

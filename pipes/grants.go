@@ -58,19 +58,6 @@ type Grant struct {
 // MaxGrantAccounts bounds how many accounts share a grant.
 const MaxGrantAccounts = 16
 
-// Attempt is a refresh under way, as stored at the grant's id. It has no lease: it must outlive a crash
-// of its owner. The protocol that writes it comes with the journal; its form is settled.
-type Attempt struct {
-	Grant      GrantID   `cbor:"1,keyasint"`
-	Generation uint64    `cbor:"2,keyasint"`
-	TokenMAC   []byte    `cbor:"3,keyasint"`
-	ID         string    `cbor:"4,keyasint"`
-	Owner      string    `cbor:"5,keyasint"` // node id
-	Sends      int       `cbor:"6,keyasint"`
-	Ambiguous  bool      `cbor:"7,keyasint,omitempty"`
-	At         time.Time `cbor:"8,keyasint"`
-}
-
 // grant reads a grant that an account points to. One that is gone went with its account a moment ago, so
 // it is a conflict: whoever asks reads the account again.
 func (b *Broker) grant(ctx context.Context, env access.EnvironmentID, id GrantID) (At[Grant], error) {

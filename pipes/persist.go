@@ -9,22 +9,72 @@ import (
 
 	"culvert/connectors"
 	"culvert/internal/events"
+	"culvert/internal/journal"
 	"culvert/internal/outage"
 	"culvert/keys"
 )
+
+// landing is what a refresh brought, on its way into the store.
+type landing struct {
+	tokens keys.GrantTokens
+	// generation and origin are of the token that was sent.
+	generation uint64
+	origin     string
+	// client is the client id that they were given to.
+	client                                  string
+	obtainedAt, expiresAt, refreshExpiresAt time.Time
+	// scopes nil means that they are what they were.
+	scopes []string
+}
+
+// landing puts a reply and what the grant had before together.
+func (r *refreshing) landing(t connectors.Tokens, before keys.GrantTokens, sentAt time.Time) *landing {
+	next := grantTokens(t, before)
+	next.Previous = before.Previous
+	if !next.Refresh.Equal(before.Refresh) {
+		next.Previous = before.Refresh
+	}
+	return &landing{
+		tokens: next, generation: r.grant.Generation, origin: r.grant.Origin, client: r.integration.clientID(),
+		obtainedAt: sentAt, expiresAt: t.ExpiresAt, refreshExpiresAt: t.RefreshExpiresAt, scopes: t.Scopes,
+	}
+}
+
+// land stores what the provider gave: first in this replica's journal, which survives a crash, then in the
+// store. Callers get it from there.
+func (r *refreshing) land(ctx context.Context, room *journal.Room, l *landing) error {
+	b := r.broker
+	entry, err := r.enter(ctx, room, l)
+	if err != nil {
+		// The store may take it all the same.
+		b.log.LogAttrs(ctx, slog.LevelError, "refreshed token is not in the journal",
+			slog.String("grant", string(r.key.grant)), slog.Any("error", err))
+	}
+	if err := r.persist(ctx, l, entry != nil); err != nil {
+		return err
+	}
+	b.pending.remove(entry)
+	if !l.expiresAt.IsZero() && !l.expiresAt.After(b.now()) {
+		// A token that ended on its way is no reason to ask for the next one at once.
+		b.refreshes.failed(r.key, b.now(), 0)
+		return nil
+	}
+	b.refreshes.succeeded(r.key)
+	return nil
+}
 
 // persist stores what a refresh brought as the grant's next generation. The fence is the generation, not
 // the revision of the record: whoever edits the record without refreshing it must not cost a token, so a
 // conflict at the same generation is merged. A newer generation, or a grant that is gone, drops the
 // result; it is not revoked at the provider, which could end the newer one too.
 //
-// While etcd is away it keeps trying: a rotated refresh token is nowhere else. nil means that the store
-// has to be read.
-func (r *refreshing) persist(ctx context.Context, t connectors.Tokens, next keys.GrantTokens, sentAt time.Time) error {
+// While etcd is away it keeps trying: a rotated refresh token is nowhere else but in the journal, from which
+// the keeper goes on when this gives up. nil means that the store has to be read.
+func (r *refreshing) persist(ctx context.Context, l *landing, kept bool) error {
 	ctx, cancel := context.WithTimeout(ctx, r.broker.timing.persist)
 	defer cancel()
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
-		err := r.persistOnce(ctx, t, next, sentAt)
+		err := r.persistOnce(ctx, l)
 		if err == nil {
 			return nil
 		}
@@ -35,56 +85,66 @@ func (r *refreshing) persist(ctx context.Context, t connectors.Tokens, next keys
 			case <-ctx.Done():
 			}
 		}
-		r.broker.log.LogAttrs(ctx, slog.LevelError, "refreshed token lost: it could not be stored",
-			slog.String("grant", string(r.key.grant)), slog.Any("error", err))
+		what := "refreshed token lost: it could not be stored"
+		if kept {
+			what = "refreshed token is in the journal alone: it could not be stored yet"
+		}
+		r.broker.log.LogAttrs(ctx, slog.LevelError, what, slog.String("grant", string(r.key.grant)), slog.Any("error", err))
 		return err
 	}
 }
 
-func (r *refreshing) persistOnce(ctx context.Context, t connectors.Tokens, tokens keys.GrantTokens, sentAt time.Time) error {
+func (r *refreshing) persistOnce(ctx context.Context, l *landing) error {
 	b := r.broker
 	if err := b.store.Fence(ctx); err != nil {
 		return err
 	}
 	current, err := b.store.Grant(ctx, r.key.env, r.key.grant)
-	if errors.Is(err, ErrNotFound) || err == nil && current.Record.Generation != r.grant.Generation {
+	if errors.Is(err, ErrNotFound) || err == nil && current.Record.Generation != l.generation {
+		b.count(CountDropped)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
 	g := *current.Record
-	change := Change{Environment: g.Environment, Previous: g.TokenMAC}
+	change := Change{Environment: g.Environment, Previous: g.TokenMAC, Concludes: true}
 	e, err := r.cause().aboutRefresh(r.account, b.now())
 	if err != nil {
 		return err
 	}
 	change.Events = []events.Event{e}
 	if g.Dead {
-		// Another replica was told that the old token is dead, by the very rotation that is stored now.
+		// It was judged by what the provider said of the old token, after the very rotation that is stored now.
 		if err := b.turn(ctx, &change, &g, "", Connected, "", r.cause()); err != nil {
 			return err
 		}
 	}
-	if err := r.rescope(ctx, &change, &g, t.Scopes); err != nil {
+	if err := r.rescope(ctx, &change, &g, l.scopes); err != nil {
 		return err
 	}
 	g.Generation++
-	g.ObtainedAt, g.ExpiresAt, g.Dead, g.Reason = sentAt, t.ExpiresAt, false, ""
-	g.Client = r.integration.clientID()
-	if !t.RefreshExpiresAt.IsZero() {
-		g.RefreshExpiresAt = t.RefreshExpiresAt
+	// Where the tokens came from is where they may be sent, whatever the record says meanwhile.
+	g.Origin = l.origin
+	g.ObtainedAt, g.ExpiresAt, g.Dead, g.Reason = l.obtainedAt, l.expiresAt, false, ""
+	g.Client = l.client
+	if !l.refreshExpiresAt.IsZero() {
+		g.RefreshExpiresAt = l.refreshExpiresAt
 	}
-	if g.TokenMAC, err = r.tokenMAC(ctx, tokens); err != nil {
+	if g.TokenMAC, err = r.tokenMAC(ctx, l.tokens); err != nil {
 		return err
 	}
-	conditions, err := r.sealGrant(ctx, &g, tokens)
+	conditions, err := r.sealGrant(ctx, &g, l.tokens)
 	if err != nil {
 		return err
 	}
 	change.Conditions = []keys.Conditions{conditions}
 	change.Grant = &Put[Grant]{Record: g, Revision: current.Revision}
-	return b.store.Apply(ctx, change)
+	if err := b.store.Apply(ctx, change); err != nil {
+		return err
+	}
+	b.count(CountRefreshed)
+	return nil
 }
 
 // tokenMAC is the keyed hash under which the grant is found by its refresh token. A provider that hands
@@ -131,23 +191,26 @@ func (r *refreshing) rescope(ctx context.Context, change *Change, g *Grant, scop
 }
 
 // bury marks a grant dead, and all accounts that point to it as needing reauthorization, with their
-// events, in one transaction. nil means that the store has to be read.
-//
-// Before that it waits a moment and looks again: another replica may have rotated the token, and be about
-// to store the new one. The protocol that makes this certain comes with the journal.
+// events, in one transaction. nil means that the store has to be read, [errAgain] that somebody else has
+// taken the refresh over meanwhile: the grant is his to judge.
 func (r *refreshing) bury(ctx context.Context, reason string) error {
-	if r.grant.Refreshable {
-		select {
-		case <-time.After(r.broker.timing.doubt):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
 	for range changeAttempts {
 		err := r.buryOnce(ctx, reason)
 		if !conflicted(err) {
 			return err
 		}
+		if !r.announced {
+			continue
+		}
+		s, err := r.broker.store.Standing(ctx, r.key.env, r.key.grant)
+		if err != nil {
+			return err
+		}
+		if a := s.Attempt.Record; a == nil || a.ID != r.attempt.ID {
+			r.finished = true
+			return errAgain
+		}
+		r.attemptAt = s.Attempt.Revision
 	}
 	return ErrConflict
 }
@@ -165,7 +228,10 @@ func (r *refreshing) buryOnce(ctx context.Context, reason string) error {
 		return err
 	}
 	g := *current.Record
-	change := Change{Environment: g.Environment, Previous: g.TokenMAC}
+	change := Change{Environment: g.Environment, Previous: g.TokenMAC, Concludes: true}
+	if r.announced {
+		change.AttemptAt = r.attemptAt
+	}
 	if err := b.turn(ctx, &change, &g, "", NeedsReauthorization, reason, r.cause()); err != nil {
 		return err
 	}
@@ -174,5 +240,10 @@ func (r *refreshing) buryOnce(ctx context.Context, reason string) error {
 	}
 	g.Dead, g.Reason = true, reason
 	change.Grant = &Put[Grant]{Record: g, Revision: current.Revision}
-	return b.store.Apply(ctx, change)
+	if err := b.store.Apply(ctx, change); err != nil {
+		return err
+	}
+	r.finished = true
+	b.count(countOf(reason))
+	return nil
 }

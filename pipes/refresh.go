@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"culvert/connectors"
-	"culvert/internal/secret"
+	"culvert/keys"
 )
 
 // refreshing is one refresh of one grant, detached from the call that began it.
@@ -17,10 +17,20 @@ type refreshing struct {
 	key     grantKey
 	// behind is a refresh that nobody waits for.
 	behind bool
-	// grant is the record whose refresh token is sent.
+	// grant is the record whose refresh token is sent, at its revision.
 	grant       *Grant
+	grantAt     int64
 	integration *Integration
 	conn        *connectors.Connector
+	// intended is set once the intent is in the trail.
+	intended bool
+
+	// attempt is this refresh's, attemptAt the revision of the one in etcd, lockAt that of the lock that is
+	// taken over. announced is set while the attempt in etcd is this one, finished once nothing is left to
+	// be said of it.
+	attempt             Attempt
+	attemptAt, lockAt   int64
+	announced, finished bool
 }
 
 // refresh is what a flight runs. The account is one that points to the grant: the one that was asked for.
@@ -29,42 +39,101 @@ func (o *operation) refresh(a *Account, g *Grant, behind bool) func(context.Cont
 	return r.run
 }
 
+// errAgain means that somebody else changed what this refresh was about to act on: look again.
+var errAgain = errors.New("pipes: refresh has to look again")
+
 // run sees to it that the store has a token that works, or says why it cannot. nil means that the store
 // has to be read again: what it says then counts, also that the grant is dead or gone.
 func (r *refreshing) run(ctx context.Context) error {
+	// Before the first look, so that no change between a look and a wait is missed.
+	changed, done := r.broker.store.Watch(r.key.env, r.key.grant)
+	defer done()
+	err := r.rounds(ctx, changed)
+	if r.intended {
+		return r.End(ctx, err)
+	}
+	return err
+}
+
+// rounds looks and acts until there is nothing left to do. While somebody else is at the grant it waits for
+// a change, without asking, for as long as callers wait.
+func (r *refreshing) rounds(ctx context.Context, changed <-chan struct{}) error {
+	b := r.broker
+	patience := time.NewTimer(b.timing.patience)
+	defer patience.Stop()
+	for {
+		wait, err := r.round(ctx)
+		switch {
+		case errors.Is(err, errAgain):
+			wait = time.Nanosecond
+		case err != nil || wait == 0:
+			return err
+		case r.behind:
+			return nil // the next vend looks again
+		}
+		soon := time.NewTimer(wait)
+		select {
+		case <-changed:
+		case <-soon.C:
+		case <-patience.C:
+			err = r.unavailable(time.Second)
+		case <-b.refreshes.open.Done():
+			err = r.unavailable(time.Second)
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		soon.Stop()
+		if err != nil && !errors.Is(err, errAgain) {
+			return err
+		}
+	}
+}
+
+func (r *refreshing) unavailable(wait time.Duration) error {
+	return &ProviderError{Slug: r.account.Slug, RetryAfter: wait, Err: ErrProvider}
+}
+
+// untilChange is how long a refresh waits for a change before it looks without one.
+const untilChange = 10 * time.Second
+
+// round is one look at what there is, and one attempt if it is this refresh's turn. wait is how long to
+// wait, if it is not; 0 with nil means that the store has to be read.
+func (r *refreshing) round(ctx context.Context) (wait time.Duration, err error) {
+	b := r.broker
+	if landed, err := b.landPending(ctx, r.key); err != nil || landed {
+		return 0, err
+	}
 	needed, err := r.look(ctx)
 	if err != nil || !needed {
-		return err
+		return 0, err
 	}
-	b := r.broker
-	if r.grant.Refreshable {
-		if err := r.held(); err != nil {
-			return err
+	if !r.grant.Refreshable {
+		if err := r.intend(ctx); err != nil {
+			return 0, err
 		}
-		done, waited, err := r.turn(ctx)
-		if err != nil {
-			return err
-		}
-		defer done()
-		if waited {
-			// Another replica may have been faster, or an administrator.
-			if needed, err := r.look(ctx); err != nil || !needed {
-				return err
-			}
-			if err := r.held(); err != nil {
-				return err
-			}
-		}
-		wait, ok := b.breakers.allow(r.integration.clientKey(), b.now())
-		if !ok {
-			return &ProviderError{Slug: r.account.Slug, RetryAfter: wait, Err: ErrClientRejected}
-		}
-		defer b.breakers.undecided(r.integration.clientKey())
+		return 0, r.bury(ctx, ReasonExpired)
 	}
-	if err := r.Intend(ctx); err != nil {
-		return err
+	if err := r.held(); err != nil {
+		return 0, err
 	}
-	return r.End(ctx, r.renewed(ctx))
+	s, err := b.store.Standing(ctx, r.key.env, r.key.grant)
+	if err != nil {
+		return 0, err
+	}
+	switch s.whose(r.grant.Generation, b.holder()) {
+	case held:
+		return untilChange, nil
+	case orphaned:
+		wait := r.succession(&s)
+		if wait > b.timing.settled {
+			// Nobody needs the refresh yet: the access token lives.
+			return 0, r.unavailable(min(wait, firstPause<<3))
+		}
+		if wait > 0 {
+			return wait, nil
+		}
+	}
+	return 0, r.claim(ctx, &s)
 }
 
 // held tells why the refresh token is not sent now, whatever the provider would say.
@@ -74,7 +143,7 @@ func (r *refreshing) held() error {
 	}
 	b := r.broker
 	if wait := b.refreshes.paused(r.key, b.now()); wait > 0 {
-		return &ProviderError{Slug: r.account.Slug, RetryAfter: wait, Err: ErrProvider}
+		return r.unavailable(wait)
 	}
 	return nil
 }
@@ -103,79 +172,17 @@ func (r *refreshing) look(ctx context.Context) (needed bool, err error) {
 	if r.conn, err = b.connector(i.Record); err != nil {
 		return false, err
 	}
-	r.grant, r.integration = found.Record, i.Record
+	r.grant, r.grantAt, r.integration = found.Record, found.Revision, i.Record
 	return !r.grant.Dead && r.grant.due(r.conn, b.now()) != living, nil
 }
 
-// renewed asks the provider and stores what it says.
-func (r *refreshing) renewed(ctx context.Context) error {
-	if !r.grant.Refreshable {
-		return r.bury(ctx, ReasonExpired)
-	}
-	creds, err := r.clientCredentials(ctx, r.integration, r.conn)
-	if err != nil {
+// intend puts the intent into the trail, before anything is sent or changed.
+func (r *refreshing) intend(ctx context.Context) error {
+	if err := r.Intend(ctx); err != nil {
 		return err
 	}
-	before, err := r.openGrant(ctx, r.grant)
-	if err != nil {
-		return err
-	}
-	sentAt, tokens, err := r.ask(ctx, creds, before.Refresh)
-	if err != nil {
-		return r.judge(ctx, err)
-	}
-	r.broker.breakers.accepted(r.integration.clientKey())
-	next := grantTokens(tokens, before)
-	next.Previous = before.Previous
-	if !next.Refresh.Equal(before.Refresh) {
-		next.Previous = before.Refresh
-	}
-	if err := r.persist(ctx, tokens, next, sentAt); err != nil {
-		return err
-	}
-	if end := tokens.ExpiresAt; !end.IsZero() && !end.After(r.broker.now()) {
-		// A token that ended on its way is no reason to ask for the next one at once.
-		r.broker.refreshes.failed(r.key, r.broker.now(), 0)
-		return nil
-	}
-	r.broker.refreshes.succeeded(r.key)
+	r.intended = true
 	return nil
-}
-
-// errMoved means that another replica has refreshed the grant meanwhile.
-var errMoved = errors.New("pipes: grant has a newer generation")
-
-// ask sends the refresh token. If no readable reply comes, the same one is sent again within every known
-// grace period: if the server never saw the first it works, and if it did and has no grace, the grant was
-// lost with the reply.
-func (r *refreshing) ask(ctx context.Context, creds connectors.Credentials, refresh secret.Bytes) (time.Time, connectors.Tokens, error) {
-	b := r.broker
-	ctx, cancel := context.WithTimeout(ctx, b.timing.call)
-	defer cancel()
-	for n := 0; ; n++ {
-		sentAt := b.now()
-		tokens, err := b.client.Refresh(ctx, r.conn, creds, refresh)
-		failed := connectors.Of(err)
-		if failed == nil {
-			return sentAt, tokens, err
-		}
-		b.log.LogAttrs(ctx, slog.LevelWarn, "refresh failed", slog.String("provider", r.account.Slug), slog.String("grant", string(r.key.grant)),
-			slog.String("class", failed.Class.String()), slog.String("code", failed.Code), slog.Any("error", failed.Cause))
-		if failed.Class == connectors.Ambiguous {
-			b.refreshes.doubt(r.key, b.now(), r.grant.Generation)
-		}
-		if failed.Class != connectors.Ambiguous || n >= len(b.timing.resend) {
-			return time.Time{}, connectors.Tokens{}, err
-		}
-		select {
-		case <-time.After(b.timing.resend[n]):
-		case <-ctx.Done():
-			return time.Time{}, connectors.Tokens{}, err
-		}
-		if moved, err := r.moved(ctx); err != nil || moved {
-			return time.Time{}, connectors.Tokens{}, orElse(err, errMoved)
-		}
-	}
 }
 
 // moved looks whether the grant is another one than the one whose token was sent.
@@ -187,15 +194,16 @@ func (r *refreshing) moved(ctx context.Context) (bool, error) {
 	if errors.Is(err, ErrConflict) {
 		return true, nil
 	}
-	return err == nil && found.Record.Generation != r.grant.Generation, err
+	if err != nil || found.Record.Generation != r.grant.Generation || found.Record.Dead {
+		return err == nil, err
+	}
+	r.grantAt = found.Revision
+	return false, nil
 }
 
 // judge decides what a failed refresh means. Whatever it was, the store is read again first: a newer
 // generation is the answer.
 func (r *refreshing) judge(ctx context.Context, err error) error {
-	if errors.Is(err, errMoved) {
-		return nil
-	}
 	failed := connectors.Of(err)
 	if failed == nil {
 		return err
@@ -209,16 +217,32 @@ func (r *refreshing) judge(ctx context.Context, err error) error {
 		return nil
 	case failed.Class == connectors.DeadGrant:
 		b.breakers.accepted(r.integration.clientKey())
-		lost := b.refreshes.doubted(r.key, r.grant.Generation)
-		return r.bury(ctx, deadReason(r.grant, r.integration.clientID(), r.conn, failed, lost, b.now()))
+		return r.bury(ctx, deadReason(r.grant, r.integration.clientID(), r.conn, failed, r.attempt.Ambiguous, b.now()))
 	case failed.Class == connectors.ClientRejected && failed.Code == "unauthorized_client":
 		// Providers say this of a token that belongs to another client, too: only this grant waits.
+		b.count(CountClientRejected)
 		wait := b.refreshes.failed(r.key, b.now(), failed.RetryAfter)
 		return &ProviderError{Slug: slug, RetryAfter: wait, Err: ErrClientRejected}
 	case failed.Class == connectors.ClientRejected:
+		b.count(CountClientRejected)
 		b.breakers.rejected(r.integration.clientKey(), b.now())
 		return &ProviderError{Slug: slug, RetryAfter: breakerPause, Err: ErrClientRejected}
 	}
-	wait := b.refreshes.failed(r.key, b.now(), failed.RetryAfter)
-	return &ProviderError{Slug: slug, RetryAfter: wait, Err: ErrProvider}
+	b.count(CountUnavailable)
+	return r.unavailable(b.refreshes.failed(r.key, b.now(), failed.RetryAfter))
+}
+
+// credentials are the client's and the grant's, opened.
+func (r *refreshing) credentials(ctx context.Context) (connectors.Credentials, keys.GrantTokens, error) {
+	creds, err := r.clientCredentials(ctx, r.integration, r.conn)
+	if err != nil {
+		return connectors.Credentials{}, keys.GrantTokens{}, err
+	}
+	before, err := r.openGrant(ctx, r.grant)
+	return creds, before, err
+}
+
+func (r *refreshing) logFailure(ctx context.Context, failed *connectors.Error) {
+	r.broker.log.LogAttrs(ctx, slog.LevelWarn, "refresh failed", slog.String("provider", r.account.Slug), slog.String("grant", string(r.key.grant)),
+		slog.String("class", failed.Class.String()), slog.String("code", failed.Code), slog.Any("error", failed.Cause))
 }

@@ -25,6 +25,13 @@ type Store interface {
 	// applied any more: read again. keys.ErrConflict means that a KEK changed: seal again.
 	// [ErrTooLarge] means that nothing was sent, and never will be.
 	Apply(ctx context.Context, c Change) error
+	// PutAttempt carries out one step of a refresh and returns the attempt's revision. [ErrConflict] means
+	// that something was not as the step says, or that it may or may not have been carried out and can not
+	// be any more: read again.
+	PutAttempt(ctx context.Context, s Step) (revision int64, err error)
+	// Watch tells of changes of a grant, its attempt or its lock that are committed after it returns: a
+	// value in changed stands for any number of them, and may stand for none. done ends it.
+	Watch(env access.EnvironmentID, id GrantID) (changed <-chan struct{}, done func())
 }
 
 // Reader is the reading half of [Store].
@@ -37,6 +44,10 @@ type Reader interface {
 	Grant(ctx context.Context, env access.EnvironmentID, id GrantID) (At[Grant], error)
 	// GrantOf finds the grant that has this refresh token, by its keyed hash.
 	GrantOf(ctx context.Context, env access.EnvironmentID, tokenMAC []byte) (GrantID, error)
+	// Standing is what there is of a refresh of a grant, read from etcd at one moment.
+	Standing(ctx context.Context, env access.EnvironmentID, id GrantID) (Standing, error)
+	// Attempts are all of an environment. They are few: the refreshes under way, and those that failed.
+	Attempts(ctx context.Context, env access.EnvironmentID) ([]At[Attempt], error)
 	Flow(ctx context.Context, env access.EnvironmentID, id FlowID) (At[Flow], error)
 	// Flows are those created in [from, to), in order of creation; the caller bounds the span.
 	Flows(ctx context.Context, env access.EnvironmentID, from, to time.Time) ([]At[Flow], error)
@@ -73,6 +84,11 @@ type Change struct {
 	// Grant's Previous is the TokenMAC of the record that is replaced, so that its index entry goes.
 	Grant    *Put[Grant]
 	Previous []byte
+	// Concludes ends the refresh of Grant, whoever is at it: its attempt and its lock go. It is for a change
+	// that gives the grant another generation, or ends it.
+	Concludes bool
+	// AttemptAt is the revision at which the grant's attempt must be; 0: wherever it is.
+	AttemptAt int64
 	// Left is the grant that an account leaves: removed, or kept for its other accounts with the same
 	// tokens.
 	Left *Put[Grant]

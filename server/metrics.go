@@ -7,6 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"culvert/pipes"
 )
 
 // unmatched is the route label of requests that have none: the path itself would be a label without
@@ -20,6 +22,9 @@ type Metrics struct {
 	requests        *prometheus.CounterVec
 	unauthenticated *prometheus.CounterVec
 	integrity       prometheus.Counter
+	refreshes       *prometheus.CounterVec
+	ambiguous       prometheus.Counter
+	replayed        prometheus.Counter
 }
 
 // NewMetrics returns counters at zero.
@@ -38,20 +43,47 @@ func NewMetrics() *Metrics {
 			Name: "culvert_integrity_failures_total",
 			Help: "Stored records that failed their integrity check. Anything but zero is an alarm.",
 		}),
+		refreshes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "culvert_refreshes_total",
+			Help: "Refreshes of tokens, by how they ended. Anything but zero of rotation_lost is an alarm.",
+		}, []string{"outcome"}),
+		ambiguous: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "culvert_refresh_ambiguous_sends_total",
+			Help: "Refresh tokens that were sent to a provider without a readable reply.",
+		}),
+		replayed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "culvert_refresh_journal_replays_total",
+			Help: "Entries of the refresh journal that were dealt with after their refresh had ended, as after a crash.",
+		}),
 	}
 	// It can only fail for two metrics of one name, which the first start would show.
-	m.registry.MustRegister(m.requests, m.unauthenticated, m.integrity,
+	m.registry.MustRegister(m.requests, m.unauthenticated, m.integrity, m.refreshes, m.ambiguous, m.replayed,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	// At zero from the start: a rate needs a first value.
 	for _, reason := range []string{reasonMissing, reasonDuplicate, reasonMalformed, reasonRejected, reasonTicket, reasonFlowRate} {
 		m.unauthenticated.WithLabelValues(reason)
 	}
+	for _, outcome := range pipes.Outcomes() {
+		m.refreshes.WithLabelValues(string(outcome))
+	}
 	return m
 }
 
 // IntegrityFailure counts a stored record that is not what was put there.
 func (m *Metrics) IntegrityFailure() { m.integrity.Inc() }
+
+// CountRefresh counts what a broker says of refreshes: its own words, none of them a provider's or a caller's.
+func (m *Metrics) CountRefresh(what pipes.Counted) {
+	switch what {
+	case pipes.CountAmbiguous:
+		m.ambiguous.Inc()
+	case pipes.CountReplayed:
+		m.replayed.Inc()
+	default:
+		m.refreshes.WithLabelValues(string(what)).Inc()
+	}
+}
 
 func (m *Metrics) handler() http.Handler {
 	mux := http.NewServeMux()

@@ -11,6 +11,7 @@ import (
 	"culvert/internal/audit"
 	"culvert/internal/etcd"
 	"culvert/internal/id"
+	"culvert/internal/journal"
 	"culvert/internal/record"
 	"culvert/keys"
 )
@@ -18,6 +19,7 @@ import (
 // floor is what the use cases stand on: the trail, storage and keys.
 type floor struct {
 	audit        *audit.Log
+	journal      *journal.Journal
 	store        *etcd.Store
 	environments *keys.Environments
 	roots        *keys.RootKeys
@@ -49,6 +51,11 @@ func (g *graph) buildFloor(ctx context.Context, cfg Config, dir *dataDir) (*floo
 		return nil, err
 	}
 	g.opened("audit log", f.audit.Close)
+	f.journal, err = journal.Open(journal.Config{Path: dir.file("refresh-journal"), Logger: g.log})
+	if err != nil {
+		return nil, err
+	}
+	g.opened("refresh journal", f.journal.Close)
 	client, err := g.openEtcd(ctx, cfg, dir)
 	if err != nil {
 		return nil, err

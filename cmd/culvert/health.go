@@ -15,7 +15,12 @@ func (f *floor) health(ctx context.Context) []server.Check {
 		storage.State, storage.Reason = server.Degraded, "the clocks of the replicas cannot be compared or differ"
 	}
 	checks := append([]server.Check{storage}, f.rootKeyHealth(ctx)...)
-	return append(checks, check(outage.Audit, f.audit.Health(), "audit records cannot be written"))
+	refreshes := check(outage.Journal, f.journal.Health(), "the refresh journal cannot be written: tokens that have ended are not refreshed here")
+	if refreshes.State != server.Ready {
+		// All else is served; and what is full here may be full on every replica.
+		refreshes.State = server.Degraded
+	}
+	return append(checks, check(outage.Audit, f.audit.Health(), "audit records cannot be written"), refreshes)
 }
 
 // rootKeyHealth asks all root keys at once, because a look at the health has little time. Without one of the

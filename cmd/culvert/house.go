@@ -51,7 +51,7 @@ func (g *graph) buildHouse(cfg Config, f *floor) error {
 		return err
 	}
 	g.opened("job runner", func() error { runner.Close(); return nil })
-	broker, err := g.buildBroker(cfg, f, k, gate)
+	broker, err := g.buildBroker(cfg, f, k, gate, metrics)
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func (g *graph) buildHouse(cfg Config, f *floor) error {
 }
 
 // buildBroker makes the broker from the catalogue inwards: connectors, where they may be, who calls them.
-func (g *graph) buildBroker(cfg Config, f *floor, k *keys.Keys, gate *access.Gate) (*pipes.Broker, error) {
+func (g *graph) buildBroker(cfg Config, f *floor, k *keys.Keys, gate *access.Gate, metrics *server.Metrics) (*pipes.Broker, error) {
 	providers, err := cfg.Pipes.catalog()
 	if err != nil {
 		return nil, err
@@ -84,7 +84,7 @@ func (g *graph) buildBroker(cfg Config, f *floor, k *keys.Keys, gate *access.Gat
 	broker, err := pipes.New(pipes.Config{
 		Store: f.store, Keys: k, Environments: f.environments, Gate: gate, Audit: f.audit,
 		Connectors: providers, Client: client, Egress: egress, PublicURL: cfg.baseURL(g.listener.Addr()),
-		ReturnTo: cfg.Pipes.ReturnTo, AnyLoopbackReturnTo: g.mode == development, Now: f.ids.Now, Logger: g.log,
+		Journal: f.journal, Count: metrics.CountRefresh, ReturnTo: cfg.Pipes.ReturnTo, AnyLoopbackReturnTo: g.mode == development, Now: f.ids.Now, Logger: g.log,
 	})
 	if err != nil {
 		return nil, err
@@ -98,5 +98,5 @@ func (g *graph) buildBroker(cfg Config, f *floor, k *keys.Keys, gate *access.Gat
 }
 
 // refreshTimeout bounds how long a stop waits for refreshes that are under way. It is above the 20 seconds
-// that one call to a provider may take: what the provider has rotated is lost if nobody stores it.
+// that one call to a provider may take: a reply that nobody reads is a token that nobody has.
 const refreshTimeout = 25 * time.Second

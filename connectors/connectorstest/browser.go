@@ -1,6 +1,7 @@
 package connectorstest
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -156,4 +157,11 @@ func (s *Server) Visit(t testing.TB, authorizationURL string) *url.URL {
 		t.Fatalf("the provider answered %s without sending the browser back", response.Status)
 	}
 	return location
+}
+
+// Tokens are all access and refresh tokens that were given out, for tests that look for them elsewhere.
+func (s *Server) Tokens() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Concat(slices.Collect(maps.Keys(s.accessTokens)), slices.Collect(maps.Keys(s.refreshTokens)))
 }

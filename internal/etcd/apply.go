@@ -35,10 +35,16 @@ func (s *Store) Apply(ctx context.Context, p pipes.Change) error {
 	if g := p.Grant; g != nil {
 		addPut(&b, keyGrant(p.Environment, g.Record.ID), g)
 		b.tokenIndex(g, p.Previous)
+		if p.Concludes {
+			b.conclude(g.Record.ID, p.AttemptAt)
+		}
 	}
 	if g := p.Left; g != nil {
 		addPut(&b, keyGrant(p.Environment, g.Record.ID), g)
 		b.tokenIndex(g, g.Record.TokenMAC)
+		if g.Remove {
+			b.conclude(g.Record.ID, 0)
+		}
 	}
 	if f := p.Flow; f != nil {
 		addPut(&b, keyFlow(p.Environment, f.Record.ID), f)

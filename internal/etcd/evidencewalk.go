@@ -17,7 +17,7 @@ import (
 func provenKinds() []string {
 	return []string{
 		kindEnv, kindRegistered, kindAPIKey, kindCMKMap, kindSchedule, kindShred, kindJob, kindKEK,
-		kindIntegration, kindAccount, kindGrant, kindFlow, kindObject, kindRequest, kindEvent,
+		kindIntegration, kindAccount, kindGrant, kindAttempt, kindFlow, kindObject, kindRequest, kindEvent,
 	}
 }
 
@@ -25,7 +25,7 @@ func provenKinds() []string {
 func provenWith() []string {
 	return []string{kindKEKOf, kindKEKBy, kindVersion, kindName, kindOwner, kindMember, kindToken}
 }
-func unproven() []string { return []string{kindFormat, kindEpoch, kindNode} }
+func unproven() []string { return []string{kindFormat, kindEpoch, kindNode, kindLock} }
 
 // provenLine is a run of one kind in time. The others are few, or walked by themselves.
 func provenLine(kind string, env access.EnvironmentID) (timeline, bool) {

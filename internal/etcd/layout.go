@@ -42,6 +42,8 @@ import (
 //	owner/{env}/{H(owner,slug)}          the connections of one owner at one provider
 //	member/{env}/{integration}/{account} which accounts an integration has
 //	grant/{env}/{id}                     grant: its tokens, sealed
+//	attempt/{env}/{grant}                refresh of a grant under way, or left by one
+//	lock/{env}/{grant}                   who refreshes a grant, bound to a lease; exempt from MACs
 //	token/{env}/{MAC of refresh token}   which grant has this refresh token
 //	flow/{env}/{id}                      pending authorization
 //	job/{env}/{id}                       operation on many records, with its progress
@@ -75,6 +77,8 @@ const (
 	kindOwner       = "owner"
 	kindMember      = "member"
 	kindGrant       = "grant"
+	kindAttempt     = "attempt"
+	kindLock        = "lock"
 	kindToken       = "token"
 	kindFlow        = "flow"
 	kindJob         = "job"
@@ -160,6 +164,12 @@ func prefixMembers(env access.EnvironmentID, id pipes.IntegrationID) string {
 }
 func keyGrant(env access.EnvironmentID, id pipes.GrantID) string {
 	return kindGrant + "/" + string(env) + "/" + string(id)
+}
+func keyAttempt(env access.EnvironmentID, id pipes.GrantID) string {
+	return kindAttempt + "/" + string(env) + "/" + string(id)
+}
+func keyLock(env access.EnvironmentID, id pipes.GrantID) string {
+	return kindLock + "/" + string(env) + "/" + string(id)
 }
 func keyToken(env access.EnvironmentID, mac []byte) string {
 	return kindToken + "/" + string(env) + "/" + base64.RawURLEncoding.EncodeToString(mac)

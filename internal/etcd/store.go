@@ -48,6 +48,8 @@ type StoreConfig struct {
 	// HoldWatch is called in front of each of them: the watch stalls until it returns. Its context ends with
 	// the watch. Default nil.
 	HoldWatch func(ctx context.Context)
+	// LockTTL is how long locks outlive a process that is gone, in whole seconds; default 30 s.
+	LockTTL time.Duration
 }
 
 // Store implements the stores of keys, vault, pipes, access and events on one etcd keyspace. It is safe for
@@ -68,7 +70,10 @@ type Store struct {
 	rewraps *rewraps
 	room    *room
 	nodes   *nodes
+	session *session
 	origins origins
+	// watchers wait for changes of grants.
+	watchers *watchers
 	// window is how many objects one range read of a list may hold.
 	window int64
 
@@ -123,6 +128,8 @@ func newStore(cfg StoreConfig) (*Store, error) {
 	s.fence = &fence{feed: s.feed, timeout: readTimeout}
 	s.room = newRoom(cfg.Client, cmp.Or(cfg.MinFreeBytes, 1<<30))
 	s.nodes = newNodes(s, cfg.Node)
+	s.session = &session{client: cfg.Client, log: cfg.Logger, ttl: cmp.Or(cfg.LockTTL, DefaultLockTTL), life: life}
+	s.watchers = newWatchers()
 	return s, nil
 }
 
@@ -152,6 +159,7 @@ func (s *Store) await(ctx context.Context) error {
 func (s *Store) Close() {
 	s.stop()
 	s.fence.close()
+	s.session.close()
 	s.work.Wait()
 	s.indexes.wait()
 }
@@ -203,6 +211,7 @@ func (s *Store) load(ctx context.Context) (int64, error) {
 	s.mirror.replace(items)
 	s.cache.clear()
 	s.indexes.reload(ctx, revision)
+	s.watchers.tellAll()
 	return revision, nil
 }
 
@@ -226,4 +235,5 @@ func (s *Store) apply(it *item, deleted bool) {
 			s.indexes.apply(it, deleted)
 		}
 	}
+	s.watchers.tell(it.key)
 }

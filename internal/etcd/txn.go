@@ -181,6 +181,9 @@ func (s *Store) withEvents(c change, at epoch) (then []clientv3.Op, witness stri
 // refused. After any other it may have been applied, or be applied later: so the epoch is ended, after
 // which a late commit fails its compare, and then the witness is read.
 func (s *Store) resolve(ctx context.Context, c change, at epoch, witness string, cause error) (outcome, epoch, error) {
+	if errors.Is(cause, rpctypes.ErrLeaseNotFound) {
+		return outcome{}, at, cause // it is looked for before anything is applied
+	}
 	noSpace := errors.Is(cause, rpctypes.ErrNoSpace)
 	if !noSpace && refused(cause) {
 		return outcome{}, at, down(cause)

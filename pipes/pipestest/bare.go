@@ -2,6 +2,7 @@ package pipestest
 
 import (
 	"context"
+	"path/filepath"
 	"testing"
 
 	"culvert/connectors"
@@ -21,7 +22,7 @@ func MustBare(t testing.TB, s *vaulttest.Stack) *pipes.Broker {
 	must(t, "client", err)
 	b, err := pipes.New(pipes.Config{
 		Store: s.Store, Keys: s.Keys, Environments: s.Environments, Gate: s.Gate, Audit: s.Audit,
-		Connectors: catalog, Client: client, Egress: egress, PublicURL: PublicURL,
+		Connectors: catalog, Client: client, Egress: egress, PublicURL: PublicURL, Journal: mustJournal(t, filepath.Join(t.TempDir(), "journal")),
 	})
 	must(t, "broker", err)
 	t.Cleanup(func() { must(t, "close the broker", b.Close(context.Background())) })

@@ -6,6 +6,8 @@ package pipestest
 import (
 	"context"
 	"log/slog"
+	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"culvert/connectors"
 	"culvert/connectors/connectorstest"
 	"culvert/internal/events"
+	"culvert/internal/journal"
 	"culvert/internal/logtest"
 	"culvert/keys"
 	"culvert/pipes"
@@ -58,6 +61,9 @@ type Stack struct {
 	Provider *connectorstest.Server
 	Broker   *pipes.Broker
 	Clock    *Clock
+	// JournalPath is the file of the broker's journal, Counts what the broker counted.
+	JournalPath string
+	Counts      *Counts
 	// Log is what the broker and its client logged.
 	Log *logtest.Buffer
 
@@ -112,6 +118,19 @@ func (s *Stack) Replica(t testing.TB) *Stack {
 	t.Helper()
 	r := *s
 	r.Stack = s.Stack.Replica(t)
+	r.JournalPath = ""
+	r.open(t)
+	return &r
+}
+
+// Restart is the next life of the same node after a kill: the broker's refreshes are given up where they
+// stand, and another broker reads its journal.
+func (s *Stack) Restart(t testing.TB) *Stack {
+	t.Helper()
+	killed, kill := context.WithCancel(context.Background())
+	kill()
+	_ = s.Broker.Close(killed) // what it says of refreshes that were given up is what the test is about
+	r := *s
 	r.open(t)
 	return &r
 }
@@ -149,6 +168,10 @@ func (s *Stack) open(t testing.TB) {
 	if s.config.Wrap != nil {
 		store = s.config.Wrap(store)
 	}
+	if s.JournalPath == "" {
+		s.JournalPath = filepath.Join(t.TempDir(), "journal")
+	}
+	s.Counts = new(Counts)
 	returnTo := s.config.ReturnTo
 	if returnTo == nil {
 		returnTo = []string{ReturnTo}
@@ -157,6 +180,7 @@ func (s *Stack) open(t testing.TB) {
 		Store: store, Keys: s.Keys, Environments: s.Environments, Gate: s.Gate, Audit: s.Audit,
 		Connectors: catalog, Client: client, Egress: egress, PublicURL: PublicURL, ReturnTo: returnTo,
 		AnyLoopbackReturnTo: s.config.AnyLoopbackReturnTo, Now: s.Clock.Now, Logger: logger,
+		Journal: mustJournal(t, s.JournalPath), Count: s.Counts.add,
 	})
 	must(t, "broker", err)
 	t.Cleanup(func() {
@@ -166,6 +190,37 @@ func (s *Stack) open(t testing.TB) {
 			t.Errorf("close the broker: %v", err)
 		}
 	})
+}
+
+// Counts is what a broker counted.
+type Counts struct {
+	mu sync.Mutex
+	of map[pipes.Counted]int // guarded by mu
+}
+
+func (c *Counts) add(what pipes.Counted) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.of == nil {
+		c.of = map[pipes.Counted]int{}
+	}
+	c.of[what]++
+}
+
+// Of is how often something was counted.
+func (c *Counts) Of(what pipes.Counted) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.of[what]
+}
+
+// mustJournal opens a journal until the test ends.
+func mustJournal(t testing.TB, path string) *journal.Journal {
+	t.Helper()
+	j, err := journal.Open(journal.Config{Path: path})
+	must(t, "journal", err)
+	t.Cleanup(func() { _ = j.Close() })
+	return j
 }
 
 // MustEvents returns the first hundred events of pipes of these types, or of all, oldest first.
