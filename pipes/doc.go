@@ -144,7 +144,7 @@
 //	                                                    TestRefreshesAtOnce, TestNoTurnInTime
 //	a refresh races another, or a crash                 single flight, generation, stored before vended
 //	                                                    TestHundredCallersOneRefresh, TestTwoReplicasRefresh, TestRefreshEqualsModel,
-//	                                                    TestPersistedBeforeItIsVended, TestReconnectDuringARefresh, TestRevival
+//	                                                    TestPersistedBeforeItIsVended, TestReconnectDuringARefresh, TestKilledBeforeTheTransaction
 //	calls without the right                             permit first, one record of each denial
 //	                                                    TestEveryMethodIsAuthorized, TestFlowActorMayNothingElse
 //
@@ -159,11 +159,13 @@
 //
 // A victim who is shown somebody else's label and goes on. A provider that rotates a token and loses the
 // reply, without a grace period: the account then needs reauthorization for the reason "rotation_lost",
-// which should never be seen. A process that dies between the provider's reply and the transaction: the
-// journal that closes this gap comes later, as does the lock that keeps two replicas from refreshing one
-// grant at once; until then the loser waits a moment and takes the winner's result, and a provider that
-// ends a grant when an old refresh token comes back can end this one. A whole older record of a grant,
-// put back by a writer of etcd, opens; its refresh token is used up where the provider rotates.
+// which should never be seen. A process that is killed between the provider's reply and the fsync of its
+// journal is such a lost reply, and so is a replica whose disk is gone with its journal. A process that is
+// stopped between the look at the clock and the write to the provider, for longer than a successor waits:
+// it sends a token that was used up meanwhile, and a provider that ends a grant when an old refresh token
+// comes back ends this one. A writer of etcd who takes attempts and locks away has two replicas send one
+// token. A whole older record of a grant, put back by him, opens; its refresh token is used up where the
+// provider rotates.
 //
 // # Decisions
 //
