@@ -183,11 +183,19 @@ func (f *Flow) waitsFor(now time.Time) string {
 			return noCallback(away, f.Departures[n-1].RedirectURI)
 		}
 		return "the browser was sent to the provider and is not back yet"
+	case f.HandoffHash != nil && !f.OpenedAt.IsZero():
+		return noHandoff
+	case f.HandoffHash != nil:
+		return "the pop-up has not been opened yet"
 	case !f.OpenedAt.IsZero():
 		return "the confirmation page was shown, and nobody has continued yet"
 	}
 	return "the link has not been opened yet"
 }
+
+// noHandoff is the likely cause of a pop-up that got no message it could use: it waits for ten seconds.
+const noHandoff = "the pop-up was opened, but no message with the handoff token came from a page of an allowed origin: " +
+	"check that the page's origin is among cors_origins, and that it keeps its hold on the pop-up (no Cross-Origin-Opener-Policy: same-origin)"
 
 // noCallback is the likely cause of a callback that did not come.
 func noCallback(after time.Duration, redirectURI string) string {

@@ -41,67 +41,97 @@ type AuthorizeRequest struct {
 	Challenge string
 	// ChallengeMethod is "S256", which is the only one, or empty.
 	ChallengeMethod string
+	// RequireHandoff is for a flow in a pop-up of the application's page, which hands it over with a message:
+	// there is no confirmation page then.
+	RequireHandoff bool
+}
+
+// Authorized is a flow that has begun.
+type Authorized struct {
+	// URL is where the user's browser goes.
+	URL string
+	// RedirectToken is that of URL, for the application's page to name the flow; empty without a handoff.
+	RedirectToken string
+	// HandoffToken is what the page hands over: nothing happens without it, and it stands in no URL.
+	HandoffToken secret.Bytes
 }
 
 // Authorize begins a flow. The URL leads to a page of ours and carries the flow's ticket: it belongs to
-// the user who is to connect, and lives for [TicketTTL].
+// the user who is to connect, and lives for [TicketTTL]; with a handoff for [HandoffTTL], and alone it leads
+// nowhere.
 //
 // Errors: [*InvalidError], [ErrReturnTo], [ErrNoIntegration], [ErrDisabled], [ErrNotConfigured],
 // [ErrEndpointChanged], [*AuthMethodError].
-func (b *Broker) Authorize(ctx context.Context, call access.Call, r AuthorizeRequest) (string, error) {
+func (b *Broker) Authorize(ctx context.Context, call access.Call, r AuthorizeRequest) (Authorized, error) {
 	o, err := b.begin(ctx, call, access.PipesAuthorize)
 	if err != nil {
-		return "", err
+		return Authorized{}, err
 	}
-	url, err := o.authorize(ctx, r)
-	return committed(ctx, o, url, err)
+	begun, err := o.authorize(ctx, r)
+	return committed(ctx, o, begun, err)
 }
 
-func (o *operation) authorize(ctx context.Context, r AuthorizeRequest) (string, error) {
+func (o *operation) authorize(ctx context.Context, r AuthorizeRequest) (Authorized, error) {
 	owner, err := o.checkAuthorize(&r)
 	if err != nil {
-		return "", err
+		return Authorized{}, err
 	}
 	found, err := o.readIntegration(ctx, r.Slug, owner.Kind)
 	if err != nil {
-		return "", err
+		return Authorized{}, err
 	}
 	i, b := found.Record, o.broker
 	o.about(i.Slug, owner, r.UserID)
 	conn, err := b.connector(i)
 	if err != nil {
-		return "", err
+		return Authorized{}, err
 	}
 	switch err := i.usable(conn); {
 	case !i.Enabled:
-		return "", ErrDisabled
+		return Authorized{}, ErrDisabled
 	case !i.supports(MethodOAuth):
-		return "", &AuthMethodError{Wanted: MethodOAuth}
+		return Authorized{}, &AuthMethodError{Wanted: MethodOAuth}
 	case err != nil:
-		return "", err
+		return Authorized{}, err
 	}
 	if err := o.keepsMethod(ctx, i, owner); err != nil {
-		return "", err
+		return Authorized{}, err
 	}
 	e, err := b.environments.Environment(o.Environment())
 	if err != nil {
-		return "", err
+		return Authorized{}, err
 	}
-	now, ticket := b.now(), randomSecret()
+	now := b.now()
 	f := Flow{
 		ID: FlowID(id.ULID(now)), Environment: o.Environment(), Integration: i.ID, Slug: i.Slug, Owner: owner,
 		ActingUser: r.UserID, UserLabel: r.UserLabel, ReturnTo: r.ReturnTo, CreatedAt: now, ExpiresAt: now.Add(TicketTTL),
 		Challenge: r.Challenge,
 	}
-	f.TicketHash = e.FlowHash(keys.TicketSecret, string(f.ID), secret.New([]byte(ticket)))
+	begun := b.link(e, &f, r.RequireHandoff)
 	o.Record.FlowID = string(f.ID)
 	if err := o.Intend(ctx); err != nil {
-		return "", err
+		return Authorized{}, err
 	}
 	if err := o.newFlow(ctx, f); err != nil {
-		return "", err
+		return Authorized{}, err
 	}
-	return b.publicURL + "/data-integrations/" + ticketText(f.Environment, f.ID, ticket) + "/authorize-redirect", nil
+	return begun, nil
+}
+
+// link makes what leads into a flow, and leaves hashes of it in the record: a ticket, or the two tokens of a
+// handoff.
+func (b *Broker) link(e *keys.Environment, f *Flow, handoff bool) Authorized {
+	random := randomSecret()
+	text := ticketText(f.Environment, f.ID, random)
+	if !handoff {
+		f.TicketHash = e.FlowHash(keys.TicketSecret, string(f.ID), secret.New([]byte(random)))
+		return Authorized{URL: b.publicURL + "/data-integrations/" + text + "/authorize-redirect"}
+	}
+	token := secret.New([]byte(randomSecret()))
+	f.TicketHash = e.FlowHash(keys.RedirectSecret, string(f.ID), secret.New([]byte(random)))
+	f.HandoffHash = e.FlowHash(keys.HandoffSecret, string(f.ID), token)
+	f.ExpiresAt = f.CreatedAt.Add(HandoffTTL)
+	return Authorized{URL: b.publicURL + "/pipes/authorize?token=" + text, RedirectToken: text, HandoffToken: token}
 }
 
 // keepsMethod refuses a flow that would end at an account of another method: its user is told before, not
@@ -122,7 +152,7 @@ func (o *operation) checkAuthorize(r *AuthorizeRequest) (Owner, error) {
 	owner, wrong := request.owner()
 	return owner, gather(
 		request.checkActing(), wrong, checkText("user_label", r.UserLabel, MaxID), checkConfig(r.Config), o.broker.returnTo.check(r.ReturnTo),
-		checkChallenge(r),
+		checkChallenge(r), checkHandoff(r),
 	)
 }
 

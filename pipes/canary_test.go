@@ -70,6 +70,15 @@ func TestCanaryIsNowhere(t *testing.T) {
 	finished, err := s.Broker.Finish(t.Context(), s.Call(), bound)
 	must(t, err)
 	fmt.Fprintf(&said, "%+v\n", finished)
+	// One in a pop-up.
+	handed := s.MustAuthorizeHandoff(t, "user_5")
+	note("handoff token", handed.HandoffToken)
+	secrets["redirect token"] = handed.RedirectToken[strings.LastIndexByte(handed.RedirectToken, '-')+1:]
+	fmt.Fprintf(&said, "%+v\n", handed.HandoffToken)
+	popup := s.Browser().Request(handed.RedirectToken)
+	must(t, errOf(s.Broker.Popup(t.Context(), popup)))
+	say(errOf(s.Broker.Handoff(t.Context(), popup, pipestest.Secret(strings.Repeat("h", 43)))))
+	must(t, errOf(s.Broker.Handoff(t.Context(), popup, handed.HandoffToken)))
 	note("access token", s.MustToken(t, "user_1").AccessToken)
 
 	// Refreshes that fail in every way, with replies that repeat what was sent.
@@ -160,7 +169,7 @@ func TestCanaryIsNotRendered(t *testing.T) {
 		pipes.UpdateIntegration{Credentials: &pipes.ClientCredentials{Secret: b}},
 		pipes.APIKeyInstall{Secret: b}, pipes.CreateIntegration{APIKey: &pipes.OwnedKey{Secret: b}},
 		pipes.AccountTokens{AccessToken: b, RefreshToken: b}, pipes.CallbackRequest{Code: b, Binding: b},
-		pipes.BrowserRequest{Binding: b}, pipes.FinishRequest{Verifier: b}, pipes.Departed{Binding: b}, pipes.ConfirmationPage{Binding: b},
+		pipes.BrowserRequest{Binding: b}, pipes.FinishRequest{Verifier: b}, pipes.Authorized{HandoffToken: b}, pipes.Departed{Binding: b}, pipes.ConfirmationPage{Binding: b},
 		[]pipes.Vended{{AccessToken: b}}, struct{ hidden pipes.Vended }{pipes.Vended{AccessToken: b}},
 	} {
 		var out strings.Builder

@@ -98,6 +98,9 @@ func (l *leg) depart(ctx context.Context, binding secret.Bytes) (string, error) 
 	if next.OpenedAt.IsZero() {
 		next.OpenedAt = d.At
 	}
+	if f.HandoffHash != nil {
+		next.HandedAt = d.At
+	}
 	next.Departures = append(slices.Clone(f.Departures), d)
 	// An outcome that is unclear is a conflict: the flow is read again, and a trip that was stored after
 	// all is one of the five that nobody took.

@@ -51,6 +51,18 @@
 // is asked first: the tokens wait in the same way, the callback leads to a page of ours that names both
 // ([Broker.Choice]), and only who says so there ([Broker.Choose]) replaces the first.
 //
+// With a handoff it falls away too, and the flow begins in a pop-up:
+//
+//	backend              broker                    page of the application        pop-up
+//	   │ Authorize          │                               │ opens it ───────────────────▶│
+//	   ├───────────────────▶│ H(redirect token),            │                              │
+//	   │◀── URL, two tokens ┤ H(handoff token)              │                              │
+//	   ├──────────────────────────────────────────────────▶ │ leads it to the URL ────────▶│
+//	   │                    │◀──────────────────────────────────────────────── Popup ──────┤
+//	   │                    │                               │ posts both tokens ──────────▶│
+//	   │                    │◀──────── Handoff (both tokens, origin of the message) ───────┤
+//	   │                    ├─ cookie, the provider's URL ────────────────────────────────▶│ and on, as above
+//
 // # Vending a token
 //
 //	Token ─▶ account ─▶ grant ─▶ living beyond its margin ───────────────▶ open, record, answer
@@ -86,6 +98,9 @@
 //	… where the caller binds the flow to a session      result id in the victim's browser, verifier in the
 //	                                                    attacker's session: they do not meet
 //	                                                    TestSessionBinding, TestFinishNeedsBothHalves
+//	… or opens a pop-up and hands it a flow of his      the message's origin must be the application's (server);
+//	                                                    both tokens of one flow, once
+//	                                                    TestHandoff, TestHandoffTokens, TestHandoffRefused
 //	guesses verifiers, or waits for a better moment     five tries, ten minutes; the tokens are dropped
 //	                                                    TestWrongVerifiers, TestAbandonedAuthorization
 //	a crash between callback and account                the tokens wait sealed; finishing is one transaction
@@ -151,8 +166,7 @@
 // Cookie attributes, headers of pages, the Origin of forms and parameters that come twice are server's;
 // redirects, sizes, timeouts, one send per call and what may be in an error are connectors'.
 //
-// Later, with the issues that bring them: the widgets' handoff in place of the confirmation page,
-// revocation at the provider, the relay, DPoP, PAR, form_post,
+// Later, with the issues that bring them: revocation at the provider, the relay, DPoP, PAR, form_post,
 // rights per provider and organization, and reporting a token that an API refused.
 //
 // # What is not stopped

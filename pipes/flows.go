@@ -25,7 +25,7 @@ type Flow struct {
 	UserLabel string            `cbor:"7,keyasint,omitempty"`
 	ReturnTo  string            `cbor:"8,keyasint,omitempty"`
 	Config    map[string]string `cbor:"9,keyasint,omitempty"`
-	// TicketHash is a keyed hash of the ticket's secret.
+	// TicketHash is a keyed hash of the ticket's secret; with a handoff, of the redirect token's.
 	TicketHash []byte    `cbor:"10,keyasint"`
 	CreatedAt  time.Time `cbor:"11,keyasint"`
 	ExpiresAt  time.Time `cbor:"12,keyasint"`
@@ -47,6 +47,10 @@ type Flow struct {
 	// Waiting are the tokens of such a flow, until then. Tries counts wrong verifiers.
 	Waiting *WaitingTokens `cbor:"21,keyasint,omitempty"`
 	Tries   int            `cbor:"22,keyasint,omitempty"`
+	// HandoffHash is a keyed hash of the handoff token, for a flow that a pop-up goes through; HandedAt is
+	// when it was used.
+	HandoffHash []byte    `cbor:"23,keyasint,omitempty"`
+	HandedAt    time.Time `cbor:"24,keyasint,omitzero"`
 }
 
 // MaxDepartures bounds how many flow states one ticket mints.

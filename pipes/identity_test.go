@@ -156,9 +156,9 @@ func TestIdentityOfACustomProvider(t *testing.T) {
 	must(t, errOf(s.Broker.CreateIntegration(t.Context(), s.Call(), pipes.CreateIntegration{
 		Slug: "mine", Enabled: true, Credentials: pipestest.Credentials(), Custom: custom,
 	})))
-	url, err := s.Broker.Authorize(t.Context(), s.Call(), pipes.AuthorizeRequest{Slug: "mine", UserID: "user_1"})
+	begun, err := s.Broker.Authorize(t.Context(), s.Call(), pipes.AuthorizeRequest{Slug: "mine", UserID: "user_1"})
 	must(t, err)
-	must(t, errOf(s.Broker.Callback(t.Context(), s.Browser().MustReturn(t, pipestest.Ticket(t, url)))))
+	must(t, errOf(s.Broker.Callback(t.Context(), s.Browser().MustReturn(t, pipestest.Ticket(t, begun.URL)))))
 	a, err := s.Broker.Account(t.Context(), s.Call(), pipes.Request{Slug: "mine", UserID: "user_1"})
 	must(t, err)
 	if a.Identifier != "user-1" || a.DisplayName != "Test User" {

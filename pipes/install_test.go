@@ -149,9 +149,9 @@ func TestMethodsDoNotMix(t *testing.T) {
 	mustKeyIntegration(t, s, pipestest.Credentials(), pipes.MethodOAuth, pipes.MethodAPIKey)
 	who := pipes.Request{Slug: pipestest.Second, UserID: "user_1"}
 	authorize := pipes.AuthorizeRequest{Slug: pipestest.Second, UserID: "user_1"}
-	url, err := s.Broker.Authorize(t.Context(), s.Call(), authorize)
+	begun, err := s.Broker.Authorize(t.Context(), s.Call(), authorize)
 	must(t, err)
-	callback := s.Browser().MustReturn(t, pipestest.Ticket(t, url))
+	callback := s.Browser().MustReturn(t, pipestest.Ticket(t, begun.URL))
 	must(t, errOf(s.Broker.InstallAPIKey(t.Context(), s.Call(), keyOf(pipestest.Second, "user_1", apiKey))))
 	mismatch("authorize", errOf(s.Broker.Authorize(t.Context(), s.Call(), authorize)), pipes.MethodAPIKey, pipes.MethodOAuth)
 	mismatch("tokens", errOf(s.Broker.UpdateAccount(t.Context(), s.Call(), who, pipes.AccountTokens{AccessToken: pipestest.Secret("at")})), pipes.MethodAPIKey, pipes.MethodOAuth)

@@ -147,9 +147,9 @@ func TestCustomProvider(t *testing.T) {
 		Slug: "mine", Enabled: true, Custom: custom(s), Credentials: pipestest.Credentials(), Scopes: []string{"a", "b"},
 	})
 	must(t, err)
-	url, err := s.Broker.Authorize(t.Context(), s.Call(), pipes.AuthorizeRequest{Slug: "mine", UserID: "u"})
+	begun, err := s.Broker.Authorize(t.Context(), s.Call(), pipes.AuthorizeRequest{Slug: "mine", UserID: "u"})
 	must(t, err)
-	result, err := s.Broker.Callback(t.Context(), s.Browser().MustReturn(t, pipestest.Ticket(t, url)))
+	result, err := s.Broker.Callback(t.Context(), s.Browser().MustReturn(t, pipestest.Ticket(t, begun.URL)))
 	must(t, err)
 	if result.Provider != "Mine" || result.Account == "" {
 		t.Errorf("got %+v", result)
@@ -176,9 +176,9 @@ func TestMovedTokenEndpoint(t *testing.T) {
 	must(t, errOf(s.Broker.CreateIntegration(t.Context(), s.Call(), pipes.CreateIntegration{
 		Slug: "mine", Enabled: true, Custom: custom(s), Credentials: pipestest.Credentials(),
 	})))
-	url, err := s.Broker.Authorize(t.Context(), s.Call(), pipes.AuthorizeRequest{Slug: "mine", UserID: "u"})
+	begun, err := s.Broker.Authorize(t.Context(), s.Call(), pipes.AuthorizeRequest{Slug: "mine", UserID: "u"})
 	must(t, err)
-	must(t, errOf(s.Broker.Callback(t.Context(), s.Browser().MustReturn(t, pipestest.Ticket(t, url)))))
+	must(t, errOf(s.Broker.Callback(t.Context(), s.Browser().MustReturn(t, pipestest.Ticket(t, begun.URL)))))
 
 	elsewhere, samePlace := "https://evil.example/token", s.Provider.URL+"/token?v=2"
 	var refused *pipes.InvalidError

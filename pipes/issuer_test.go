@@ -44,9 +44,9 @@ func TestIssuerOfACustomProvider(t *testing.T) {
 	})))
 	back := func(change func(*pipes.CallbackRequest)) pipes.Result {
 		t.Helper()
-		url, err := s.Broker.Authorize(t.Context(), s.Call(), pipes.AuthorizeRequest{Slug: "mine", UserID: "user_1"})
+		begun, err := s.Broker.Authorize(t.Context(), s.Call(), pipes.AuthorizeRequest{Slug: "mine", UserID: "user_1"})
 		must(t, err)
-		callback := s.Browser().MustReturn(t, pipestest.Ticket(t, url))
+		callback := s.Browser().MustReturn(t, pipestest.Ticket(t, begun.URL))
 		change(&callback)
 		result, err := s.Broker.Callback(t.Context(), callback)
 		must(t, err)

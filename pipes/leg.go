@@ -23,7 +23,7 @@ type leg struct {
 // leg has begun.
 func (b *Broker) open(ctx context.Context, requestID, route string, c credential, action access.Action, kind keys.FlowSecret) (*leg, error) {
 	return b.enter(ctx, requestID, route, flowKey{c.env, c.flow}, action, func(e *keys.Environment, f *Flow) error {
-		hash := f.TicketHash
+		hash := f.TicketHash // of a ticket or a redirect token: each has a keyed hash of its own
 		if kind == keys.StateSecret {
 			hash = nil
 			if d := f.departure(c.departure); d != nil {

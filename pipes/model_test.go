@@ -193,11 +193,11 @@ func (m *brokersModel) doubtful(s *pipestest.Stack, user string) bool {
 }
 
 func (m *brokersModel) reconnect(s *pipestest.Stack, user string) error {
-	url, err := s.Broker.Authorize(m.t.Context(), s.Call(), pipes.AuthorizeRequest{Slug: pipestest.Slug, UserID: user})
+	begun, err := s.Broker.Authorize(m.t.Context(), s.Call(), pipes.AuthorizeRequest{Slug: pipestest.Slug, UserID: user})
 	if err != nil {
 		return err
 	}
-	result, err := s.Broker.Callback(m.t.Context(), s.Browser().MustReturn(m.t, pipestest.Ticket(m.t, url)))
+	result, err := s.Broker.Callback(m.t.Context(), s.Browser().MustReturn(m.t, pipestest.Ticket(m.t, begun.URL)))
 	if err == nil && result.Account == "" {
 		return fmt.Errorf("callback: %+v", result)
 	}

@@ -330,8 +330,8 @@ func TestAuthorizeRefusals(t *testing.T) {
 	} {
 		r := good
 		c.change(&r)
-		url, err := s.Broker.Authorize(t.Context(), s.Call(), r)
-		if c.want != nil && !errors.Is(err, c.want) || c.field != "" && (!errors.As(err, &invalid) || invalid.Field != c.field) || url != "" {
+		begun, err := s.Broker.Authorize(t.Context(), s.Call(), r)
+		if c.want != nil && !errors.Is(err, c.want) || c.field != "" && (!errors.As(err, &invalid) || invalid.Field != c.field) || begun.URL != "" {
 			t.Errorf("%s: got %v", what, err)
 		}
 	}
@@ -347,15 +347,15 @@ func TestOrganizationOwned(t *testing.T) {
 	must(t, errOf(s.Broker.CreateIntegration(t.Context(), s.Call(), pipes.CreateIntegration{
 		Slug: pipestest.Slug, Ownership: pipes.OwnedByOrganization, Enabled: true, Credentials: pipestest.Credentials(),
 	})))
-	url, err := s.Broker.Authorize(t.Context(), s.Call(), pipes.AuthorizeRequest{
+	begun, err := s.Broker.Authorize(t.Context(), s.Call(), pipes.AuthorizeRequest{
 		Slug: pipestest.Slug, UserID: "user_1", OrganizationID: "org_1", ConnectionOwner: pipes.OwnedByOrganization,
 	})
 	must(t, err)
 	browser := s.Browser()
-	if page := browser.MustOpen(t, pipestest.Ticket(t, url)); page.ConnectionOwner != pipes.OwnedByOrganization || page.OrganizationID != "org_1" {
+	if page := browser.MustOpen(t, pipestest.Ticket(t, begun.URL)); page.ConnectionOwner != pipes.OwnedByOrganization || page.OrganizationID != "org_1" {
 		t.Errorf("the page is %+v", page)
 	}
-	result, err := s.Broker.Callback(t.Context(), browser.MustReturn(t, pipestest.Ticket(t, url)))
+	result, err := s.Broker.Callback(t.Context(), browser.MustReturn(t, pipestest.Ticket(t, begun.URL)))
 	must(t, err)
 	if result.ReturnTo != "" {
 		t.Errorf("without a return_to the flow ends at %s", result.ReturnTo)

@@ -108,6 +108,10 @@ func legs(ticket, state string) map[string]func(context.Context, *pipes.Broker) 
 		"Choose": func(ctx context.Context, b *pipes.Broker) (any, error) {
 			return b.Choose(ctx, pipes.ChoiceRequest{RequestID: "req_leg", Flow: state})
 		},
+		"Popup": func(ctx context.Context, b *pipes.Broker) (any, error) { return b.Popup(ctx, r) },
+		"Handoff": func(ctx context.Context, b *pipes.Broker) (any, error) {
+			return b.Handoff(ctx, r, pipestest.Secret("x"))
+		},
 		"Callback": func(ctx context.Context, b *pipes.Broker) (any, error) {
 			return b.Callback(ctx, pipes.CallbackRequest{RequestID: "req_leg", State: state})
 		},

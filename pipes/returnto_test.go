@@ -98,8 +98,8 @@ func TestAuthorizeChecksReturnTo(t *testing.T) {
 	s := pipestest.New(t)
 	s.MustIntegration(t, pipestest.Slug)
 	for returnTo, want := range map[string]error{"//evil.example": pipes.ErrReturnTo, pipestest.ReturnTo: nil} {
-		url, err := s.Broker.Authorize(t.Context(), s.Call(), pipes.AuthorizeRequest{Slug: pipestest.Slug, UserID: "u", ReturnTo: returnTo})
-		if !errors.Is(err, want) || (url == "") != (want != nil) {
+		begun, err := s.Broker.Authorize(t.Context(), s.Call(), pipes.AuthorizeRequest{Slug: pipestest.Slug, UserID: "u", ReturnTo: returnTo})
+		if !errors.Is(err, want) || (begun.URL == "") != (want != nil) {
 			t.Errorf("return_to %s: got %v, want %v", returnTo, err, want)
 		}
 	}

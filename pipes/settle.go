@@ -74,6 +74,8 @@ type Result struct {
 	// Provider is its name; the slug if the integration is gone.
 	Provider, Slug string
 	UserLabel      string
+	// Popup is set for a flow that a handoff began.
+	Popup bool
 }
 
 // result is what every callback of a flow is answered with that is settled, or waits to be finished: the
@@ -102,6 +104,7 @@ func (l *leg) resultOf(ctx context.Context, out *Outcome) Result {
 	r := Result{
 		ReturnTo: withOutcome(l.broker.returnTo.still(f.ReturnTo), out), Account: out.Account, Code: out.Code,
 		ProviderError: out.ProviderError, Provider: f.Slug, Slug: f.Slug, UserLabel: f.UserLabel,
+		Popup: f.HandoffHash != nil,
 	}
 	found, err := l.broker.integrationOf(ctx, l.Environment(), f.Slug, f.Owner.Kind, f.Integration)
 	if err != nil {

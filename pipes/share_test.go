@@ -23,9 +23,9 @@ func reply(access, refresh string) connectorstest.Fault {
 func connectWith(t *testing.T, s *pipestest.Stack, r pipes.AuthorizeRequest, access, refresh string) pipes.Result {
 	t.Helper()
 	r.Slug = pipestest.Slug
-	url, err := s.Broker.Authorize(t.Context(), s.Call(), r)
+	begun, err := s.Broker.Authorize(t.Context(), s.Call(), r)
 	must(t, err)
-	callback := s.Browser().MustReturn(t, pipestest.Ticket(t, url))
+	callback := s.Browser().MustReturn(t, pipestest.Ticket(t, begun.URL))
 	s.Provider.Next(reply(access, refresh))
 	result, err := s.Broker.Callback(t.Context(), callback)
 	must(t, err)

@@ -257,6 +257,10 @@ func neverReturned(f *Flow) failure {
 		return failure{code: CodeInterrupted, reason: "the server stopped while it exchanged the code"}
 	case n > 0:
 		return failure{code: CodeExpired, reason: noCallback(FlowStateTTL, f.Departures[n-1].RedirectURI)}
+	case f.HandoffHash != nil && !f.OpenedAt.IsZero():
+		return failure{code: CodeExpired, reason: noHandoff}
+	case f.HandoffHash != nil:
+		return failure{code: CodeExpired, reason: "the pop-up was never opened"}
 	case !f.OpenedAt.IsZero():
 		return failure{code: CodeExpired, reason: "the confirmation page was shown, but nobody continued"}
 	}

@@ -22,9 +22,9 @@ func due(t *testing.T, n, each, all int) *pipestest.Stack {
 		s.MustIntegration(t, slug)
 		for i := range n {
 			user := fmt.Sprint("user_", i)
-			url, err := s.Broker.Authorize(t.Context(), s.Call(), pipes.AuthorizeRequest{Slug: slug, UserID: user})
+			begun, err := s.Broker.Authorize(t.Context(), s.Call(), pipes.AuthorizeRequest{Slug: slug, UserID: user})
 			must(t, err)
-			must(t, errOf(s.Broker.Callback(t.Context(), s.Browser().MustReturn(t, pipestest.Ticket(t, url)))))
+			must(t, errOf(s.Broker.Callback(t.Context(), s.Browser().MustReturn(t, pipestest.Ticket(t, begun.URL)))))
 		}
 	}
 	s.Clock.Advance(2 * time.Hour)

@@ -56,6 +56,8 @@ func (d *door) pipesVisits(t *testing.T) (map[string]visit, []string) {
 		ticket := pipestest.Ticket(t, pipestest.PublicURL+l.path)
 		minted = append(minted, ticket[strings.LastIndex(ticket, "-")+1:], strings.TrimPrefix(l.cookie, "__Host-culvert-flow="))
 	}
+	popup := d.mustHandoff(t)
+	minted = append(minted, popup.handoff, popup.redirect[strings.LastIndex(popup.redirect, "-")+1:])
 	waits, verifier := d.mustWait(t)
 	d.mustConnect(t)
 	asked, choice, choiceCookie := d.mustAskedBrowser(t)
@@ -224,6 +226,18 @@ func (d *door) pipesVisits(t *testing.T) (map[string]visit, []string) {
 			bad: []request{
 				choose("choice=" + canary + "&form=" + canary), choose("choice=replace&form=" + canary), choose("form=%z" + canary),
 				choose(strings.Repeat(canary, 500)), post(integrations+"/"+canary+"/account-choice", "form="+canary),
+			},
+		},
+		"GET /pipes/redirecting": {good: []request{get("/pipes/redirecting?" + canary + "=" + canary)}},
+		"GET /pipes/authorize": {
+			good: []request{get("/pipes/authorize?token=" + popup.redirect + "&" + canary + "=" + canary)},
+			bad:  []request{get("/pipes/authorize?token=" + canary), get("/pipes/authorize?token=a&token=" + canary), get("/pipes/authorize?token=%z" + canary)},
+		},
+		"POST /pipes/authorize": {
+			good: []request{popup.hand(popupOrigin)},
+			bad: []request{
+				popup.hand("https://" + canary), popup.hand(popupOrigin).instead("Origin", "https://"+canary), popup.hand(popupOrigin).instead("Content-Type", "text/"+canary),
+				handoff{canary, canary}.hand(popupOrigin), handoff{popup.redirect, canary}.hand(popupOrigin), popup.hand(popupOrigin),
 			},
 		},
 		"POST /culvert/v1/authorizations/finish": {

@@ -49,12 +49,12 @@ func newDoorWith(t *testing.T, stack vaulttest.Config, change func(*server.Confi
 	return d
 }
 
-// newPipesDoor builds a door over a stack with a provider.
+// newPipesDoor builds a door over a stack with a provider, for an application whose pages are at popupOrigin.
 func newPipesDoor(t *testing.T, c pipestest.Config) *door {
 	t.Helper()
 	d := &door{pipes: pipestest.WithConfig(t, c), log: &logtest.Buffer{}}
 	d.stack = d.pipes.Stack
-	d.open(t, nil)
+	d.open(t, func(c *server.Config) { c.CORSOrigins = []string{popupOrigin} })
 	return d
 }
 

@@ -307,6 +307,18 @@ func crossSite() *problem {
 	return &problem{status: http.StatusForbidden, code: "cross_site_request", text: "Another site sent this form."}
 }
 
+// originNotAllowed is for a message that another site posted into a pop-up.
+func originNotAllowed() *problem {
+	return &problem{status: http.StatusForbidden, code: "origin_not_allowed",
+		text: "The page that opened this window is at no origin of the setting cors_origins."}
+}
+
+// flowUnavailable is the end of a flow that has nowhere else to say so.
+func flowUnavailable() *problem {
+	return &problem{status: http.StatusConflict, code: pipes.CodeIntegrationUnavailable,
+		text: "The data integration was removed or switched off; start again later."}
+}
+
 func noRoute() *problem {
 	return &problem{status: http.StatusNotFound, code: "route_not_found", text: "There is nothing at this path."}
 }

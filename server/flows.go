@@ -19,7 +19,7 @@ import (
 // authorize is POST /data-integrations/{slug}/authorize. The URL in the answer is a credential of the
 // user who is to connect, so no cache keeps it.
 func (s *Server) authorize() handler {
-	return handle(endpoint[pipes.AuthorizeRequest, string]{
+	return handle(endpoint[pipes.AuthorizeRequest, pipes.Authorized]{
 		status: http.StatusOK, plaintext: true,
 		decode: func(x *exchange) (pipes.AuthorizeRequest, error) {
 			var q pipes.AuthorizeRequest
@@ -36,13 +36,20 @@ func (s *Server) authorize() handler {
 				optional("config", itemsInto, &q.Config),
 				optional("code_challenge", textInto, &q.Challenge),
 				optional("code_challenge_method", textInto, &q.ChallengeMethod),
+				optional("require_handoff", flagInto, &q.RequireHandoff),
 			)
 		},
 		call: s.pipes.Authorize,
-		encode: func(b []byte, url string) ([]byte, error) {
+		encode: func(b []byte, a pipes.Authorized) ([]byte, error) {
 			w := &jsonWriter{b: b}
 			w.raw(`{"url":`)
-			w.text(url)
+			w.text(a.URL)
+			if a.RedirectToken != "" {
+				w.raw(`,"redirect_token":`)
+				w.text(a.RedirectToken)
+				w.raw(`,"handoff_token":`)
+				w.value(a.HandoffToken)
+			}
 			w.raw(`}`)
 			return w.done()
 		},
@@ -288,6 +295,7 @@ func (s *Server) callback() handler {
 		if err != nil {
 			return err
 		}
+		x.opened = result.Popup
 		if result.ReturnTo != "" {
 			x.redirect(result.ReturnTo)
 			return nil

@@ -100,6 +100,8 @@ type exchange struct {
 	actor   access.Actor
 	id      string
 	started time.Time
+	// opened marks the answers in a pop-up that keeps its opener.
+	opened bool
 	// status is 0 until the answer is written.
 	status int
 	// values are those of the answer's headers, as far as they go: a slice of one for each would be an

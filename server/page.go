@@ -15,8 +15,10 @@ func (x *exchange) pageHeaders() {
 	h["Cache-Control"] = []string{"no-store"}
 	h["Referrer-Policy"] = []string{"no-referrer"}
 	h["X-Content-Type-Options"] = []string{"nosniff"}
-	// A page that opened ours keeps no handle on it, with which it could lead it elsewhere.
-	h["Cross-Origin-Opener-Policy"] = []string{"same-origin"}
+	if !x.opened {
+		// A page that opened ours keeps no handle on it, with which it could lead it elsewhere.
+		h["Cross-Origin-Opener-Policy"] = []string{"same-origin"}
+	}
 }
 
 // page answers with HTML.
@@ -40,7 +42,11 @@ func (x *exchange) message(status int, m pages.Message) error {
 	if err != nil {
 		return err
 	}
-	x.page(status, x.server.pages.Policy(), body)
+	policy := x.server.pages.Policy()
+	if m.Closes {
+		policy = x.server.pages.ClosingPolicy()
+	}
+	x.page(status, policy, body)
 	return nil
 }
 

@@ -14,13 +14,16 @@ import (
 // nobody can make it say something by a link, and it tells a stranger nothing.
 
 // keepResult sets the cookie: the outcome's code, the part of the path that the page belongs to, the id
-// of the request that ended the flow, and the provider's name.
+// of the request that ended the flow, and the provider's name; and that this is a pop-up, if it is.
 func (x *exchange) keepResult(r pipes.Result, dik string) {
 	code := r.Code
 	if code == "" {
 		code = pages.Connected
 	}
 	value := strings.Join([]string{code, dik, x.id, base64.RawURLEncoding.EncodeToString([]byte(r.Provider))}, ".")
+	if r.Popup {
+		value += ".popup"
+	}
 	x.addCookie(resultCookie, value, resultCookieAge)
 }
 
@@ -30,7 +33,8 @@ func (x *exchange) showResult() error {
 	if err != nil {
 		return err
 	}
-	part := strings.Split(x.cookie(resultCookie), ".")
+	value, popup := strings.CutSuffix(x.cookie(resultCookie), ".popup")
+	part := strings.Split(value, ".")
 	if len(part) != 4 || part[1] != dik {
 		return invalidCallback()
 	}
@@ -42,6 +46,7 @@ func (x *exchange) showResult() error {
 	if part[0] != pages.Connected {
 		m.RequestID = part[2]
 	}
+	x.opened, m.Closes = popup, popup && part[0] == pages.Connected
 	return x.message(http.StatusOK, m)
 }
 

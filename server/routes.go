@@ -75,6 +75,9 @@ func (s *Server) table() []*route {
 		s.leg(http.MethodGet, "/data-integrations/:slug/:dik/callback", access.FlowComplete, s.callback()),
 		s.leg(http.MethodGet, "/data-integrations/:flow/account-choice", access.FlowComplete, s.showChoice()),
 		s.leg(http.MethodPost, "/data-integrations/:flow/account-choice", access.FlowComplete, s.choose()),
+		s.leg(http.MethodGet, "/pipes/redirecting", public, s.redirecting()),
+		s.leg(http.MethodGet, popupPath, access.FlowConfirm, s.popup()),
+		s.leg(http.MethodPost, popupPath, access.FlowConfirm, s.handoff()),
 		s.row(http.MethodPost, "/culvert/v1/authorizations/finish", access.PipesFinish, s.finish()),
 		s.row(http.MethodGet, "/culvert/v1/data-integrations/:slug/attempts", access.AttemptsRead, s.listAttempts()),
 

@@ -47,7 +47,8 @@ type Config struct {
 
 	Limits LimitsConfig `koanf:"limits"`
 
-	// CORSOrigins are the origins whose browser scripts may read answers, scheme://host[:port] each.
+	// CORSOrigins are the origins whose browser scripts may read answers, and whose pages may hand
+	// flows over to a pop-up, scheme://host[:port] each.
 	// `culvert dev` lets origins on loopback addresses besides.
 	CORSOrigins []string `koanf:"cors_origins"`
 }

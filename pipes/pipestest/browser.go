@@ -31,11 +31,11 @@ func (s *Stack) MustIntegration(t testing.TB, slug string) pipes.IntegrationView
 // MustAuthorize begins a flow of a user with [Slug], and returns its ticket.
 func (s *Stack) MustAuthorize(t testing.TB, user string) (ticket string) {
 	t.Helper()
-	url, err := s.Broker.Authorize(t.Context(), s.Call(), pipes.AuthorizeRequest{
+	begun, err := s.Broker.Authorize(t.Context(), s.Call(), pipes.AuthorizeRequest{
 		Slug: Slug, UserID: user, UserLabel: user + "@example.com", ReturnTo: ReturnTo + "/done?a=1",
 	})
 	must(t, "authorize", err)
-	return Ticket(t, url)
+	return Ticket(t, begun.URL)
 }
 
 // Ticket is the ticket in a URL of authorize.

@@ -14,11 +14,11 @@ import (
 func (s *Stack) MustAuthorizeBound(t testing.TB, user string) (ticket string, verifier secret.Bytes) {
 	t.Helper()
 	verifier, challenge := connectors.GenerateVerifier()
-	url, err := s.Broker.Authorize(t.Context(), s.Call(), pipes.AuthorizeRequest{
+	begun, err := s.Broker.Authorize(t.Context(), s.Call(), pipes.AuthorizeRequest{
 		Slug: Slug, UserID: user, ReturnTo: ReturnTo + "/done?a=1", Challenge: challenge, ChallengeMethod: "S256",
 	})
 	must(t, "authorize", err)
-	return Ticket(t, url), verifier
+	return Ticket(t, begun.URL), verifier
 }
 
 // MustReturnBound is [Browser.MustReturn] for such a flow, which has no page.
@@ -31,6 +31,14 @@ func (b *Browser) MustReturnBound(t testing.TB, ticket string) pipes.CallbackReq
 	}
 	b.Cookie = page.Onward.Binding
 	return b.Visit(t, page.Onward.URL)
+}
+
+// MustAuthorizeHandoff begins a flow of a user that a pop-up is handed.
+func (s *Stack) MustAuthorizeHandoff(t testing.TB, user string) pipes.Authorized {
+	t.Helper()
+	begun, err := s.Broker.Authorize(t.Context(), s.Call(), pipes.AuthorizeRequest{Slug: Slug, UserID: user, RequireHandoff: true})
+	must(t, "authorize", err)
+	return begun
 }
 
 // MustWait takes a user through such a flow, up to where it waits to be finished.

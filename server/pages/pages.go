@@ -10,14 +10,15 @@ import (
 	"strings"
 )
 
-//go:embed *.html style.css
+//go:embed *.html *.js style.css
 var files embed.FS
 
 // Pages are the templates, parsed. It is immutable and safe for concurrent use.
 type Pages struct {
-	confirmation, choice, message *template.Template
-	// style is the source expression of the one style sheet (CSP Level 3 section 2.3.1).
-	style string
+	confirmation, choice, message, popup *template.Template
+	// style is the source expression of the one style sheet (CSP Level 3 section 2.3.1), popupScript and
+	// closing those of the only scripts there are.
+	style, popupScript, closing string
 }
 
 // Confirmation is what a person needs to judge whether to go on.
@@ -63,7 +64,16 @@ type Message struct {
 	Paragraphs []string
 	// RequestID is what an operator finds in the log; empty where nothing went wrong.
 	RequestID string
+	// Closes lets the page close its own window, if a script has opened that; it goes with
+	// [Pages.ClosingPolicy].
+	Closes bool
 }
+
+// Popup is the page that waits for the message of a handoff.
+type Popup struct{ Provider string }
+
+// Title is the page's title and heading.
+func (p Popup) Title() string { return "Going to " + p.Provider + " …" }
 
 // New parses the templates.
 func New() (*Pages, error) {
@@ -71,14 +81,25 @@ func New() (*Pages, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pages: %w", err)
 	}
-	digest := sha256.Sum256(css)
-	p := &Pages{style: "'sha256-" + base64.StdEncoding.EncodeToString(digest[:]) + "'"}
-	style := template.FuncMap{"style": func() template.CSS { return template.CSS(css) }}
+	popup, err := files.ReadFile("popup.js")
+	if err != nil {
+		return nil, fmt.Errorf("pages: %w", err)
+	}
+	closing, err := files.ReadFile("close.js")
+	if err != nil {
+		return nil, fmt.Errorf("pages: %w", err)
+	}
+	p := &Pages{style: source(css), popupScript: source(popup), closing: source(closing)}
+	ours := template.FuncMap{
+		"style":   func() template.CSS { return template.CSS(css) },
+		"popup":   func() template.JS { return template.JS(popup) },
+		"closing": func() template.JS { return template.JS(closing) },
+	}
 	for _, page := range []struct {
 		file string
 		to   **template.Template
-	}{{"confirmation.html", &p.confirmation}, {"choice.html", &p.choice}, {"message.html", &p.message}} {
-		*page.to, err = template.New("").Funcs(style).ParseFS(files, "layout.html", page.file)
+	}{{"confirmation.html", &p.confirmation}, {"choice.html", &p.choice}, {"message.html", &p.message}, {"popup.html", &p.popup}} {
+		*page.to, err = template.New("").Funcs(ours).ParseFS(files, "layout.html", page.file)
 		if err != nil {
 			return nil, fmt.Errorf("pages: %w", err)
 		}
@@ -95,6 +116,15 @@ func (p *Pages) Choice(c Choice) ([]byte, error) { return render(p.choice, c) }
 // Message renders a page of sentences.
 func (p *Pages) Message(m Message) ([]byte, error) { return render(p.message, m) }
 
+// Popup renders the page that waits for the message of a handoff.
+func (p *Pages) Popup(c Popup) ([]byte, error) { return render(p.popup, c) }
+
+// source is how a policy names a text within the page.
+func source(text []byte) string {
+	digest := sha256.Sum256(text)
+	return "'sha256-" + base64.StdEncoding.EncodeToString(digest[:]) + "'"
+}
+
 func render(t *template.Template, data any) ([]byte, error) {
 	var b bytes.Buffer
 	if err := t.ExecuteTemplate(&b, "page", data); err != nil {
@@ -109,6 +139,18 @@ func (p *Pages) Policy(formAction ...string) string {
 	if len(formAction) == 0 {
 		formAction = []string{"'none'"}
 	}
-	return "default-src 'none'; style-src " + p.style + "; form-action " + strings.Join(formAction, " ") +
-		"; frame-ancestors 'none'; base-uri 'none'"
+	return "default-src 'none'; style-src " + p.style + "; form-action " + strings.Join(formAction, " ") + nobody
+}
+
+// nobody frames a page, and nothing moves its relative URLs.
+const nobody = "; frame-ancestors 'none'; base-uri 'none'"
+
+// PopupPolicy is that of [Pages.Popup]: its one script runs, and calls this server.
+func (p *Pages) PopupPolicy() string {
+	return "default-src 'none'; style-src " + p.style + "; script-src " + p.popupScript + "; connect-src 'self'; form-action 'none'" + nobody
+}
+
+// ClosingPolicy is that of a message that closes its window.
+func (p *Pages) ClosingPolicy() string {
+	return "default-src 'none'; style-src " + p.style + "; script-src " + p.closing + "; form-action 'none'" + nobody
 }

@@ -160,7 +160,8 @@ func TestWords(t *testing.T) {
 	for _, code := range []string{
 		pages.Connected + "!", "canceled", "access_denied", "provider_error", "invalid_callback", "issuer_mismatch",
 		"authorization_code_exchange_error", "exchange_interrupted", "integration_unavailable", "endpoint_changed",
-		"refresh_token_in_use", "account_mismatch", "authorization_expired", "a code of tomorrow",
+		"refresh_token_in_use", "account_mismatch", "authorization_expired", "authorization_not_finished",
+		"code_verifier_mismatch", "a code of tomorrow",
 	} {
 		m := pages.Outcome(code, hostile)
 		check(code, m)
@@ -173,7 +174,7 @@ func TestWords(t *testing.T) {
 		t.Errorf("success is called %q", done.Title)
 	}
 	for code, status := range map[string]int{
-		"ticket_not_usable": 410, "other_browser": 403, "rate_limit_exceeded": 429, "cross_site_request": 403, "invalid_callback": 400, "not_confirmed": 400,
+		"ticket_not_usable": 410, "other_browser": 403, "rate_limit_exceeded": 429, "cross_site_request": 403, "invalid_callback": 400, "not_confirmed": 400, "origin_not_allowed": 403,
 		"invalid_path": 400, "storage_unavailable": 503, "internal_error": 500, "a code of tomorrow": 418,
 	} {
 		check(code, pages.Trouble(code, status))
@@ -189,6 +190,30 @@ func TestPolicy(t *testing.T) {
 		if !strings.HasPrefix(got, "default-src 'none'; style-src 'sha256-") || !strings.Contains(got, want) ||
 			!strings.HasSuffix(got, "; frame-ancestors 'none'; base-uri 'none'") || strings.Contains(got, "unsafe") {
 			t.Errorf("policy %q, want %q in it", got, want)
+		}
+	}
+}
+
+// TestScripts: the pages that run a script run that one alone, and what stands in them stays text.
+func TestScripts(t *testing.T) {
+	p := mustNew(t)
+	popup, err := p.Popup(pages.Popup{Provider: hostile})
+	if err != nil {
+		t.Fatal(err)
+	}
+	closing, err := p.Message(pages.Message{Title: hostile, Paragraphs: []string{hostile}, Closes: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for policy, body := range map[string]string{p.PopupPolicy(): string(popup), p.ClosingPolicy(): string(closing)} {
+		before, script, ok := strings.Cut(body, "<script>")
+		script, after, closed := strings.Cut(script, "</script>")
+		if !ok || !closed || strings.Contains(before+after, "<script") || strings.Contains(before+after, "<img") || !strings.Contains(before, html.EscapeString("<img")) {
+			t.Fatalf("page\n%s", body)
+		}
+		digest := sha256.Sum256([]byte(script))
+		if !strings.Contains(policy, "; script-src 'sha256-"+base64.StdEncoding.EncodeToString(digest[:])+"'; ") || strings.Contains(policy, "unsafe") {
+			t.Errorf("the policy %s is for another script", policy)
 		}
 	}
 }

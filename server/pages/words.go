@@ -44,6 +44,14 @@ func Outcome(code, provider string) Message {
 	return nothing(provider+" answered with an error.", again, "If it happens again, tell those who run the application.")
 }
 
+// Redirecting is the page of a window that has been opened and does not know yet where to.
+func Redirecting() Message {
+	return Message{Title: "Redirecting …", Paragraphs: []string{
+		"You are about to be taken to where you sign in.",
+		"If nothing happens, close this window and start again from your application.",
+	}}
+}
+
 // Connected is the outcome of a flow that succeeded.
 const Connected = "connected"
 
@@ -60,6 +68,11 @@ func Trouble(code string, status int) Message {
 		return Message{Title: "This is not the browser in which you began", Paragraphs: []string{
 			"For your safety a connection is completed only where it was started. Nothing was connected.",
 			"Go back to the application in this browser and start again, with cookies allowed. If you did not start anything, close this page.",
+		}}
+	case "origin_not_allowed":
+		return Message{Title: "This window was opened by a site that may not do so", Paragraphs: []string{
+			"Another web site than your application tried to connect an account in it. Nothing was connected.",
+			"Close this window. If you want to connect an account, start in the application.",
 		}}
 	case "not_confirmed":
 		return Message{Title: "The box was not ticked", Paragraphs: []string{
