@@ -25,20 +25,8 @@
 //
 // # Adding a connector
 //
-//  1. Write a block of data in package catalog, in the file of what the provider is for, and add it to the
-//     list on top of that file. Link the provider's documentation. What the fields mean stands at
-//     [Connector]; ordinary fills in what most providers do. What nobody has seen is left out: an endpoint
-//     for revocation that is not that of RFC 7009, PKCE that is not documented, a lifetime that is guessed.
-//     Say Preview where nobody has verified the URLs.
-//  2. Is there something in its replies that no RFC describes (tokens elsewhere than at the top, failure
-//     told otherwise than by an error member)? Then the block moves to a file of its own, with a function
-//     for the field Reply that uses the methods of [Reply].
-//  3. If it has such a function, or error codes of its own, put replies of the provider, good and bad, into
-//     the vectors of catalog/replies_test.go, with what they mean. All others are sent the replies of the
-//     RFC by themselves. A browser's way that is out of the ordinary goes into catalog/authorize_test.go.
-//  4. Run the tests of package catalog: they hold every block to the rules of the catalogue, take it from
-//     the authorization URL to a refreshed token, and send every vector through the client.
-//
-// A provider whose URLs hold something of the customer's (a shop, a tenant) declares config fields, and has
-// ${config.key} where their values go. No URL is built before [Connector.With] has checked every value.
+// ADDING.md in this directory says how, from the block of data to the day when it is no preview any more. What the
+// fields mean stands at [Connector]. The tests of package catalog hold every block to the rules of the
+// catalogue, take it from the authorization URL to a refreshed token, and send every vector through the
+// client.
 package connectors

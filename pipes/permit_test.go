@@ -89,6 +89,9 @@ func useCases() map[string]useCase {
 		"Finish": {access.PipesFinish, func(ctx context.Context, b *pipes.Broker, call access.Call) (any, error) {
 			return b.Finish(ctx, call, pipes.FinishRequest{}) // see on
 		}},
+		"Connectors": {access.IntegrationsRead, func(ctx context.Context, b *pipes.Broker, call access.Call) (any, error) {
+			return b.Connectors(ctx, call)
+		}},
 		"Attempts": {access.AttemptsRead, func(ctx context.Context, b *pipes.Broker, call access.Call) (any, error) {
 			return b.Attempts(ctx, call, pipes.AttemptQuery{})
 		}},

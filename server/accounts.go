@@ -256,6 +256,8 @@ func (w *jsonWriter) provider(p pipes.DataProvider) {
 	w.scopes(p.Scopes)
 	w.raw(`,"auth_methods":`)
 	texts(w, p.AuthMethods)
+	w.raw(`,"preview":`)
+	w.bool(preview(p.IntegrationView))
 	w.raw(`,"connection_owner":`)
 	w.text(string(p.Ownership))
 	w.raw(`,"ownership":"` + legacy + `","created_at":`)

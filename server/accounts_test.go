@@ -133,7 +133,7 @@ func TestProviders(t *testing.T) {
 		"object": "data_provider", "id": made["id"], "name": "Test provider", "description": nil, "slug": "provider",
 		"integration_type": "custom", "credentials_type": "oauth2", "scopes": nil, "auth_methods": []any{"oauth"},
 		"connection_owner": "user", "ownership": "userland_user", "created_at": eventTimeShape, "updated_at": eventTimeShape,
-		"integrationType": "custom", "credentialsType": "oauth2", "createdAt": eventTimeShape, "updatedAt": eventTimeShape,
+		"integrationType": "custom", "credentialsType": "oauth2", "preview": false, "createdAt": eventTimeShape, "updatedAt": eventTimeShape,
 		"connected_account": nil, "connected_accounts": []any{},
 	}
 	want := map[string]any{"object": "list", "data": []any{provider}}

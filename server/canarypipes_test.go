@@ -248,6 +248,10 @@ func (d *door) pipesVisits(t *testing.T) (map[string]visit, []string) {
 				post(finishPath, `{"code_verifier":"`+canary),
 			},
 		},
+		"GET /culvert/v1/connectors": {
+			good: []request{get("/culvert/v1/connectors?" + canary + "=1")},
+			bad:  []request{get("/culvert/v1/connectors?" + canary + "=%z"), get("/culvert/v1/connectors/" + canary)},
+		},
 		"GET /culvert/v1/data-integrations/:slug/attempts": {
 			good: []request{get("/culvert/v1/data-integrations/provider/attempts?" + canary)},
 			bad:  []request{get("/culvert/v1/data-integrations/provider/attempts?after=" + canary), get("/culvert/v1/data-integrations/" + canary + "/attempts")},

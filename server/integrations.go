@@ -273,6 +273,8 @@ func (w *jsonWriter) integration(v pipes.IntegrationView) {
 	w.items(v.Config)
 	w.raw(`,"custom_provider":`)
 	w.customProvider(v.Custom)
+	w.raw(`,"preview":`)
+	w.bool(preview(v))
 	w.raw(`,"created_at":`)
 	w.time(v.CreatedAt, generalTime)
 	w.raw(`,"updated_at":`)

@@ -49,6 +49,7 @@ func pipesRoutes() []server.Route {
 		{Method: "DELETE", Path: shared, Action: access.AccountsManage},
 		{Method: "GET", Path: "/organizations/:organization_id/data_providers", Action: access.AccountsRead},
 		{Method: "POST", Path: "/culvert/v1/authorizations/finish", Action: access.PipesFinish},
+		{Method: "GET", Path: "/culvert/v1/connectors", Action: access.IntegrationsRead},
 		{Method: "GET", Path: "/culvert/v1/data-integrations/:slug/attempts", Action: access.AttemptsRead},
 	}
 	for i, row := range rows {

@@ -79,6 +79,7 @@ func (s *Server) table() []*route {
 		s.leg(http.MethodGet, popupPath, access.FlowConfirm, s.popup()),
 		s.leg(http.MethodPost, popupPath, access.FlowConfirm, s.handoff()),
 		s.row(http.MethodPost, "/culvert/v1/authorizations/finish", access.PipesFinish, s.finish()),
+		s.row(http.MethodGet, "/culvert/v1/connectors", access.IntegrationsRead, s.listConnectors()),
 		s.row(http.MethodGet, "/culvert/v1/data-integrations/:slug/attempts", access.AttemptsRead, s.listAttempts()),
 
 		s.row(http.MethodGet, "/culvert/v1/keks", access.KEKRead, s.listKEKs()),

@@ -12,13 +12,14 @@ import (
 	"culvert/connectors/catalog"
 )
 
-const connectorsLong = `What this program knows of providers: list names the built-in connectors, show tells all of one. They need no
-server. Where a provider really is can be set for each, see pipes.connectors in culvert help settings.`
+const connectorsLong = `What this program knows of providers: list names the built-in connectors, show tells all of one, lint checks
+what is known, and test asks the provider. They need no server. Where a provider really is can be set for each, see
+pipes.connectors in culvert help settings.`
 
 func connectorsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "connectors",
-		Short: "The built-in connectors to providers: list, show",
+		Short: "The built-in connectors to providers: list, show, lint, test",
 		Long:  connectorsLong,
 		Args:  cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -28,7 +29,7 @@ func connectorsCommand() *cobra.Command {
 			return unknownCommand(cmd, args[0])
 		},
 	}
-	cmd.AddCommand(listConnectorsCommand(), showConnectorCommand())
+	cmd.AddCommand(listConnectorsCommand(), showConnectorCommand(), lintConnectorsCommand(), testConnectorCommand())
 	return cmd
 }
 

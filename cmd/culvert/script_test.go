@@ -16,6 +16,7 @@ import (
 	"time"
 
 	main "culvert/cmd/culvert"
+	"culvert/connectors/connectorstest"
 	"culvert/internal/etcd/etcdtest"
 	"culvert/keys/keystest"
 
@@ -60,6 +61,7 @@ func scriptsIn(t *testing.T, dir string) testscript.Params {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ready": scriptReady, "signal": scriptSignal, "mode": scriptMode, "exits": scriptExits, "cluster": scriptCluster(t), "kms": scriptKMS(t),
+			"provider": scriptProvider(t),
 		},
 	}
 }
@@ -113,6 +115,13 @@ func scriptExits(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	if got != want {
 		ts.Fatalf("%s ended with %d, want %d", strings.Join(args[1:], " "), got, want)
+	}
+}
+
+// scriptProvider starts an OAuth provider and puts its URL into a variable: `provider VARIABLE`.
+func scriptProvider(t *testing.T) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, _ bool, args []string) {
+		ts.Setenv(args[0], connectorstest.Start(t, connectorstest.Config{}).URL)
 	}
 }
 

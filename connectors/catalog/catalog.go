@@ -1,6 +1,5 @@
 // Package catalog is the built-in connectors: data, in files by what providers are for, and a file of its
-// own for each whose replies no RFC describes. How to add one stands in the documentation of package
-// connectors.
+// own for each whose replies no RFC describes. How to add one stands in connectors/ADDING.md.
 //
 // The data are Go and not a format that is parsed: the compiler checks their shape, nothing can fail as
 // the program starts, and what is odd about a provider stands as a comment where it is provided for. The
