@@ -12,6 +12,7 @@ import (
 func TestConnectors(t *testing.T) {
 	d := newPipesDoor(t, pipestest.Config{Connector: func(c *connectors.Connector) {
 		if c.Slug != pipestest.Slug {
+			c.Methods = []connectors.Method{connectors.MethodOAuth}
 			return
 		}
 		c.Preview, c.Methods = true, []connectors.Method{connectors.MethodOAuth, connectors.MethodAPIKey}
