@@ -3,10 +3,8 @@ package server
 import (
 	"context"
 	"net/http"
-	"slices"
 	"time"
 
-	"culvert/connectors"
 	"culvert/internal/access"
 	"culvert/pipes"
 )
@@ -14,13 +12,13 @@ import (
 // listConnectors is GET /culvert/v1/connectors, our own extension: what integrations can be made of. There
 // are no pages: the list is that of the program, and the same until the program is another.
 func (s *Server) listConnectors() handler {
-	return handle(endpoint[struct{}, []*connectors.Connector]{
+	return handle(endpoint[struct{}, []pipes.ConnectorView]{
 		status: http.StatusOK,
 		decode: decodeNothing,
-		call: func(ctx context.Context, c access.Call, _ struct{}) ([]*connectors.Connector, error) {
+		call: func(ctx context.Context, c access.Call, _ struct{}) ([]pipes.ConnectorView, error) {
 			return s.pipes.Connectors(ctx, c)
 		},
-		encode: func(b []byte, all []*connectors.Connector) ([]byte, error) {
+		encode: func(b []byte, all []pipes.ConnectorView) ([]byte, error) {
 			w := &jsonWriter{b: b}
 			list(w, all, "", "", w.connector)
 			return w.done()
@@ -30,7 +28,7 @@ func (s *Server) listConnectors() handler {
 
 // connector appends what who makes a form for a provider has to know. Where tokens are asked for and how is
 // the server's business.
-func (w *jsonWriter) connector(c *connectors.Connector) {
+func (w *jsonWriter) connector(c pipes.ConnectorView) {
 	w.raw(`{"object":"connector","slug":`)
 	w.text(c.Slug)
 	w.raw(`,"name":`)
@@ -54,7 +52,7 @@ func (w *jsonWriter) connector(c *connectors.Connector) {
 	w.raw(`,"config_fields":`)
 	entries(w, c.Config, w.configField)
 	w.raw(`,"api_key":`)
-	if slices.Contains(c.Methods, connectors.MethodAPIKey) {
+	if c.TakesKeys {
 		w.raw(`{"label":`)
 		w.text(c.APIKey.Label)
 		w.raw(`,"help":`)
@@ -67,7 +65,7 @@ func (w *jsonWriter) connector(c *connectors.Connector) {
 }
 
 // configField appends a config field as the contract describes one, with null where there is nothing.
-func (w *jsonWriter) configField(f connectors.ConfigField) {
+func (w *jsonWriter) configField(f pipes.ConnectorField) {
 	w.raw(`{"key":`)
 	w.text(f.Key)
 	w.raw(`,"label":`)
