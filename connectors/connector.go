@@ -166,6 +166,8 @@ type Tokens struct {
 	Named map[string]secret.Bytes
 	// NamedRefresh are the refresh tokens of Named, where each has its own. They are never vended.
 	NamedRefresh map[string]secret.Bytes
+	// NamedExpiresAt are when those of Named end; no time for one that does not.
+	NamedExpiresAt map[string]time.Time
 	// Account is whose they are, as far as the reply says.
 	Account Account
 }

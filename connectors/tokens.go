@@ -71,6 +71,9 @@ func (r Reply) bounded(t Tokens) (Tokens, error) {
 		}
 	}
 	t.ExpiresAt, t.RefreshExpiresAt = t.ExpiresAt.Truncate(time.Millisecond), t.RefreshExpiresAt.Truncate(time.Millisecond)
+	for name, at := range t.NamedExpiresAt {
+		t.NamedExpiresAt[name] = at.Truncate(time.Millisecond)
+	}
 	if t.Scopes == nil {
 		return t, nil
 	}

@@ -17,6 +17,8 @@ type GrantTokens struct {
 	Previous secret.Bytes
 	// Named are further tokens of the same grant by their provider's name.
 	Named map[string]secret.Bytes
+	// Renewed is, in a journal, the name of the token that a refresh brought; empty for Access.
+	Renewed string
 }
 
 // grantPlaintext is the encoded form.
@@ -25,6 +27,7 @@ type grantPlaintext struct {
 	Refresh  []byte            `cbor:"2,keyasint,omitempty"`
 	Previous []byte            `cbor:"3,keyasint,omitempty"`
 	Named    map[string][]byte `cbor:"4,keyasint,omitempty"`
+	Renewed  string            `cbor:"5,keyasint,omitempty"`
 }
 
 // GrantBinding is what a grant's tokens are bound to, beside environment, key id and key context:
@@ -66,7 +69,7 @@ func (k *Keys) decodeGrant(plain secret.Bytes) (GrantTokens, error) {
 	if err := k.codec.Decode(plain.Reveal(), &g); err != nil {
 		return GrantTokens{}, ErrTampered
 	}
-	t := GrantTokens{Access: secret.New(g.Access), Refresh: secret.New(g.Refresh), Previous: secret.New(g.Previous)}
+	t := GrantTokens{Access: secret.New(g.Access), Refresh: secret.New(g.Refresh), Previous: secret.New(g.Previous), Renewed: g.Renewed}
 	for name, token := range g.Named {
 		if t.Named == nil {
 			t.Named = map[string]secret.Bytes{}
@@ -77,7 +80,7 @@ func (k *Keys) decodeGrant(plain secret.Bytes) (GrantTokens, error) {
 }
 
 func (k *Keys) encodeGrant(t GrantTokens) (secret.Bytes, error) {
-	g := grantPlaintext{Access: t.Access.Reveal(), Refresh: t.Refresh.Reveal(), Previous: t.Previous.Reveal()}
+	g := grantPlaintext{Access: t.Access.Reveal(), Refresh: t.Refresh.Reveal(), Previous: t.Previous.Reveal(), Renewed: t.Renewed}
 	for name, token := range t.Named {
 		if g.Named == nil {
 			g.Named = map[string][]byte{}

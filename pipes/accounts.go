@@ -60,6 +60,8 @@ type Account struct {
 	UpdatedAt   time.Time         `cbor:"16,keyasint"`
 	// KeyLast4 is what may be shown of an API key.
 	KeyLast4 string `cbor:"17,keyasint,omitempty"`
+	// TokenNames are those of the grant's tokens, where it has several.
+	TokenNames []string `cbor:"18,keyasint,omitempty"`
 }
 
 // Connections are the accounts of one owner at one provider: where a lookup by owner begins.

@@ -25,6 +25,9 @@ type arrival struct {
 	scopes                                  []string
 	// account is whose they are at the provider, or what a caller calls an API key; empty where nobody said.
 	account connectors.Account
+	// main and named are the grant's Main and Named.
+	main  string
+	named map[string]NamedToken
 	// choice is what somebody has said of another account that they replace; nil where nobody was asked.
 	choice *Choice
 	// state is that of the account, [Connected] if empty; reason says why it is another.
@@ -66,6 +69,7 @@ func (o *operation) arrive(ctx context.Context, s slot, got arrival, share bool)
 	}
 	account.Identifier, account.DisplayName = got.account.ID, got.account.Name
 	account.Scopes, account.KeyLast4, account.UpdatedAt = got.scopes, got.keyLast4, now
+	account.TokenNames = tokenNames(got.main, got.named)
 	change.Account = &Put[Account]{Record: account, Revision: revision}
 	if revision == 0 {
 		change.Connections = s.taken(account.ID)
@@ -101,6 +105,7 @@ func (o *operation) grantArrival(ctx context.Context, change *Change, account *A
 	g.Generation++
 	g.Origin, g.ObtainedAt, g.ExpiresAt, g.RefreshExpiresAt = got.origin, got.obtainedAt, got.expiresAt, got.refreshExpiresAt
 	g.Refreshable, g.TokenMAC, g.Client = mac != nil, mac, got.integration.clientID()
+	g.Main, g.Named = got.main, got.named
 	g.Dead, g.Reason = false, ""
 	conditions, err := o.sealGrant(ctx, &g, got.tokens)
 	if err != nil {

@@ -145,6 +145,9 @@ type Request struct {
 	AccountID AccountID
 	// Plural tells that the caller knows of several connections (supports_multiple_connections).
 	Plural bool
+	// TokenName is which of several tokens to vend, by the provider's name; empty for the one that accounts of
+	// one token have.
+	TokenName string
 }
 
 // owner checks a request and is whose accounts it asks for. An organization's needs no user, except

@@ -149,6 +149,9 @@
 //	                                                    TestSealedKeyIsBound
 //	a key in the place of a grant, or the reverse       an account keeps its method
 //	                                                    TestMethodsDoNotMix, TestInstallTargets
+//	one of several tokens dies, or is refreshed         each with its own refresh token, as the grant's next
+//	                                                    generation, under one seal with the others
+//	                                                    TestNamedTokens, TestDeadNamedToken, TestKilledWithANamedToken
 //	reads logs, events, audit records, errors           no secret is in any
 //	                                                    TestCanaryIsNowhere, TestCanaryIsNotRendered
 //	a provider is down, or lies                         classes of failures; no account is flipped by an outage

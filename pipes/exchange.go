@@ -38,6 +38,7 @@ func (l *leg) connect(ctx context.Context, i *Integration, conn *connectors.Conn
 		obtainedAt: sentAt, expiresAt: tokens.ExpiresAt, refreshExpiresAt: tokens.RefreshExpiresAt,
 		scopes: slices.Clone(scopes), account: l.whose(ctx, conn, tokens, r),
 	}
+	got.main, got.named = namesOf(tokens, sentAt)
 	return l.conclude(ctx, claim, func() (Result, error) {
 		choice, err := l.choice(ctx, got)
 		switch {
@@ -190,27 +191,4 @@ func (l *leg) store(ctx context.Context, got arrival, departure string) (*Accoun
 	l.flow.Record = &next
 	l.Record.GrantID = string(account.Grant)
 	return account, nil
-}
-
-// refreshNames begins the names under which the refresh tokens of a reply's further tokens are kept:
-// beside the tokens, and never vended.
-const refreshNames = "refresh/"
-
-// grantTokens is what is sealed of a provider's reply. A refresh renews what it has; names that the
-// reply lacks keep the token they had.
-func grantTokens(t connectors.Tokens, before keys.GrantTokens) keys.GrantTokens {
-	g := keys.GrantTokens{Access: t.Access, Refresh: t.Refresh, Named: map[string]secret.Bytes{}}
-	for name, token := range before.Named {
-		g.Named[name] = token
-	}
-	for name, token := range t.Named {
-		g.Named[name] = token
-	}
-	for name, token := range t.NamedRefresh {
-		g.Named[refreshNames+name] = token
-	}
-	if len(g.Named) == 0 {
-		g.Named = nil
-	}
-	return g
 }

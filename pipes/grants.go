@@ -53,6 +53,10 @@ type Grant struct {
 	// Client is the client id that the tokens were given to: no other one may use or revoke them. Empty in
 	// records of before it was kept.
 	Client string `cbor:"19,keyasint,omitempty"`
+	// Main is the provider's name of the token that the times above are of, if it has one; Named is what is
+	// known of the others.
+	Main  string                `cbor:"20,keyasint,omitempty"`
+	Named map[string]NamedToken `cbor:"21,keyasint,omitempty"`
 }
 
 // MaxGrantAccounts bounds how many accounts share a grant.

@@ -16,6 +16,7 @@ import (
 
 // landing is what a refresh brought, on its way into the store.
 type landing struct {
+	// tokens are all of the grant's; Renewed is the name of the one that was refreshed.
 	tokens keys.GrantTokens
 	// generation and origin are of the token that was sent.
 	generation uint64
@@ -29,10 +30,9 @@ type landing struct {
 
 // landing puts a reply and what the grant had before together.
 func (r *refreshing) landing(t connectors.Tokens, before keys.GrantTokens, sentAt time.Time) *landing {
-	next := grantTokens(t, before)
-	next.Previous = before.Previous
-	if !next.Refresh.Equal(before.Refresh) {
-		next.Previous = before.Refresh
+	next := r.merged(t, before)
+	if r.grant.partial(t, r.name) {
+		t.Scopes = nil
 	}
 	return &landing{
 		tokens: next, generation: r.grant.Generation, origin: r.grant.Origin, client: r.integration.clientID(),
@@ -114,7 +114,8 @@ func (r *refreshing) persistOnce(ctx context.Context, l *landing) error {
 		return err
 	}
 	change.Events = []events.Event{e}
-	if g.Dead {
+	main := l.tokens.Renewed == ""
+	if g.Dead && main {
 		// It was judged by what the provider said of the old token, after the very rotation that is stored now.
 		if err := b.turn(ctx, &change, &g, "", Connected, "", r.cause()); err != nil {
 			return err
@@ -126,15 +127,21 @@ func (r *refreshing) persistOnce(ctx context.Context, l *landing) error {
 	g.Generation++
 	// Where the tokens came from is where they may be sent, whatever the record says meanwhile.
 	g.Origin = l.origin
-	g.ObtainedAt, g.ExpiresAt, g.Dead, g.Reason = l.obtainedAt, l.expiresAt, false, ""
-	g.Client = l.client
-	if !l.refreshExpiresAt.IsZero() {
-		g.RefreshExpiresAt = l.refreshExpiresAt
+	if main {
+		g.ObtainedAt, g.ExpiresAt, g.Dead, g.Reason = l.obtainedAt, l.expiresAt, false, ""
+		if !l.refreshExpiresAt.IsZero() {
+			g.RefreshExpiresAt = l.refreshExpiresAt
+		}
+	} else {
+		g.renew(l)
 	}
+	g.Client = l.client
 	if g.TokenMAC, err = r.tokenMAC(ctx, l.tokens); err != nil {
 		return err
 	}
-	conditions, err := r.sealGrant(ctx, &g, l.tokens)
+	tokens := l.tokens
+	tokens.Renewed = ""
+	conditions, err := r.sealGrant(ctx, &g, tokens)
 	if err != nil {
 		return err
 	}
@@ -221,7 +228,7 @@ func (r *refreshing) buryOnce(ctx context.Context, reason string) error {
 		return err
 	}
 	current, err := b.store.Grant(ctx, r.key.env, r.key.grant)
-	if errors.Is(err, ErrNotFound) || err == nil && (current.Record.Generation != r.grant.Generation || current.Record.Dead) {
+	if errors.Is(err, ErrNotFound) || err == nil && (current.Record.Generation != r.grant.Generation || current.Record.Dead || current.Record.Named[r.name].Dead) {
 		return nil
 	}
 	if err != nil {
@@ -232,13 +239,19 @@ func (r *refreshing) buryOnce(ctx context.Context, reason string) error {
 	if r.announced {
 		change.AttemptAt = r.attemptAt
 	}
-	if err := b.turn(ctx, &change, &g, "", NeedsReauthorization, reason, r.cause()); err != nil {
-		return err
+	if r.name != "" {
+		if err := r.buryNamed(&change, &g, reason); err != nil {
+			return err
+		}
+	} else {
+		if err := b.turn(ctx, &change, &g, "", NeedsReauthorization, reason, r.cause()); err != nil {
+			return err
+		}
+		if len(change.Others) == 0 {
+			return nil // every account says so already, for a reason of its own
+		}
+		g.Dead, g.Reason = true, reason
 	}
-	if len(change.Others) == 0 {
-		return nil // every account says so already, for a reason of its own
-	}
-	g.Dead, g.Reason = true, reason
 	change.Grant = &Put[Grant]{Record: g, Revision: current.Revision}
 	if err := b.store.Apply(ctx, change); err != nil {
 		return err

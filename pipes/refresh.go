@@ -15,6 +15,8 @@ type refreshing struct {
 	*operation
 	account *Account
 	key     grantKey
+	// name is which of the grant's tokens is refreshed; empty for the main one.
+	name string
 	// behind is a refresh that nobody waits for.
 	behind bool
 	// grant is the record whose refresh token is sent, at its revision.
@@ -34,8 +36,8 @@ type refreshing struct {
 }
 
 // refresh is what a flight runs. The account is one that points to the grant: the one that was asked for.
-func (o *operation) refresh(a *Account, g *Grant, behind bool) func(context.Context) error {
-	r := &refreshing{operation: o.fork(), account: a, key: keyOf(g), behind: behind}
+func (o *operation) refresh(a *Account, g *Grant, name string, behind bool) func(context.Context) error {
+	r := &refreshing{operation: o.fork(), account: a, key: keyOf(g), name: name, behind: behind}
 	return r.run
 }
 
@@ -107,7 +109,7 @@ func (r *refreshing) round(ctx context.Context) (wait time.Duration, err error) 
 	if err != nil || !needed {
 		return 0, err
 	}
-	if !r.grant.Refreshable {
+	if !r.grant.as(r.name).Refreshable {
 		if err := r.intend(ctx); err != nil {
 			return 0, err
 		}
@@ -138,7 +140,7 @@ func (r *refreshing) round(ctx context.Context) (wait time.Duration, err error) 
 
 // held tells why the refresh token is not sent now, whatever the provider would say.
 func (r *refreshing) held() error {
-	if r.grant.Refreshable && r.conn.TokenOrigin() != r.grant.Origin {
+	if r.conn.TokenOrigin() != r.grant.Origin {
 		return ErrEndpointChanged
 	}
 	b := r.broker
@@ -173,7 +175,7 @@ func (r *refreshing) look(ctx context.Context) (needed bool, err error) {
 		return false, err
 	}
 	r.grant, r.grantAt, r.integration = found.Record, found.Revision, i.Record
-	return !r.grant.Dead && r.grant.due(r.conn, b.now()) != living, nil
+	return !r.grant.Dead && !r.grant.Named[r.name].Dead && r.grant.as(r.name).due(r.conn, b.now()) != living, nil
 }
 
 // intend puts the intent into the trail, before anything is sent or changed.
@@ -217,7 +219,7 @@ func (r *refreshing) judge(ctx context.Context, err error) error {
 		return nil
 	case failed.Class == connectors.DeadGrant:
 		b.breakers.accepted(r.integration.clientKey())
-		return r.bury(ctx, deadReason(r.grant, r.integration.clientID(), r.conn, failed, r.attempt.Ambiguous, b.now()))
+		return r.bury(ctx, deadReason(r.grant.as(r.name), r.integration.clientID(), r.conn, failed, r.attempt.Ambiguous, b.now()))
 	case failed.Class == connectors.ClientRejected && failed.Code == "unauthorized_client":
 		// Providers say this of a token that belongs to another client, too: only this grant waits.
 		b.count(CountClientRejected)

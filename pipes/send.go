@@ -9,6 +9,7 @@ import (
 	"culvert/connectors"
 	"culvert/internal/id"
 	"culvert/internal/secret"
+	"culvert/keys"
 )
 
 // roomBytes is what one entry of the journal takes beside tokens of the size of the old ones.
@@ -35,14 +36,18 @@ func (r *refreshing) claim(ctx context.Context, s *Standing) error {
 	if err != nil {
 		return err
 	}
-	room, err := b.pending.file.Reserve(roomBytes + 2*(before.Access.Len()+before.Refresh.Len()) + before.Previous.Len())
+	refresh := r.refreshToken(before)
+	if refresh.Len() == 0 {
+		return keys.ErrTampered
+	}
+	room, err := b.pending.file.Reserve(roomBytes + roomOf(before))
 	if err != nil {
 		return err
 	}
 	defer room.Release()
 	r.begin(s)
 	defer r.release(ctx)
-	sentAt, tokens, err := r.exchange(ctx, creds, before.Refresh)
+	sentAt, tokens, err := r.exchange(ctx, creds, refresh)
 	if err != nil {
 		return r.judge(ctx, err)
 	}
@@ -57,6 +62,9 @@ func (r *refreshing) begin(s *Standing) {
 	r.attempt = Attempt{
 		Grant: r.key.grant, Generation: r.grant.Generation, TokenMAC: r.grant.TokenMAC,
 		ID: id.ULID(b.clock()), Owner: me.Node, Process: me.Process,
+	}
+	if r.name != "" {
+		r.attempt.TokenMAC = nil // that is the main one's
 	}
 	if a := s.Attempt.Record; a != nil && a.Generation == r.grant.Generation {
 		r.attempt.Sends, r.attempt.Ambiguous = a.Sends, a.doubtful(r.grant.Generation)

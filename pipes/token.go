@@ -121,38 +121,52 @@ func (o *operation) vendOnce(ctx context.Context, r *Request, only AuthMethod) (
 	if err != nil {
 		return nil, err
 	}
-	return o.fresh(ctx, i, conn, a, g.Record)
+	name, err := g.Record.token(r.TokenName)
+	if err != nil {
+		return nil, err
+	}
+	if n := g.Record.Named[name]; n.Dead {
+		return &Vended{Error: VendNeedsReauthorization, Reason: n.Reason}, nil
+	}
+	return o.fresh(ctx, i, conn, a, g.Record, name)
 }
 
-// fresh vends a grant's token, or sees to it that there is one.
-func (o *operation) fresh(ctx context.Context, i *Integration, conn *connectors.Connector, a *Account, g *Grant) (*Vended, error) {
-	switch g.due(conn, o.broker.now()) {
+// fresh vends a grant's token of this name, or sees to it that there is one.
+func (o *operation) fresh(ctx context.Context, i *Integration, conn *connectors.Connector, a *Account, g *Grant, name string) (*Vended, error) {
+	switch g.as(name).due(conn, o.broker.now()) {
 	case living:
-		return o.vended(ctx, i, conn, a, g)
+		return o.vended(ctx, i, conn, a, g, name)
 	case ending:
-		o.refreshBehind(ctx, a, g)
-		return o.vended(ctx, i, conn, a, g)
+		o.refreshBehind(ctx, a, g, name)
+		return o.vended(ctx, i, conn, a, g, name)
 	}
-	err := o.refreshNow(ctx, a, g)
+	err := o.refreshNow(ctx, a, g, name)
 	if err == nil {
 		return nil, nil // the store says what came of it
 	}
-	if !g.ended(o.broker.now()) {
+	if !g.as(name).ended(o.broker.now()) {
 		// The provider's trouble, or ours, is no reason to withhold a token that works.
-		return o.vended(ctx, i, conn, a, g)
+		return o.vended(ctx, i, conn, a, g, name)
 	}
 	return nil, err
 }
 
-func (o *operation) vended(ctx context.Context, i *Integration, conn *connectors.Connector, a *Account, g *Grant) (*Vended, error) {
+func (o *operation) vended(ctx context.Context, i *Integration, conn *connectors.Connector, a *Account, g *Grant, name string) (*Vended, error) {
 	tokens, err := o.openGrant(ctx, g)
 	if err != nil {
 		return nil, err
 	}
+	token := tokens.Access
+	if name != "" {
+		token = tokens.Named[name]
+	}
+	if token.Len() == 0 {
+		return nil, keys.ErrTampered
+	}
 	o.identifyBehind(ctx, a, g, conn, tokens.Access)
 	scopes := append([]string{}, a.Scopes...)
 	return &Vended{
-		Active: true, Account: a.ID, Method: a.Method, AccessToken: tokens.Access, ExpiresAt: g.ExpiresAt,
+		Active: true, Account: a.ID, Method: a.Method, AccessToken: token, ExpiresAt: g.as(name).ExpiresAt,
 		Scopes: scopes, MissingScopes: connectors.MissingScopes(conn, requestedScopes(i, conn), scopes),
 		Config: a.Config,
 	}, nil
@@ -208,17 +222,17 @@ func (g *Grant) due(conn *connectors.Connector, now time.Time) need {
 }
 
 // refreshBehind begins a refresh that nobody waits for.
-func (o *operation) refreshBehind(ctx context.Context, a *Account, g *Grant) {
+func (o *operation) refreshBehind(ctx context.Context, a *Account, g *Grant, name string) {
 	if o.broker.refreshes.paused(keyOf(g), o.broker.now()) > 0 {
 		return
 	}
-	o.broker.refreshes.start(ctx, keyOf(g), o.refresh(a, g, true))
+	o.broker.refreshes.start(ctx, keyOf(g), o.refresh(a, g, name, true))
 }
 
 // refreshNow begins a refresh, or joins the one under way, and waits for its end.
-func (o *operation) refreshNow(ctx context.Context, a *Account, g *Grant) error {
+func (o *operation) refreshNow(ctx context.Context, a *Account, g *Grant, name string) error {
 	b := o.broker
-	f := b.refreshes.start(ctx, keyOf(g), o.refresh(a, g, false))
+	f := b.refreshes.start(ctx, keyOf(g), o.refresh(a, g, name, false))
 	if f == nil { // shutting down
 		return &ProviderError{Slug: a.Slug, RetryAfter: time.Second, Err: ErrProvider}
 	}

@@ -38,6 +38,9 @@ type WaitingTokens struct {
 	DisplayName string `cbor:"13,keyasint,omitempty"`
 	// Choice is set where they are another provider account's than the one that is connected.
 	Choice *Choice `cbor:"14,keyasint,omitempty"`
+	// Main and Named are what they are of [Grant].
+	Main  string                `cbor:"15,keyasint,omitempty"`
+	Named map[string]NamedToken `cbor:"16,keyasint,omitempty"`
 }
 
 // WaitingBinding is what the seal of the waiting tokens proves, where there are some.
@@ -70,6 +73,7 @@ func (l *leg) wait(ctx context.Context, got arrival, departure string, choice *C
 		Departure: departure, Items: kctx.Items(), Origin: got.origin, ObtainedAt: got.obtainedAt, ExpiresAt: got.expiresAt,
 		RefreshExpiresAt: got.refreshExpiresAt, Scopes: slices.Clone(got.scopes), Since: l.broker.now(),
 		Identifier: got.account.ID, DisplayName: got.account.Name, Choice: choice,
+		Main: got.main, Named: got.named,
 	}
 	sealed, conditions, err := l.broker.keys.SealWaiting(ctx, permit, kctx, next.WaitingBinding(), got.tokens, l.sealMeta())
 	if err != nil {
@@ -105,6 +109,7 @@ func (l *leg) waited(ctx context.Context, i *Integration) (arrival, error) {
 		integration: i, origin: w.Origin, owner: f.Owner, tokens: tokens, obtainedAt: w.ObtainedAt, expiresAt: w.ExpiresAt,
 		refreshExpiresAt: w.RefreshExpiresAt, scopes: slices.Clone(w.Scopes),
 		account: connectors.Account{ID: w.Identifier, Name: w.DisplayName}, choice: w.Choice,
+		main: w.Main, named: w.Named,
 	}, nil
 }
 

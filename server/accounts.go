@@ -190,7 +190,9 @@ func (w *jsonWriter) account(a *pipes.Account) {
 	w.items(a.Config)
 	w.raw(`,"state":`)
 	w.text(string(a.State))
-	w.reason(a.Reason) // Culvert's own
+	w.reason(a.Reason) // Culvert's own, like the names
+	w.raw(`,"token_names":`)
+	texts(w, a.TokenNames)
 	w.raw(`,"created_at":`)
 	w.time(a.CreatedAt, generalTime)
 	w.raw(`,"updated_at":`)

@@ -16,7 +16,7 @@ func accountPicture(members map[string]any) map[string]any {
 		"object": "connected_account", "id": accountShape, "connection_role": "compatibility",
 		"account_identifier": nil, "account_display_name": nil, "user_id": "user_1", "organization_id": nil,
 		"scopes": []any{}, "auth_method": "oauth", "api_key_last_4": nil, "client_id": nil, "client_secret_last_4": nil,
-		"config": map[string]any{}, "state": "connected", "reason": nil, "reason_hint": nil, "created_at": eventTimeShape, "updated_at": eventTimeShape,
+		"config": map[string]any{}, "state": "connected", "reason": nil, "reason_hint": nil, "token_names": []any{}, "created_at": eventTimeShape, "updated_at": eventTimeShape,
 	}
 	for name, value := range members {
 		picture[name] = value

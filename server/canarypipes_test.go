@@ -92,7 +92,7 @@ func (d *door) pipesVisits(t *testing.T) (map[string]visit, []string) {
 			good: []request{post(path, user1), post(path, `{"user_id":"user_2","`+canary+`":1}`)},
 			bad: []request{
 				post(path, `{"user_id":"`+canary+`\u0000"}`), post(path, `{"user_id":"u","connected_account_id":"`+canary+`"}`),
-				post(path, `{"User_id":"`+canary+`"}`), post(path, canary), post(strings.Replace(path, "/provider/", "/"+canary+"/", 1), user1),
+				post(path, `{"User_id":"`+canary+`"}`), post(path, `{"user_id":"user_1","token_name":"`+canary+`"}`), post(path, canary), post(strings.Replace(path, "/provider/", "/"+canary+"/", 1), user1),
 				post(path, `{"user_id":["`+canary+`"],"connection_owner":"`+canary+`"}`),
 			},
 		}

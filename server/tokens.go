@@ -66,6 +66,7 @@ func decodeVend(x *exchange) (pipes.Request, error) {
 		optional("connected_account_id", textInto, &q.AccountID),
 		optional("connection_owner", textInto, &q.ConnectionOwner),
 		optional("supports_multiple_connections", flagInto, &q.Plural),
+		optional("token_name", textInto, &q.TokenName),
 	)
 }
 

@@ -7,6 +7,7 @@ package catalog
 import (
 	"maps"
 	"net/http"
+	"time"
 
 	"culvert/connectors"
 	"culvert/internal/secret"
@@ -88,6 +89,7 @@ func slackReply(r connectors.Reply) (connectors.Tokens, error) {
 	}
 	maps.Copy(bot.Named, user.Named)
 	maps.Copy(bot.NamedRefresh, user.NamedRefresh)
+	maps.Copy(bot.NamedExpiresAt, user.NamedExpiresAt)
 	bot.Scopes = append(bot.Scopes, user.Scopes...)
 	return bot, nil
 }
@@ -104,9 +106,12 @@ func slackTokens(r connectors.Reply, name string) (connectors.Tokens, error) {
 		}
 	}
 	t.Named = map[string]secret.Bytes{name: t.Access}
-	t.NamedRefresh = map[string]secret.Bytes{}
+	t.NamedRefresh, t.NamedExpiresAt = map[string]secret.Bytes{}, map[string]time.Time{}
 	if t.Refresh.Len() > 0 {
 		t.NamedRefresh[name] = t.Refresh
+	}
+	if !t.ExpiresAt.IsZero() {
+		t.NamedExpiresAt[name] = t.ExpiresAt
 	}
 	return t, nil
 }

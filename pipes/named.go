@@ -1,0 +1,159 @@
+package pipes
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"culvert/connectors"
+	"culvert/internal/events"
+	"culvert/internal/secret"
+	"culvert/keys"
+)
+
+// NamedToken is what is decided on of a further token of a grant, such as the user's beside the bot's. It is
+// refreshed by itself, as the grant's next generation: all of a grant's tokens stand under one seal, so that
+// none is lost with another's refresh.
+type NamedToken struct {
+	ObtainedAt time.Time `cbor:"1,keyasint"`
+	// ExpiresAt is zero for a token that does not end.
+	ExpiresAt   time.Time `cbor:"2,keyasint,omitzero"`
+	Refreshable bool      `cbor:"3,keyasint,omitempty"`
+	// Dead is set once the provider has said so of this token alone, for Reason.
+	Dead   bool   `cbor:"4,keyasint,omitempty"`
+	Reason string `cbor:"5,keyasint,omitempty"`
+}
+
+// refreshNames begins the names under which the refresh tokens of a reply's further tokens are kept:
+// beside the tokens, and never vended.
+const refreshNames = "refresh/"
+
+// CodeTokenName is the code of a name that no token of the account has.
+const CodeTokenName = "unknown_token_name"
+
+// namesOf is what a reply says of its tokens by their names: main is that of the one that is vended without.
+func namesOf(t connectors.Tokens, at time.Time) (main string, named map[string]NamedToken) {
+	for _, name := range slices.Sorted(maps.Keys(t.Named)) {
+		if main == "" && t.Named[name].Equal(t.Access) {
+			main = name
+			continue
+		}
+		if named == nil {
+			named = map[string]NamedToken{}
+		}
+		named[name] = NamedToken{ObtainedAt: at, ExpiresAt: t.NamedExpiresAt[name], Refreshable: t.NamedRefresh[name].Len() > 0}
+	}
+	return main, named
+}
+
+// tokenNames are all of them, in order; nil for a grant of one token.
+func tokenNames(main string, named map[string]NamedToken) []string {
+	names := slices.Collect(maps.Keys(named))
+	if main != "" {
+		names = append(names, main)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// token is a name that a caller asked for as this package has it: empty for the main one.
+func (g *Grant) token(name string) (string, error) {
+	if _, known := g.Named[name]; known {
+		return name, nil
+	}
+	if name == "" || name == g.Main {
+		return "", nil
+	}
+	rule := "must be left out: the account has one token, without a name"
+	if names := tokenNames(g.Main, g.Named); len(names) > 0 {
+		rule = "must be one of " + strings.Join(names, ", ")
+	}
+	return "", &InvalidError{Field: "token_name", Code: CodeTokenName, Rule: rule}
+}
+
+// as is the grant as if this token were the main one, for what is decided on times.
+func (g *Grant) as(name string) *Grant {
+	if name == "" {
+		return g
+	}
+	n, as := g.Named[name], *g
+	as.ObtainedAt, as.ExpiresAt, as.Refreshable, as.RefreshExpiresAt = n.ObtainedAt, n.ExpiresAt, n.Refreshable, time.Time{}
+	return &as
+}
+
+// renew notes the times of a named token that was refreshed.
+func (g *Grant) renew(l *landing) {
+	named := maps.Clone(g.Named)
+	if named == nil {
+		named = map[string]NamedToken{}
+	}
+	named[l.tokens.Renewed] = NamedToken{
+		ObtainedAt: l.obtainedAt, ExpiresAt: l.expiresAt, Refreshable: l.tokens.Named[refreshNames+l.tokens.Renewed].Len() > 0,
+	}
+	g.Named = named
+}
+
+// partial reports a reply that is about one of several tokens: its scopes are not the account's.
+func (g *Grant) partial(t connectors.Tokens, name string) bool {
+	return name != "" || len(g.Named) > 0 && len(t.Named) <= len(g.Named)
+}
+
+// refreshToken is the one of the token that is refreshed.
+func (r *refreshing) refreshToken(t keys.GrantTokens) secret.Bytes {
+	if r.name != "" {
+		return t.Named[refreshNames+r.name]
+	}
+	return t.Refresh
+}
+
+// merged is what a grant has after a refresh: a named token's reply changes that one alone.
+func (r *refreshing) merged(t connectors.Tokens, before keys.GrantTokens) keys.GrantTokens {
+	if r.name == "" {
+		next := grantTokens(t, before)
+		next.Previous = before.Previous
+		if !next.Refresh.Equal(before.Refresh) {
+			next.Previous = before.Refresh
+		}
+		return next
+	}
+	next := before
+	next.Named = maps.Clone(before.Named)
+	next.Named[r.name], next.Named[refreshNames+r.name], next.Renewed = t.Access, t.Refresh, r.name
+	return next
+}
+
+// grantTokens is what is sealed of a provider's reply. A refresh renews what it has; names that the
+// reply lacks keep the token they had.
+func grantTokens(t connectors.Tokens, before keys.GrantTokens) keys.GrantTokens {
+	g := keys.GrantTokens{Access: t.Access, Refresh: t.Refresh, Named: map[string]secret.Bytes{}}
+	maps.Copy(g.Named, before.Named)
+	maps.Copy(g.Named, t.Named)
+	for name, token := range t.NamedRefresh {
+		g.Named[refreshNames+name] = token
+	}
+	if len(g.Named) == 0 {
+		g.Named = nil
+	}
+	return g
+}
+
+// roomOf is what a grant's tokens may take in the journal, the refreshed ones twice their size.
+func roomOf(t keys.GrantTokens) int {
+	n := 2*(t.Access.Len()+t.Refresh.Len()) + t.Previous.Len()
+	for name, token := range t.Named {
+		n += len(name) + 2*token.Len()
+	}
+	return n
+}
+
+// buryNamed marks one of several tokens dead. The account goes on with the others, so its state stays.
+func (r *refreshing) buryNamed(change *Change, g *Grant, reason string) error {
+	named := maps.Clone(g.Named)
+	n := named[r.name]
+	n.Dead, n.Reason = true, reason
+	named[r.name], g.Named = n, named
+	e, err := r.cause().aboutAccount(events.AccountUpdated, r.account, r.broker.now())
+	change.Events = append(change.Events, e)
+	return err
+}
