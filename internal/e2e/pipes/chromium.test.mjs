@@ -3,7 +3,7 @@ import { createServer } from "node:http";
 import { after, before, describe, test } from "node:test";
 import { launch, openTab } from "./chromium.mjs";
 import {
-  Provider, arrived, authorize, base, integrate, newBrowser, newUser, noToken, returning, token,
+  Provider, arrived, authorize, base, call, integrate, newBrowser, newUser, noToken, returning, token,
 } from "./culvert.mjs";
 import { alice } from "./signin.mjs";
 
@@ -120,6 +120,109 @@ test("Chromium cannot end what another browser began, and that browser can", asy
     await browser.close();
   }
 });
+
+describe("a pop-up", () => {
+  let browser;
+  before(async () => {
+    browser = await launch(desk);
+    // A site that is no application's: it is not on loopback, and on no list.
+    await browser.context.route("http://evil.example/**", (route) => route.fulfill({ contentType: "text/html", body: "<title>evil</title>" }));
+  });
+  after(() => browser.close());
+
+  test("is handed over by the application's page, connects, and closes itself", async () => {
+    const user = newUser();
+    const { page, popup, complaints } = await open(browser.context, home, await handoff(user));
+    const closed = popup.waitForEvent("close");
+    await signIn(popup);
+    await closed;
+    assert.deepEqual(await page.evaluate(() => window.acknowledged), [base]);
+    await token(slug, user);
+    assert.deepEqual(ours(complaints), []);
+  });
+
+  test("of another site goes nowhere, though that has both tokens, which work once where they belong", async () => {
+    const user = newUser();
+    const flow = await handoff(user);
+    const { page, popup, hosts } = await open(browser.context, "http://evil.example/", flow);
+    await popup.getByText("Start again from your application.").waitFor({ timeout: 30_000 });
+    assert.equal(popup.url(), flow.url);
+    assert.ok(!hosts.has(new URL(provider.origin).host), "the pop-up was led to the provider");
+    assert.deepEqual(await page.evaluate(() => window.acknowledged), []);
+    await noToken(slug, user, "not_installed");
+    await popup.close();
+
+    const right = await open(browser.context, home, flow);
+    await right.popup.waitForURL(`${provider.origin}/**`);
+    await right.popup.close();
+    const again = await open(browser.context, home, flow);
+    await again.popup.getByText("Start again from your application.").waitFor({ timeout: 30_000 });
+    assert.deepEqual(await again.page.evaluate(() => window.acknowledged), []);
+  });
+
+  test("that nobody opened says so, and keeps its URL to itself", async () => {
+    const { page, complaints, hosts } = await openTab(browser.context);
+    await page.goto((await handoff(newUser())).url);
+    await page.getByText("Start again from your application.").waitFor();
+    await assertFits(page);
+    assert.deepEqual([...hosts], [new URL(base).host]);
+    assert.deepEqual(complaints, []);
+  });
+
+  test("shows what went wrong, and stays", async () => {
+    const user = newUser();
+    const { popup } = await open(browser.context, home, await handoff(user));
+    await popup.waitForURL(`${provider.origin}/**`);
+    await popup.getByText(/cancel/i).first().click();
+    await popup.waitForURL(integration.redirectUri);
+    assert.match(await popup.locator("main").innerText(), /was not connected/);
+    await noToken(slug, user, "not_installed");
+  });
+});
+
+// Begins a flow that a pop-up is handed.
+async function handoff(user) {
+  const { status, body } = await call("POST", `/data-integrations/${slug}/authorize`, { user_id: user, require_handoff: true });
+  assert.equal(status, 200, JSON.stringify(body));
+  await provider.ask("remember", { secrets: [body.handoff_token, body.redirect_token.split("-").at(-1)] });
+  return { url: body.url, tokens: { redirectToken: body.redirect_token, handoffToken: body.handoff_token } };
+}
+
+// Opens a page at a URL, which opens a pop-up and posts it the tokens, as the widget does.
+async function open(context, at, flow) {
+  const { page, complaints, hosts } = await openTab(context);
+  await page.goto(at);
+  const opened = page.waitForEvent("popup");
+  await page.evaluate(({ base, flow }) => {
+    const popup = window.open(`${base}/pipes/redirecting`, "_blank");
+    window.acknowledged = [];
+    let left = 99;
+    const timer = setInterval(() => {
+      if (popup.closed || left-- === 0) {
+        clearInterval(timer);
+        return;
+      }
+      popup.postMessage(flow.tokens, new URL(flow.url).origin);
+    }, 100);
+    addEventListener("message", ({ origin, data }) => {
+      if (origin === new URL(flow.url).origin && data.redirectToken === flow.tokens.redirectToken) {
+        clearInterval(timer);
+        window.acknowledged.push(origin);
+      }
+    });
+    popup.location = flow.url;
+  }, { base, flow });
+  const popup = await opened;
+  popup.on("console", (message) => {
+    // Posts to a page that is not there yet, or not any more, reach nobody, and Chromium says so here.
+    if (message.type() === "error" && !message.text().includes("postMessage")) {
+      complaints.push(`pop-up: ${message.text()}`);
+    }
+  });
+  popup.on("pageerror", (error) => complaints.push(`pop-up: ${error.message}`));
+  popup.on("request", (request) => hosts.add(new URL(request.url()).host));
+  return { page, popup, complaints, hosts };
+}
 
 // Signs in where that has to be done, and consents.
 async function signIn(page) {
