@@ -26,7 +26,7 @@ CHECKS      = -checks all,-ST1000
 fetch       = { GOBIN=$(TOOLS) go install $(1) || { sleep 5; GOBIN=$(TOOLS) go install $(1); } || \
 	{ sleep 20; GOBIN=$(TOOLS) go install $(1); } || { echo "lint: left out: $(1)" >&2; false; }; }
 
-.PHONY: help run build test race pkcs11 lint e2e bench
+.PHONY: help run build test race pkcs11 lint e2e kill bench
 
 help: ## this list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## /\1|/' | \
@@ -67,6 +67,10 @@ e2e: build ## official SDKs and real authorization servers against the built bin
 	@test -n "$(CHROMIUM)" || echo "e2e: no Chromium here; what needs a real browser is left out" >&2
 	CULVERT_BIN=$(CURDIR)/$(BIN) CULVERT_CHROMIUM=$(CHROMIUM) CGO_ENABLED=0 \
 		go test -tags e2e -count=1 -timeout 20m ./internal/e2e/...
+
+kill: build ## refreshes of 200 accounts under crashes and a faulty network, for CULVERT_KILL_FOR (10m); needs npm
+	CULVERT_BIN=$(CURDIR)/$(BIN) CULVERT_KILL_FOR=$${CULVERT_KILL_FOR:-10m} CGO_ENABLED=0 \
+		go test -tags e2e -count=1 -timeout 0 -v -run '^TestKillRefreshes$$' ./internal/e2e
 
 bench: ## the benchmarks, with bare gin as the baseline; CULVERT_BENCH_RECORDS=1000000 for a rewrap of a million
 	CGO_ENABLED=0 go test -run '^$$' -bench . -timeout 60m ./...

@@ -162,7 +162,8 @@
 //	                                                    TestRefreshesAtOnce, TestNoTurnInTime
 //	a refresh races another, or a crash                 single flight, generation, stored before vended
 //	                                                    TestHundredCallersOneRefresh, TestTwoReplicasRefresh, TestRefreshEqualsModel,
-//	                                                    TestPersistedBeforeItIsVended, TestReconnectDuringARefresh, TestKilledBeforeTheTransaction
+//	                                                    TestPersistedBeforeItIsVended, TestReconnectDuringARefresh, TestKilledBeforeTheTransaction,
+//	                                                    TestKillRefreshes
 //	calls without the right                             permit first, one record of each denial
 //	                                                    TestEveryMethodIsAuthorized, TestFlowActorMayNothingElse
 //

@@ -105,8 +105,17 @@ func nothingInClear(t *testing.T, s *server, secrets ...string) {
 			}
 		}
 	}
-	look("the server's output", s.output.bytes())
-	err = filepath.WalkDir(s.dataDir, func(path string, entry fs.DirEntry, err error) error {
+	lookAround(t, s.dataDir, s.output, look)
+	if names == 0 {
+		t.Errorf("no name was found under %s: the search finds nothing", s.dataDir)
+	}
+}
+
+// lookAround shows all that a server left behind.
+func lookAround(t *testing.T, dataDir string, output *transcript, look func(where string, content []byte)) {
+	t.Helper()
+	look("the server's output", output.bytes())
+	err := filepath.WalkDir(dataDir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() {
 			return err
 		}
@@ -118,8 +127,5 @@ func nothingInClear(t *testing.T, s *server, secrets ...string) {
 	})
 	if err != nil {
 		t.Fatal(err)
-	}
-	if names == 0 {
-		t.Errorf("no name was found under %s: the search finds nothing", s.dataDir)
 	}
 }

@@ -107,3 +107,14 @@ func (w *Writer) MustDelete(t testing.TB, key string) {
 		t.Fatalf("delete %s: %v", key, err)
 	}
 }
+
+// Watch calls do with each key and value that anybody writes, until the context ends.
+func (w *Writer) Watch(ctx context.Context, do func(key string, value []byte)) {
+	for got := range w.kv.Watch(ctx, w.root, clientv3.WithPrefix()) {
+		for _, e := range got.Events {
+			if e.Type == clientv3.EventTypePut {
+				do(string(e.Kv.Key[len(w.root):]), e.Kv.Value)
+			}
+		}
+	}
+}
