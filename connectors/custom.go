@@ -34,6 +34,9 @@ type Definition struct {
 	// which sub is whose account it is. It is at the origin of TokenURL; empty for a provider that has no
 	// such call.
 	IdentityURL string
+	// RevocationURL takes requests of RFC 7009. It is at the origin of TokenURL, because the tokens and the
+	// client secret go there; empty for a provider that has no such endpoint.
+	RevocationURL string
 }
 
 // DefinitionError is a refused field, the first if there are others. Field is the name on the wire; Rule
@@ -68,6 +71,7 @@ func Custom(slug string, d Definition) (*Connector, error) {
 		RefreshURL:       d.RefreshTokenURL,
 		Issuer:           d.Issuer,
 		IdentityURL:      d.IdentityURL,
+		RevocationURL:    d.RevocationURL,
 		Identity:         openID(),
 		ClientAuth:       cmp.Or(ClientAuth(d.ClientAuth), ClientAuthBody),
 		Body:             cmp.Or(Body(d.TokenContentType), BodyForm),
@@ -90,6 +94,9 @@ func Custom(slug string, d Definition) (*Connector, error) {
 	// a server of his own. Defence: access tokens go where the refresh tokens go, whose grants are bound to it.
 	if c.IdentityURL != "" && (origin.Of(c.IdentityURL) != origin.Of(c.TokenURL) || origin.Of(c.IdentityURL) != c.TokenOrigin()) {
 		return nil, &DefinitionError{Field: "identity_url", Rule: "must be at the origin of token_url"}
+	}
+	if c.RevocationURL != "" && (origin.Of(c.RevocationURL) != origin.Of(c.TokenURL) || origin.Of(c.RevocationURL) != c.TokenOrigin()) {
+		return nil, &DefinitionError{Field: "revocation_url", Rule: "must be at the origin of token_url"}
 	}
 	return c, nil
 }

@@ -3,8 +3,9 @@ package keys
 import "time"
 
 // Holder is a record that holds wrapped DEKs, as a store finds it on its walk through all of them: the
-// header of an object with all its versions, a grant, an integration with a client secret. What
-// flows hold is not among them, PKCE verifiers and waiting tokens, because it is of use for minutes.
+// header of an object with all its versions, a grant or one that waits for its revocation, an integration
+// with a client secret, also one that was removed and is kept for that. What flows hold is not among them,
+// PKCE verifiers and waiting tokens, because it is of use for minutes.
 type Holder struct {
 	// Key names the record and is the walk's cursor.
 	Key      string

@@ -94,20 +94,27 @@ func (b *Broker) Account(ctx context.Context, call access.Call, r Request) (Acco
 }
 
 func (o *operation) readAccount(ctx context.Context, r *Request) (At[Account], error) {
-	_, s, err := o.request(ctx, r)
+	_, found, err := o.readInstalled(ctx, r)
+	return found, err
+}
+
+// readInstalled is an account with the integration that it is of.
+func (o *operation) readInstalled(ctx context.Context, r *Request) (*Integration, At[Account], error) {
+	i, s, err := o.request(ctx, r)
 	if err != nil {
-		return At[Account]{}, err
+		return nil, At[Account]{}, err
 	}
 	found, err := s.choose(r)
 	if err != nil {
-		return At[Account]{}, err
+		return nil, At[Account]{}, err
 	}
 	o.Record.AccountID, o.Record.GrantID = string(found.Record.ID), string(found.Record.Grant)
 	o.Record.Revision = found.Revision
-	return found, nil
+	return i, found, nil
 }
 
-// DeleteAccount disconnects: the account and its tokens are gone. Nothing is revoked at the provider.
+// DeleteAccount disconnects: the account and its tokens are gone. Where the call or the integration says so
+// the tokens are revoked at the provider, behind the answer (see [Revocation]).
 //
 // Errors: [*InvalidError], [ErrNoIntegration], [ErrNoAccount], [ErrAccountSelection], [ErrConflict].
 func (b *Broker) DeleteAccount(ctx context.Context, call access.Call, r Request) error {
@@ -116,26 +123,29 @@ func (b *Broker) DeleteAccount(ctx context.Context, call access.Call, r Request)
 		return err
 	}
 	err = o.retry(ctx, func() error {
-		found, err := o.readAccount(ctx, &r)
+		i, found, err := o.readInstalled(ctx, &r)
 		if err != nil {
 			return err
 		}
 		if err := o.Intend(ctx); err != nil {
 			return err
 		}
-		change, err := b.removal(ctx, found, o.cause())
+		change, err := b.removal(ctx, found, i.revokes(r.RevokeAtProvider), o.cause())
 		if err != nil {
 			return err
 		}
 		return b.store.Apply(ctx, change)
 	})
+	if err == nil {
+		b.wakeRevoker()
+	}
 	_, err = committed(ctx, o, struct{}{}, err)
 	return err
 }
 
 // removal is the change that takes an account out, with its place among its owner's and its grant, unless
-// other accounts have that.
-func (b *Broker) removal(ctx context.Context, found At[Account], c cause) (Change, error) {
+// other accounts have that. With revoke the tokens do not go, but to where they are revoked from.
+func (b *Broker) removal(ctx context.Context, found At[Account], revoke bool, c cause) (Change, error) {
 	a := found.Record
 	change := Change{Environment: a.Environment, Account: &Put[Account]{Record: *a, Revision: found.Revision, Remove: true}}
 	var err error
@@ -144,6 +154,9 @@ func (b *Broker) removal(ctx context.Context, found At[Account], c cause) (Chang
 	}
 	if change.Connections, err = b.vacated(ctx, a); err != nil {
 		return Change{}, err
+	}
+	if revoke {
+		change.Revocation = b.revocationOf(a, change.Left)
 	}
 	e, err := c.aboutAccount(events.AccountDisconnected, a, b.now())
 	change.Events = []events.Event{e}

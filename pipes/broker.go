@@ -58,8 +58,10 @@ type Broker struct {
 
 	// sweepSoon wakes the sweeper; capacity 1.
 	sweepSoon chan struct{}
-	stop      context.CancelFunc
-	sweeping  sync.WaitGroup
+	// revokeSoon wakes the revoker; capacity 1.
+	revokeSoon chan struct{}
+	stop       context.CancelFunc
+	sweeping   sync.WaitGroup
 }
 
 // Config is what a [Broker] is made of. All fields are required unless they name a default.
@@ -91,7 +93,7 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// New checks the configuration and returns a ready Broker, whose sweeper runs until [Broker.Close].
+// New checks the configuration and returns a ready Broker, whose sweeper and revoker run until [Broker.Close].
 func New(c Config) (*Broker, error) {
 	if c.Store == nil || c.Keys == nil || c.Environments == nil || c.Gate == nil || c.Audit == nil ||
 		c.Connectors == nil || c.Client == nil || c.Egress == nil || c.Journal == nil {
@@ -127,12 +129,13 @@ func New(c Config) (*Broker, error) {
 		turns: newTurns(maxTurnsIntegration, maxTurns), identities: newIdentities(),
 		pending: pending, process: rand.Text(), count: c.Count,
 		keeper:    keeper{home: map[access.EnvironmentID]bool{}},
-		sweepSoon: make(chan struct{}, 1),
+		sweepSoon: make(chan struct{}, 1), revokeSoon: make(chan struct{}, 1),
 	}
 	var life context.Context
 	life, b.stop = context.WithCancel(context.Background())
 	b.sweeping.Go(func() { b.sweepUntil(life) })
 	b.sweeping.Go(func() { b.keepUntil(life) })
+	b.sweeping.Go(func() { b.revokeUntil(life) })
 	return b, nil
 }
 
@@ -173,6 +176,8 @@ type timing struct {
 	poll time.Duration
 	// sweep is the sweeper's interval.
 	sweep time.Duration
+	// revoke is the revoker's.
+	revoke time.Duration
 }
 
 func defaultTiming() timing {
@@ -189,6 +194,7 @@ func defaultTiming() timing {
 		keep:     time.Second,
 		poll:     50 * time.Millisecond,
 		sweep:    time.Minute,
+		revoke:   10 * time.Second,
 	}
 }
 

@@ -148,6 +148,9 @@ type Request struct {
 	// TokenName is which of several tokens to vend, by the provider's name; empty for the one that accounts of
 	// one token have.
 	TokenName string
+	// RevokeAtProvider is for [Broker.DeleteAccount] alone: whether the provider is told, too. nil stands
+	// for what the integration says.
+	RevokeAtProvider *bool
 }
 
 // owner checks a request and is whose accounts it asks for. An organization's needs no user, except

@@ -46,6 +46,8 @@ type CreateIntegration struct {
 	APIKey *OwnedKey
 	// Custom defines a provider. It may be left out for a slug whose other ownership has one.
 	Custom *CustomProvider
+	// RevokeAtProvider is as in [Integration].
+	RevokeAtProvider bool
 }
 
 // IntegrationView is an integration as callers see it.
@@ -117,6 +119,7 @@ func (o *operation) newIntegration(ctx context.Context, r *CreateIntegration) (I
 		ID: IntegrationID(b.newID(integrationPrefix)), Environment: o.Environment(), Slug: r.Slug, Ownership: r.Ownership,
 		DIK: b.newID(dikPrefix), Description: r.Description, Enabled: r.Enabled, Scopes: slices.Clone(r.Scopes),
 		AuthMethods: slices.Clone(r.AuthMethods), Custom: custom, CreatedAt: now, UpdatedAt: now,
+		RevokeAtProvider: r.RevokeAtProvider,
 	}
 	var refused error
 	switch {
@@ -180,7 +183,7 @@ func (b *Broker) checkCustom(slug string, p *CustomProvider, methods []AuthMetho
 		return nil, err
 	}
 	for _, endpoint := range []struct{ field, url string }{
-		{"token_url", p.TokenURL}, {"refresh_token_url", p.RefreshTokenURL},
+		{"token_url", p.TokenURL}, {"refresh_token_url", p.RefreshTokenURL}, {"revocation_url", p.RevocationURL},
 	} {
 		if endpoint.url == "" {
 			continue

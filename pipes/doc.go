@@ -164,14 +164,24 @@
 //	                                                    TestHundredCallersOneRefresh, TestTwoReplicasRefresh, TestRefreshEqualsModel,
 //	                                                    TestPersistedBeforeItIsVended, TestReconnectDuringARefresh, TestKilledBeforeTheTransaction,
 //	                                                    TestKillRefreshes
+//	an account is gone, and its tokens live on          revoked at the provider where somebody says so: durable,
+//	                                                    repeated, one replica at a time, with an outcome to read
+//	                                                    TestRevokeOnDisconnect, TestRevocationIsRetried, TestRevocationsThatFail,
+//	                                                    TestRevocationSurvivesACrash, TestRevocationsOfTwoReplicas,
+//	                                                    TestRemovedIntegrationIsRevoked
+//	a revocation takes others' tokens along             kept where another account has the grant, or the same person's
+//	                                                    consent at a provider that ends it whole, or nobody can tell
+//	                                                    TestSharedGrantIsKept, TestSharedConsentIsKept
+//	tokens that wait for it are used or led elsewhere   at a place of their own, bound to their origin and client
+//	                                                    TestRevokedTokensAreNotVended, TestRevocationIsBound
 //	calls without the right                             permit first, one record of each denial
 //	                                                    TestEveryMethodIsAuthorized, TestFlowActorMayNothingElse
 //
 // Cookie attributes, headers of pages, the Origin of forms and parameters that come twice are server's;
 // redirects, sizes, timeouts, one send per call and what may be in an error are connectors'.
 //
-// Later, with the issues that bring them: revocation at the provider, the relay, DPoP, PAR, form_post,
-// rights per provider and organization, and reporting a token that an API refused.
+// Later, with the issues that bring them: the relay, DPoP, PAR, form_post, rights per provider and
+// organization, and reporting a token that an API refused.
 //
 // # What is not stopped
 //
@@ -201,6 +211,15 @@
 //
 // Tickets and flow states that do not match leave no audit record: whoever can send URLs could fill the
 // disk. From the match on a browser is an actor like any other, and every leg leaves its records.
+//
+// A disconnect revokes nothing at the provider unless the call or the integration says so: that is the
+// contract, and an application that moves its users elsewhere with an export must not find their consents
+// gone. The integration's word is for those who want it always. Whoever is told 204 is not made to wait for
+// a provider; what came of it can be read, and an event tells.
+//
+// Tokens that are to be revoked keep their seal: it binds the origin that they may be sent to, and a
+// disconnect must not need the root key. A reconnect revokes nothing of what it replaces, which many
+// providers have replaced themselves.
 //
 // The definition of a custom provider is copied into each ownership's integration, and updated in one of
 // them alone: a change for the accounts of users does not move those of organizations.

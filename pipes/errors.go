@@ -20,6 +20,9 @@ var (
 	ErrDisabled = errors.New("pipes: integration disabled")
 	// ErrNoAccount means that the owner has no such connected account (404).
 	ErrNoAccount = errors.New("pipes: connected account not found")
+	// ErrNoRevocation means that no account of this id was disconnected with its tokens to be revoked, or
+	// too long ago (404).
+	ErrNoRevocation = errors.New("pipes: revocation not found")
 	// ErrAccountExists means that the owner is connected already (409).
 	ErrAccountExists = errors.New("pipes: connected account exists")
 	// ErrAuthMethod means that the endpoint is for accounts that are connected by another method (422).

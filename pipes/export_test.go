@@ -20,9 +20,12 @@ func Hasty(b *Broker) { b.timing.wait = 200 * time.Millisecond }
 
 // Sweep runs one round of a sweeper that has not swept before.
 func Sweep(ctx context.Context, b *Broker) {
-	s := &sweeper{Broker: b, expired: map[access.EnvironmentID]time.Time{}, removed: map[access.EnvironmentID]time.Time{}}
+	s := &sweeper{Broker: b, expired: map[access.EnvironmentID]time.Time{}, removed: map[access.EnvironmentID]time.Time{}, revoked: map[access.EnvironmentID]time.Time{}}
 	s.round(ctx)
 }
+
+// Revoke runs one round of the revoker.
+func Revoke(ctx context.Context, b *Broker) { revoker{b}.round(ctx) }
 
 // CheckReturnTo tells what return_to may be.
 func CheckReturnTo(allowed []string, anyLoopback bool, returnTo string) error {

@@ -42,6 +42,9 @@ type Integration struct {
 	Custom    *CustomProvider `cbor:"12,keyasint,omitempty"`
 	CreatedAt time.Time       `cbor:"13,keyasint"`
 	UpdatedAt time.Time       `cbor:"14,keyasint"`
+	// RevokeAtProvider is our own extension: whether the tokens of an account that is disconnected are
+	// revoked at the provider, where a call does not say. False as in the contract, which does not revoke.
+	RevokeAtProvider bool `cbor:"15,keyasint,omitempty"`
 }
 
 // Client is an integration's client credentials at the provider.
@@ -85,6 +88,8 @@ type CustomProvider struct {
 	Issuer string `cbor:"12,keyasint,omitempty"`
 	// IdentityURL is our own extension: where the provider says whose account a token is of.
 	IdentityURL string `cbor:"13,keyasint,omitempty"`
+	// RevocationURL is our own extension: where tokens are revoked (RFC 7009).
+	RevocationURL string `cbor:"14,keyasint,omitempty"`
 }
 
 // view is what callers see of an integration.
@@ -133,11 +138,12 @@ func (o *operation) readIntegration(ctx context.Context, slug string, w Ownershi
 }
 
 // DeleteIntegration removes an integration. From the answer on its accounts count as absent; the sweeper
-// removes them with their tokens, whatever their number, also after a restart. Nothing is revoked at the
-// provider.
+// removes them with their tokens, whatever their number, also after a restart. revoke is whether their
+// tokens are revoked at the provider; nil stands for what the integration says. Its client credentials are
+// kept for that until nothing is left to revoke.
 //
 // Errors: [ErrNoIntegration], [ErrConflict].
-func (b *Broker) DeleteIntegration(ctx context.Context, call access.Call, slug string, w Ownership) error {
+func (b *Broker) DeleteIntegration(ctx context.Context, call access.Call, slug string, w Ownership, revoke *bool) error {
 	o, err := b.begin(ctx, call, access.IntegrationsManage)
 	if err != nil {
 		return err
@@ -154,17 +160,29 @@ func (b *Broker) DeleteIntegration(ctx context.Context, call access.Call, slug s
 		if err != nil {
 			return err
 		}
-		return b.store.Apply(ctx, Change{
+		change := Change{
 			Environment: o.Environment(),
 			Integration: &Put[Integration]{Record: *found.Record, Revision: found.Revision, Remove: true},
 			Events:      []events.Event{e},
-		})
+		}
+		if found.Record.revokes(revoke) {
+			change.Retired = &Put[Integration]{Record: *found.Record}
+		}
+		return b.store.Apply(ctx, change)
 	})
 	if err == nil {
 		b.wakeSweeper()
 	}
 	_, err = committed(ctx, o, struct{}{}, err)
 	return err
+}
+
+// revokes is whether the provider is told of a disconnect: what the call says, or the integration.
+func (i *Integration) revokes(call *bool) bool {
+	if call != nil {
+		return *call
+	}
+	return i.RevokeAtProvider
 }
 
 // integration finds one by slug and ownership. The error is [ErrNoIntegration].

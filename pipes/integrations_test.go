@@ -64,11 +64,11 @@ func TestIntegrationLife(t *testing.T) {
 	if diff := cmp.Diff(read.Integration, changed.Integration); diff != "" {
 		t.Errorf("read: %s", diff)
 	}
-	must(t, s.Broker.DeleteIntegration(t.Context(), s.Call(), pipestest.Slug, ""))
+	must(t, s.Broker.DeleteIntegration(t.Context(), s.Call(), pipestest.Slug, "", nil))
 	if err := errOf(s.Broker.Integration(t.Context(), s.Call(), pipestest.Slug, "")); !errors.Is(err, pipes.ErrNoIntegration) {
 		t.Errorf("after delete: %v", err)
 	}
-	if err := s.Broker.DeleteIntegration(t.Context(), s.Call(), pipestest.Slug, ""); !errors.Is(err, pipes.ErrNoIntegration) {
+	if err := s.Broker.DeleteIntegration(t.Context(), s.Call(), pipestest.Slug, "", nil); !errors.Is(err, pipes.ErrNoIntegration) {
 		t.Errorf("deleted twice: %v", err)
 	}
 	var types []events.Type

@@ -227,10 +227,10 @@ func TestIntegrationChangesUnderAFlow(t *testing.T) {
 			must(t, errOf(s.Broker.UpdateIntegration(t.Context(), s.Call(), pipes.UpdateIntegration{Slug: pipestest.Slug, Enabled: &no})))
 		},
 		"removed": func(t *testing.T, s *pipestest.Stack) {
-			must(t, s.Broker.DeleteIntegration(t.Context(), s.Call(), pipestest.Slug, ""))
+			must(t, s.Broker.DeleteIntegration(t.Context(), s.Call(), pipestest.Slug, "", nil))
 		},
 		"removed and made anew": func(t *testing.T, s *pipestest.Stack) {
-			must(t, s.Broker.DeleteIntegration(t.Context(), s.Call(), pipestest.Slug, ""))
+			must(t, s.Broker.DeleteIntegration(t.Context(), s.Call(), pipestest.Slug, "", nil))
 			s.MustIntegration(t, pipestest.Slug)
 		},
 	} {

@@ -57,7 +57,7 @@ func useCases() map[string]useCase {
 			return b.UpdateIntegration(ctx, call, pipes.UpdateIntegration{Slug: pipestest.Slug})
 		}},
 		"DeleteIntegration": {access.IntegrationsManage, func(ctx context.Context, b *pipes.Broker, call access.Call) (any, error) {
-			return nil, b.DeleteIntegration(ctx, call, pipestest.Slug, pipes.OwnedByUser)
+			return nil, b.DeleteIntegration(ctx, call, pipestest.Slug, pipes.OwnedByUser, nil)
 		}},
 		"Authorize": {access.PipesAuthorize, func(ctx context.Context, b *pipes.Broker, call access.Call) (any, error) {
 			return b.Authorize(ctx, call, pipes.AuthorizeRequest{Slug: pipestest.Slug, UserID: "user_1"})
@@ -76,6 +76,12 @@ func useCases() map[string]useCase {
 		}},
 		"DeleteAccount": {access.AccountsManage, func(ctx context.Context, b *pipes.Broker, call access.Call) (any, error) {
 			return nil, b.DeleteAccount(ctx, call, user)
+		}},
+		"Revocation": {access.AccountsRead, func(ctx context.Context, b *pipes.Broker, call access.Call) (any, error) {
+			return b.Revocation(ctx, call, revokedAccount)
+		}},
+		"Revocations": {access.AccountsRead, func(ctx context.Context, b *pipes.Broker, call access.Call) (any, error) {
+			return b.Revocations(ctx, call, pipes.RevocationQuery{})
 		}},
 		"DataProviders": {access.AccountsRead, func(ctx context.Context, b *pipes.Broker, call access.Call) (any, error) {
 			return b.DataProviders(ctx, call, user)
@@ -132,8 +138,18 @@ func mustStack(t *testing.T) *pipestest.Stack {
 	must(t, errOf(s.Broker.CreateIntegration(t.Context(), s.Call(), pipes.CreateIntegration{
 		Slug: keySlug, Enabled: true, AuthMethods: []pipes.AuthMethod{pipes.MethodAPIKey}, Custom: &pipes.CustomProvider{Name: "Keys"},
 	})))
+	at := s.Clock.Now().UTC().Truncate(time.Millisecond)
+	must(t, s.Store.Apply(t.Context(), pipes.Change{
+		Environment: s.Environment.ID(), Revocation: &pipes.Put[pipes.Revocation]{Record: pipes.Revocation{
+			ID: revokedAccount, Environment: s.Environment.ID(), Slug: pipestest.Slug, Owner: pipes.Owner{Kind: pipes.OwnedByUser, User: "gone"},
+			State: pipes.Revoked, CreatedAt: at, EndedAt: at,
+		}},
+	}))
 	return s
 }
+
+// revokedAccount is an account that was disconnected before.
+const revokedAccount = pipes.AccountID("data_installation_01JD8Z6Q5RN5T4M0A1B2C3D4EX")
 
 // Every exported method begins with the permit: who has no rights gets a denial, one record of it, and
 // nothing else. A method that is in no list fails the test.

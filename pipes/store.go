@@ -51,6 +51,15 @@ type Reader interface {
 	Flow(ctx context.Context, env access.EnvironmentID, id FlowID) (At[Flow], error)
 	// Flows are those created in [from, to), in order of creation; the caller bounds the span.
 	Flows(ctx context.Context, env access.EnvironmentID, from, to time.Time) ([]At[Flow], error)
+	Revocation(ctx context.Context, env access.EnvironmentID, id AccountID) (At[Revocation], error)
+	// Revocations are up to limit behind after, in order of their ids.
+	Revocations(ctx context.Context, env access.EnvironmentID, after AccountID, limit int) ([]At[Revocation], error)
+	// Revoking are up to limit of the ids of those that are pending, and the one behind which there may be
+	// more, "" at the end. With keys.ErrTampered for some it returns the others all the same: one that is
+	// broken must not keep the tokens of all.
+	Revoking(ctx context.Context, env access.EnvironmentID, after AccountID, limit int) (ids []AccountID, next AccountID, err error)
+	// Retired are the removed integrations of whose accounts something is left to revoke. They are few.
+	Retired(ctx context.Context, env access.EnvironmentID) ([]At[Integration], error)
 	// Memberships are the integrations that have accounts, removed ones too, in order of their ids.
 	Memberships(ctx context.Context, env access.EnvironmentID) ([]IntegrationID, error)
 	// AccountsOf are up to limit accounts of an integration with ids behind after, for its removal.
@@ -93,8 +102,13 @@ type Change struct {
 	// tokens.
 	Left *Put[Grant]
 	Flow *Put[Flow]
+	// Revocation is the tokens of an account that is removed. Retired is a removed integration, kept at
+	// another place.
+	Revocation *Put[Revocation]
+	Retired    *Put[Integration]
 	// Conditions are those of every seal in the records.
 	Conditions []keys.Conditions
-	// Events may be empty only for flows, which carry their own progress.
+	// Events may be empty only for flows and revocations, which carry their own progress, and for a Retired
+	// that is removed.
 	Events []events.Event
 }

@@ -29,6 +29,8 @@ type sweeper struct {
 	// expired and removed are up to when each environment's flows have been looked at. They belong to
 	// the sweeper's goroutine.
 	expired, removed map[access.EnvironmentID]time.Time
+	// revoked is when each environment's ended revocations were last looked at; that goroutine's, too.
+	revoked map[access.EnvironmentID]time.Time
 }
 
 // wakeSweeper makes the next round begin now.
@@ -41,7 +43,7 @@ func (b *Broker) wakeSweeper() {
 
 // sweepUntil sweeps until the context ends, first at once.
 func (b *Broker) sweepUntil(ctx context.Context) {
-	s := &sweeper{Broker: b, expired: map[access.EnvironmentID]time.Time{}, removed: map[access.EnvironmentID]time.Time{}}
+	s := &sweeper{Broker: b, expired: map[access.EnvironmentID]time.Time{}, removed: map[access.EnvironmentID]time.Time{}, revoked: map[access.EnvironmentID]time.Time{}}
 	tick := time.NewTicker(b.timing.sweep)
 	defer tick.Stop()
 	for {
@@ -59,6 +61,7 @@ func (s *sweeper) round(ctx context.Context) {
 	for _, env := range s.environments.IDs() {
 		for what, sweep := range map[string]func(context.Context, access.EnvironmentID) error{
 			"accounts": s.accounts, "waiting flows": s.abandon, "expired flows": s.expire, "old flows": s.remove,
+			"old revocations": s.revocations,
 		} {
 			if err := sweep(ctx, env); err != nil && ctx.Err() == nil {
 				s.log.LogAttrs(ctx, slog.LevelWarn, "sweep not finished", slog.String("what", what),
@@ -113,6 +116,7 @@ func (s *sweeper) accounts(ctx context.Context, env access.EnvironmentID) error 
 	if left <= 0 {
 		s.wakeSweeper()
 	}
+	s.wakeRevoker()
 	return failures
 }
 
@@ -154,7 +158,12 @@ func (s *sweeper) account(ctx context.Context, env access.EnvironmentID, a *Acco
 		if err != nil {
 			return false, err
 		}
-		change, err := s.removal(ctx, found, c)
+		// Kept of the integration is what it takes to revoke, and only if that is to be done.
+		_, err = s.retired(ctx, env, a.Integration)
+		if err != nil && !errors.Is(err, ErrNoIntegration) {
+			return false, err
+		}
+		change, err := s.removal(ctx, found, err == nil, c)
 		if err == nil {
 			err = s.store.Apply(ctx, change)
 		}
@@ -283,4 +292,33 @@ func (s *sweeper) remove(ctx context.Context, env access.EnvironmentID) error {
 		}
 		return err
 	})
+}
+
+// revocations takes revocations out that ended long ago, once an hour: they are in the order of their
+// accounts, so all have to be looked at.
+func (s *sweeper) revocations(ctx context.Context, env access.EnvironmentID) error {
+	if s.now().Sub(s.revoked[env]) < time.Hour {
+		return nil
+	}
+	for after := AccountID(""); ; {
+		batch, err := s.store.Revocations(ctx, env, after, sweepBatch)
+		if err != nil {
+			return err
+		}
+		for _, found := range batch {
+			r := found.Record
+			after = r.ID
+			if r.State == RevocationPending || s.now().Sub(r.EndedAt) < RevocationKeep {
+				continue
+			}
+			err := s.store.Apply(ctx, Change{Environment: env, Revocation: &Put[Revocation]{Record: *r, Revision: found.Revision, Remove: true}})
+			if err != nil && !conflicted(err) {
+				return err
+			}
+		}
+		if len(batch) < sweepBatch {
+			s.revoked[env] = s.now()
+			return nil
+		}
+	}
 }

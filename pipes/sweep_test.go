@@ -175,7 +175,7 @@ func TestAccountsOfARemovedIntegration(t *testing.T) {
 	}
 	grant := s.MustAccount(t, "user_0").Grant
 	must(t, s.Broker.Close(t.Context())) // nobody sweeps here any more
-	must(t, s.Broker.DeleteIntegration(t.Context(), s.Call(), pipestest.Slug, ""))
+	must(t, s.Broker.DeleteIntegration(t.Context(), s.Call(), pipestest.Slug, "", nil))
 	if err := errOf(token(t, s)); !errors.Is(err, pipes.ErrNoIntegration) {
 		t.Errorf("token: %v", err)
 	}
@@ -213,7 +213,7 @@ func TestAccountsOfARemovedIntegration(t *testing.T) {
 // Removing an integration wakes the sweeper of this process.
 func TestRemovalSweepsAtOnce(t *testing.T) {
 	s := mustStack(t)
-	must(t, s.Broker.DeleteIntegration(t.Context(), s.Call(), pipestest.Slug, ""))
+	must(t, s.Broker.DeleteIntegration(t.Context(), s.Call(), pipestest.Slug, "", nil))
 	eventually(t, "the account is gone", func() bool {
 		members, err := s.Store.Memberships(t.Context(), s.Environment.ID())
 		must(t, err)

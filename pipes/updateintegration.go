@@ -25,6 +25,8 @@ type UpdateIntegration struct {
 	// APIKey connects an account of the owner that it names, or replaces the key of the one there is. It does not
 	// come with Credentials.
 	APIKey *OwnedKey
+	// RevokeAtProvider is as in [Integration].
+	RevokeAtProvider *bool
 }
 
 // CustomUpdate changes parts of a custom provider. Nil fields are left as they are; an empty
@@ -34,7 +36,7 @@ type CustomUpdate struct {
 	Name, AuthorizationURL, TokenURL, RefreshTokenURL *string
 	PKCE, ScopesRequired, SecretRequired              *bool
 	ScopeSeparator, TokenContentType, ClientAuth      *string
-	Issuer, IdentityURL                               *string
+	Issuer, IdentityURL, RevocationURL                *string
 	AuthorizeParams                                   map[string]string
 }
 
@@ -73,6 +75,7 @@ func (o *operation) updateIntegration(ctx context.Context, r UpdateIntegration) 
 	if r.Enabled != nil {
 		next.Enabled = *r.Enabled
 	}
+	set(&next.RevokeAtProvider, r.RevokeAtProvider)
 	if r.Scopes != nil {
 		next.Scopes = slices.Clone(*r.Scopes)
 	}
@@ -162,6 +165,7 @@ func (u *CustomUpdate) apply(p CustomProvider) *CustomProvider {
 	set(&p.ClientAuth, u.ClientAuth)
 	set(&p.Issuer, u.Issuer)
 	set(&p.IdentityURL, u.IdentityURL)
+	set(&p.RevocationURL, u.RevocationURL)
 	if u.AuthorizeParams != nil {
 		p.AuthorizeParams = maps.Clone(u.AuthorizeParams)
 	}

@@ -53,6 +53,7 @@ func judgeKnown(err error) (trail.Verdict, bool) {
 		{ErrNoAuthorization, "authorization_not_found", 404},
 		{ErrVerifier, CodeVerifier, 422},
 		{ErrMultiple, "multiple_connections_unavailable", 404},
+		{ErrNoRevocation, "entity_not_found", 404},
 		{ErrIntegrationExists, "integration_exists", 409},
 		{ErrAccountExists, "account_exists", 409},
 		{ErrTokenInUse, "refresh_token_in_use", 409},

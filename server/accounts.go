@@ -59,7 +59,14 @@ func (s *Server) updateAccount(owner ownerDecoder) handler {
 func (s *Server) deleteAccount(owner ownerDecoder) handler {
 	return handle(endpoint[pipes.Request, struct{}]{
 		status: http.StatusNoContent,
-		decode: func(x *exchange) (pipes.Request, error) { return decodeAccount(x, owner) },
+		decode: func(x *exchange) (pipes.Request, error) {
+			q, err := decodeAccount(x, owner)
+			if err != nil {
+				return q, err
+			}
+			q.RevokeAtProvider, err = decodeRevoke(x)
+			return q, err
+		},
 		call: func(ctx context.Context, c access.Call, q pipes.Request) (struct{}, error) {
 			return struct{}{}, s.pipes.DeleteAccount(ctx, c, q)
 		},

@@ -252,11 +252,28 @@ func (d *door) pipesVisits(t *testing.T) (map[string]visit, []string) {
 			good: []request{get("/culvert/v1/connectors?" + canary + "=1")},
 			bad:  []request{get("/culvert/v1/connectors?" + canary + "=%z"), get("/culvert/v1/connectors/" + canary)},
 		},
+		"GET /culvert/v1/revocations": {
+			good: []request{get("/culvert/v1/revocations?" + canary)},
+			bad:  []request{get("/culvert/v1/revocations?after=" + canary), get("/culvert/v1/revocations?limit=" + canary)},
+		},
+		"GET /culvert/v1/revocations/:id": {
+			good: []request{get("/culvert/v1/revocations/" + d.mustRevoke(t, "user_4", canary+"-4"))},
+			bad:  []request{get("/culvert/v1/revocations/" + canary), get("/culvert/v1/revocations/%FF" + canary)},
+		},
 		"GET /culvert/v1/data-integrations/:slug/attempts": {
 			good: []request{get("/culvert/v1/data-integrations/provider/attempts?" + canary)},
 			bad:  []request{get("/culvert/v1/data-integrations/provider/attempts?after=" + canary), get("/culvert/v1/data-integrations/" + canary + "/attempts")},
 		},
 	}, minted
+}
+
+// mustRevoke imports an account with a token, removes it with its token to be revoked, and returns its id.
+func (d *door) mustRevoke(t testing.TB, user, token string) string {
+	t.Helper()
+	path := strings.Replace(account, "user_1", user, 1)
+	id := d.do(t, post(path, `{"access_token":"`+token+`"}`)).want(t, 201).object(t)["id"].(string)
+	d.do(t, remove(path+"?revoke_at_provider=true")).want(t, 204)
+	return id
 }
 
 // mustRefresh takes an account through the flow and a refresh. It returns every secret that the provider

@@ -180,6 +180,7 @@ func pipesSentinels() []sentinel {
 			text: "code_verifier is not that of the authorization's code_challenge; after five wrong ones the authorization ends."}},
 		{pipes.ErrMultiple, problem{status: 404, code: "multiple_connections_unavailable",
 			text: "The owner has a connected account there already, and cannot have a further one."}},
+		{pipes.ErrNoRevocation, problem{status: 404, code: "entity_not_found", text: "Revocation not found."}},
 		{pipes.ErrIntegrationExists, problem{status: 409, code: "integration_exists",
 			text: "This provider has a data integration of this ownership already."}},
 		{pipes.ErrAccountExists, problem{status: 409, code: "account_exists", text: "The connected account already exists."}},

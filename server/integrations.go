@@ -35,6 +35,7 @@ func decodeCreateIntegration(x *exchange) (pipes.CreateIntegration, error) {
 		optional("ownership", textInto, &q.Ownership),
 		optional("description", textInto, &q.Description),
 		optional("enabled", flagInto, &q.Enabled),
+		optional("revoke_at_provider", flagInto, &q.RevokeAtProvider),
 		optional("scopes", listInto, &q.Scopes),
 		optional("auth_methods", listInto, &q.AuthMethods),
 		optional("config", itemsInto, &q.Config),
@@ -54,6 +55,7 @@ func decodeCreateIntegration(x *exchange) (pipes.CreateIntegration, error) {
 			optional("authenticate_via", textInto, &custom.ClientAuth),
 			optional("issuer", textInto, &custom.Issuer),
 			optional("identity_url", textInto, &custom.IdentityURL),
+			optional("revocation_url", textInto, &custom.RevocationURL),
 		),
 	)
 	if hasCredentials {
@@ -120,13 +122,25 @@ func (s *Server) readIntegration(owner pipes.Ownership) handler {
 	})
 }
 
+// removedRoot is one that goes, and whether its accounts' tokens are revoked.
+type removedRoot struct {
+	root
+	revoke *bool
+}
+
 // deleteIntegration is DELETE /data-integrations/{slug} and …/organization. A body is ignored.
 func (s *Server) deleteIntegration(owner pipes.Ownership) handler {
-	return handle(endpoint[root, struct{}]{
+	return handle(endpoint[removedRoot, struct{}]{
 		status: http.StatusNoContent,
-		decode: rootOf(owner),
-		call: func(ctx context.Context, c access.Call, q root) (struct{}, error) {
-			return struct{}{}, s.pipes.DeleteIntegration(ctx, c, q.slug, q.owner)
+		decode: func(x *exchange) (q removedRoot, err error) {
+			if q.root, err = rootOf(owner)(x); err != nil {
+				return q, err
+			}
+			q.revoke, err = decodeRevoke(x)
+			return q, err
+		},
+		call: func(ctx context.Context, c access.Call, q removedRoot) (struct{}, error) {
+			return struct{}{}, s.pipes.DeleteIntegration(ctx, c, q.slug, q.owner, q.revoke)
 		},
 	})
 }
@@ -160,6 +174,7 @@ func decodeUpdateIntegration(x *exchange, owner pipes.Ownership) (pipes.UpdateIn
 	nulls, err := decodeNullable(raw,
 		changed("description", textInto, &q.Description),
 		changed("enabled", flagInto, &q.Enabled),
+		changed("revoke_at_provider", flagInto, &q.RevokeAtProvider),
 		changed("scopes", listInto, &q.Scopes),
 		credentialsMember(&hasCredentials, &credentials),
 		ownedKeyMember(&hasKey, &key),
@@ -177,6 +192,7 @@ func decodeUpdateIntegration(x *exchange, owner pipes.Ownership) (pipes.UpdateIn
 			changed("authenticate_via", textInto, &custom.ClientAuth),
 			changed("issuer", textInto, &custom.Issuer),
 			changed("identity_url", textInto, &custom.IdentityURL),
+			changed("revocation_url", textInto, &custom.RevocationURL),
 		),
 	)
 	if slices.Contains(nulls, "description") {
@@ -193,6 +209,9 @@ func decodeUpdateIntegration(x *exchange, owner pipes.Ownership) (pipes.UpdateIn
 	}
 	if slices.Contains(nulls, "custom_provider.identity_url") {
 		custom.IdentityURL = new(string)
+	}
+	if slices.Contains(nulls, "custom_provider.revocation_url") {
+		custom.RevocationURL = new(string)
 	}
 	if hasCredentials {
 		q.Credentials = &credentials
@@ -279,6 +298,9 @@ func (w *jsonWriter) integration(v pipes.IntegrationView) {
 	w.time(v.CreatedAt, generalTime)
 	w.raw(`,"updated_at":`)
 	w.time(v.UpdatedAt, generalTime)
+	// Culvert's own.
+	w.raw(`,"revoke_at_provider":`)
+	w.bool(v.RevokeAtProvider)
 	w.raw(`}`)
 }
 
@@ -347,5 +369,7 @@ func (w *jsonWriter) customProvider(p *pipes.CustomProvider) {
 	w.textOrNull(p.Issuer)
 	w.raw(`,"identity_url":`)
 	w.textOrNull(p.IdentityURL)
+	w.raw(`,"revocation_url":`)
+	w.textOrNull(p.RevocationURL)
 	w.raw(`}`)
 }

@@ -24,7 +24,7 @@ func integrationPicture(slug string, members map[string]any) map[string]any {
 		"redirect_uri": regexp.MustCompile(`^https://culvert\.example/data-integrations/` + slug + `/dik_[0-9A-HJKMNP-TV-Z]{26}/callback$`),
 		"auth_methods": []any{"oauth"}, "installation": nil, "config": map[string]any{}, "custom_provider": nil, "preview": false,
 		"credentials": map[string]any{"type": "custom", "client_id": "id", "redacted_client_secret": "789z"},
-		"created_at":  eventTimeShape, "updated_at": eventTimeShape,
+		"created_at":  eventTimeShape, "updated_at": eventTimeShape, "revoke_at_provider": false,
 	}
 	for name, value := range members {
 		picture[name] = value
@@ -87,7 +87,7 @@ func TestCustomProvider(t *testing.T) {
 		"name": "Mine", "authorization_url": "https://p.example/a", "token_url": "https://p.example/t", "refresh_token_url": nil,
 		"pkce_enabled": true, "request_scope_separator": " ", "scopes_required": false, "client_secret_required": true,
 		"additional_authorization_parameters": map[string]any{}, "token_body_content_type": "application/x-www-form-urlencoded",
-		"authenticate_via": "request_body", "issuer": nil, "identity_url": nil,
+		"authenticate_via": "request_body", "issuer": nil, "identity_url": nil, "revocation_url": nil,
 	}
 	made := d.do(t, post(integrations, `{"provider":"mine",`+credentials+`,"custom_provider":{"name":"Mine",
 		"authorization_url":"https://p.example/a","token_url":"https://p.example/t","refresh_token_url":null}}`)).want(t, 201).object(t)
@@ -97,15 +97,15 @@ func TestCustomProvider(t *testing.T) {
 	custom["request_scope_separator"], custom["scopes_required"], custom["client_secret_required"] = ",", true, false
 	custom["additional_authorization_parameters"] = map[string]any{"prompt": "consent", "a": "é"}
 	custom["token_body_content_type"], custom["authenticate_via"] = "application/json", "basic_auth_header"
-	custom["issuer"], custom["identity_url"] = "https://p.example/tenant", "https://p.example/me"
+	custom["issuer"], custom["identity_url"], custom["revocation_url"] = "https://p.example/tenant", "https://p.example/me", "https://p.example/gone"
 	updated := d.do(t, put(integrations+"/mine", `{"scopes":["x"],"custom_provider":{"name":"Other","refresh_token_url":"https://p.example/r",
 		"pkce_enabled":false,"request_scope_separator":",","scopes_required":true,"client_secret_required":false,
 		"additional_authorization_parameters":{"prompt":"consent","a":"é"},"token_body_content_type":"application/json",
-		"authenticate_via":"basic_auth_header","issuer":"https://p.example/tenant","identity_url":"https://p.example/me","token_url":null}}`)).want(t, 200).object(t)
+		"authenticate_via":"basic_auth_header","issuer":"https://p.example/tenant","identity_url":"https://p.example/me","revocation_url":"https://p.example/gone","token_url":null}}`)).want(t, 200).object(t)
 	shape(t, updated, integrationPicture("mine", map[string]any{"custom_provider": custom, "scopes": []any{"x"}}))
 
-	custom["refresh_token_url"], custom["issuer"], custom["identity_url"] = nil, nil, nil
-	updated = d.do(t, put(integrations+"/mine", `{"custom_provider":{"refresh_token_url":null,"issuer":null,"identity_url":null}}`)).want(t, 200).object(t)
+	custom["refresh_token_url"], custom["issuer"], custom["identity_url"], custom["revocation_url"] = nil, nil, nil, nil
+	updated = d.do(t, put(integrations+"/mine", `{"custom_provider":{"refresh_token_url":null,"issuer":null,"identity_url":null,"revocation_url":null}}`)).want(t, 200).object(t)
 	shape(t, updated, integrationPicture("mine", map[string]any{"custom_provider": custom, "scopes": []any{"x"}}))
 }
 

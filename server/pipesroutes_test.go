@@ -51,6 +51,8 @@ func pipesRoutes() []server.Route {
 		{Method: "POST", Path: "/culvert/v1/authorizations/finish", Action: access.PipesFinish},
 		{Method: "GET", Path: "/culvert/v1/connectors", Action: access.IntegrationsRead},
 		{Method: "GET", Path: "/culvert/v1/data-integrations/:slug/attempts", Action: access.AttemptsRead},
+		{Method: "GET", Path: "/culvert/v1/revocations", Action: access.AccountsRead},
+		{Method: "GET", Path: "/culvert/v1/revocations/:id", Action: access.AccountsRead},
 	}
 	for i, row := range rows {
 		if strings.HasPrefix(row.Path, "/data-integrations") {

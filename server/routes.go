@@ -81,6 +81,8 @@ func (s *Server) table() []*route {
 		s.row(http.MethodPost, "/culvert/v1/authorizations/finish", access.PipesFinish, s.finish()),
 		s.row(http.MethodGet, "/culvert/v1/connectors", access.IntegrationsRead, s.listConnectors()),
 		s.row(http.MethodGet, "/culvert/v1/data-integrations/:slug/attempts", access.AttemptsRead, s.listAttempts()),
+		s.row(http.MethodGet, "/culvert/v1/revocations", access.AccountsRead, s.listRevocations()),
+		s.row(http.MethodGet, "/culvert/v1/revocations/:id", access.AccountsRead, s.readRevocation()),
 
 		s.row(http.MethodGet, "/culvert/v1/keks", access.KEKRead, s.listKEKs()),
 		s.row(http.MethodGet, "/culvert/v1/keks/:id", access.KEKRead, s.describeKEK()),

@@ -43,6 +43,7 @@ const (
 	PipesFinish        Action = "pipes.finish"
 	TokenVend          Action = "pipes.token.vend"
 	TokenRefresh       Action = "pipes.token.refresh"
+	TokenRevoke        Action = "pipes.token.revoke"
 	AccountsRead       Action = "pipes.accounts.read"
 	AccountsManage     Action = "pipes.accounts.manage"
 	AttemptsRead       Action = "pipes.attempts.read"
@@ -116,7 +117,7 @@ func (r Role) allows(a Action) bool {
 	case roleFlow:
 		return a == FlowConfirm || a == FlowComplete
 	case roleSystem:
-		return a == TokenRefresh
+		return a == TokenRefresh || a == TokenRevoke
 	}
 	return false
 }

@@ -50,6 +50,16 @@ func (e *estate) fillPipes(t *testing.T, env *keys.Environment) {
 		}},
 		Events: told,
 	}))
+	integration, account = newAccount(env.ID(), "gone", now)
+	must(t, e.stack.Store.Apply(t.Context(), pipes.Change{
+		Environment: env.ID(),
+		Retired:     &pipes.Put[pipes.Integration]{Record: integration},
+		Revocation: &pipes.Put[pipes.Revocation]{Record: pipes.Revocation{
+			ID: account.ID, Environment: env.ID(), Integration: integration.ID, Slug: "gone", Owner: owner,
+			State: pipes.RevocationPending, Grant: &grant, NextAt: now.Add(time.Hour), CreatedAt: now,
+		}},
+		Events: told,
+	}))
 	integration, account = newAccount(env.ID(), listedSlug, now)
 	e.listed[string(integration.ID)], e.listed[string(account.ID)] = true, true
 	must(t, e.stack.Store.Apply(t.Context(), pipes.Change{
@@ -105,6 +115,22 @@ func (e *estate) subjectOfPipes(key string, env access.EnvironmentID, field []st
 	case "token":
 		return e.stored(key, func(t testing.TB) error {
 			_, err := e.stack.Store.GrantOf(t.Context(), env, []byte("keyed hash of a refresh token"))
+			return err
+		})
+	case "revocation":
+		return e.stored(key, func(t testing.TB) error {
+			_, err := e.stack.Store.Revocation(t.Context(), env, pipes.AccountID(last))
+			_, allErr := e.stack.Store.Revocations(t.Context(), env, "", 10)
+			return both(t, err, allErr)
+		})
+	case "revoking":
+		return e.stored(key, func(t testing.TB) error {
+			_, _, err := e.stack.Store.Revoking(t.Context(), env, "", 10)
+			return err
+		})
+	case "retired":
+		return e.stored(key, func(t testing.TB) error {
+			_, err := e.stack.Store.Retired(t.Context(), env)
 			return err
 		})
 	case "flow":

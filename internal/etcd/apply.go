@@ -49,6 +49,12 @@ func (s *Store) Apply(ctx context.Context, p pipes.Change) error {
 	if f := p.Flow; f != nil {
 		addPut(&b, keyFlow(p.Environment, f.Record.ID), f)
 	}
+	if p.Revocation != nil {
+		b.revocation(p.Revocation)
+	}
+	if i := p.Retired; i != nil {
+		addPut(&b, keyRetired(p.Environment, i.Record.ID), i)
+	}
 	return b.commit(ctx, p.Conditions)
 }
 
@@ -56,7 +62,7 @@ func (s *Store) Apply(ctx context.Context, p pipes.Change) error {
 // saves tokens a provider has already handed out.
 func frees(p pipes.Change) bool {
 	return p.Account != nil && p.Account.Remove || p.Integration != nil && p.Integration.Remove ||
-		p.Flow != nil && p.Flow.Remove || p.Grant != nil && p.Grant.Revision > 0
+		p.Flow != nil && p.Flow.Remove || p.Revocation != nil || p.Retired != nil && p.Retired.Remove || p.Grant != nil && p.Grant.Revision > 0
 }
 
 // changeBuilder gathers the parts of a pipes.Change; the first error ends it.

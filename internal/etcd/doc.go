@@ -13,7 +13,7 @@
 //	authentic.go   the MAC on every record
 //	timeline.go    ranges over keys in order of creation, bounded in what etcd visits
 //	objects.go keks.go apikeys.go environments.go events.go requests.go list.go   one noun each
-//	accounts.go flows.go grants.go integrations.go   the nouns of pipes; apply.go a change of any of them
+//	accounts.go flows.go grants.go integrations.go revocations.go   the nouns of pipes; apply.go a change of any of them
 //	attempts.go    refreshes under way and their locks; session.go the lease of those; watchers.go who waits for a grant
 //	jobs.go cmks.go shreds.go   jobs; the map of customers' keys; markers and tombstones; schedules.go of rotations
 //	holders.go     the walk through all records with wrapped DEKs; rewraps.go many changes of them in one;

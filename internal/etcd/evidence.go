@@ -62,7 +62,9 @@ func (s *Store) Evidence(ctx context.Context, env access.EnvironmentID, key stri
 		return m.account(ctx, it)
 	case kindGrant:
 		return m.grant(ctx, it)
-	case kindIntegration:
+	case kindRevocation:
+		return m.revocation(ctx, it)
+	case kindIntegration, kindRetired:
 		return m.integration(it)
 	case kindFlow:
 		return m.flow(it)
@@ -224,18 +226,40 @@ func (m *moment) grant(ctx context.Context, it *item) (*keys.Evidence, error) {
 			return nil, keys.ErrTampered
 		}
 	}
+	return tokensOf(g), nil
+}
+
+func tokensOf(g *pipes.Grant) *keys.Evidence {
 	if len(g.WrappedDEK) == 0 {
-		return &keys.Evidence{}, nil
+		return &keys.Evidence{}
 	}
 	sealed := keys.Sealed{KeyID: g.KeyID, WrappedDEK: g.WrappedDEK, Ciphertext: g.Sealed}
 	return &keys.Evidence{Values: []keys.SealedValue{
 		at((&keys.KEKRecord{Items: g.Items}).Context(), g.Binding(), sealed),
-	}}, nil
+	}}
+}
+
+// revocation compares a revocation with the queue, and has the tokens that it holds opened.
+func (m *moment) revocation(ctx context.Context, it *item) (*keys.Evidence, error) {
+	r, err := open[pipes.Revocation](m.Store, m.env, it)
+	if err != nil || keyRevocation(r.Environment, r.ID) != it.key {
+		return nil, keys.ErrTampered
+	}
+	if r.State != pipes.RevocationPending {
+		return &keys.Evidence{}, nil
+	}
+	if _, err := leads[revokingEntry](ctx, m, keyRevoking(m.env, r.ID)); err != nil {
+		return nil, err
+	}
+	if r.Grant == nil {
+		return nil, keys.ErrTampered
+	}
+	return tokensOf(r.Grant), nil
 }
 
 func (m *moment) integration(it *item) (*keys.Evidence, error) {
 	i, err := open[pipes.Integration](m.Store, m.env, it)
-	if err != nil || keyIntegration(i.Environment, i.Slug, i.Ownership) != it.key {
+	if err != nil || keyIntegration(i.Environment, i.Slug, i.Ownership) != it.key && keyRetired(i.Environment, i.ID) != it.key {
 		return nil, keys.ErrTampered
 	}
 	if i.Client == nil || i.Client.Secret == nil {

@@ -12,6 +12,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"culvert/connectors/connectorstest"
 	"culvert/internal/access"
 	"culvert/internal/etcd"
 	"culvert/internal/events"
@@ -122,6 +123,7 @@ func TestVerifyFindsNothingWhereNothingIs(t *testing.T) {
 	c.object(t, "b", "b")
 	c.MustConnect(t, "user")
 	c.MustAuthorize(t, "other")
+	c.mustPending(t, "gone")
 	c.schedule(t)
 	clean := func(what string, shredded uint64) {
 		t.Helper()
@@ -202,6 +204,26 @@ func TestVerifyFindsWhatWasTamperedWith(t *testing.T) {
 	}
 }
 
+// mustPending is an account that was disconnected, whose tokens wait for a provider that is busy.
+func (c *crime) mustPending(t *testing.T, user string) pipes.AccountID {
+	t.Helper()
+	busy := connectorstest.JSON(503, "{}")
+	busy.Header.Set("Retry-After", "3600")
+	c.Provider.NextRevocation(busy)
+	id, revoke := c.MustConnect(t, user), true
+	must(t, c.Broker.DeleteAccount(t.Context(), c.Call(), pipes.Request{Slug: pipestest.Slug, UserID: user, RevokeAtProvider: &revoke}))
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		r, err := c.Broker.Revocation(t.Context(), c.Call(), id)
+		must(t, err)
+		if r.Code != "" {
+			return id
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the revocation is %+v", r)
+		}
+	}
+}
+
 // schedule sets a schedule, which finds nothing that is old enough.
 func (c *crime) schedule(t *testing.T) {
 	t.Helper()
@@ -242,6 +264,10 @@ func (c *crime) tamperWithPipes(t *testing.T) {
 		Environment: c.env, Grant: &pipes.Put[pipes.Grant]{Record: grant, Revision: at.Revision}, Previous: grant.TokenMAC,
 		Events: []events.Event{{Type: events.JobCreated, Data: []byte("{}"), At: time.Now(), Node: "test"}},
 	}))
+	queued, held := c.mustPending(t, "queued"), c.mustPending(t, "held")
+	c.remove(t, "revoking/"+env+"/"+string(queued))
+	c.flip(t, "revocation/"+env+"/"+string(held))
+	c.expect("revocation/"+env+"/"+string(queued), "revocation/"+env+"/"+string(held))
 	flow := c.first(t, "flow")
 	c.flip(t, flow)
 	c.expect("grant/"+env+"/"+string(forged), "grant/"+env+"/"+string(sealed), "grant/"+env+"/"+string(pointed), "account/"+env+"/"+string(owned), "account/"+env+"/"+string(listed), flow)

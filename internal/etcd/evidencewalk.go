@@ -17,13 +17,13 @@ import (
 func provenKinds() []string {
 	return []string{
 		kindEnv, kindRegistered, kindAPIKey, kindCMKMap, kindSchedule, kindShred, kindJob, kindKEK,
-		kindIntegration, kindAccount, kindGrant, kindAttempt, kindFlow, kindObject, kindRequest, kindEvent,
+		kindIntegration, kindRetired, kindAccount, kindGrant, kindAttempt, kindRevocation, kindFlow, kindObject, kindRequest, kindEvent,
 	}
 }
 
 // provenWith are the kinds that are looked at with others, and unproven those that carry no MAC.
 func provenWith() []string {
-	return []string{kindKEKOf, kindKEKBy, kindVersion, kindName, kindOwner, kindMember, kindToken}
+	return []string{kindKEKOf, kindKEKBy, kindVersion, kindName, kindOwner, kindMember, kindToken, kindRevoking}
 }
 func unproven() []string { return []string{kindFormat, kindEpoch, kindNode, kindLock} }
 

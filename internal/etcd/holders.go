@@ -15,13 +15,17 @@ import (
 // holderKinds are the kinds of records that hold wrapped DEKs, in the order of the walk. Flows hold the
 // DEKs of PKCE verifiers and of waiting tokens, which are of use for minutes: a change of the record in
 // between would cost somebody his flow.
-func holderKinds() []string { return []string{kindIntegration, kindGrant, kindObject} }
+func holderKinds() []string {
+	return []string{kindIntegration, kindRetired, kindGrant, kindRevocation, kindObject}
+}
 
 // holderLine is a run of one kind in time; false for integrations, whose keys are not ids and which are few.
 func holderLine(kind string, env access.EnvironmentID) (timeline, bool) {
 	switch kind {
 	case kindGrant:
 		return ulids(keyGrant(env, "grant_")), true
+	case kindRevocation:
+		return ulids(keyRevocation(env, "data_installation_")), true
 	case kindObject:
 		return uuids(keyObject(env, "")), true
 	}
@@ -144,9 +148,21 @@ func (s *Store) holder(env access.EnvironmentID, it *item) keys.Holder {
 				KeyID: record.KeyID, Wrapped: record.WrappedDEK, Binding: record.Binding(), SealedAt: record.ObtainedAt, ReencryptedAt: record.ReencryptedAt,
 			}}
 		}
-	case kindIntegration:
+	case kindRevocation:
+		record, err := open[pipes.Revocation](s, env, it)
+		if err == nil && keyRevocation(record.Environment, record.ID) != it.key {
+			err = keys.ErrTampered
+		}
+		if h.Err = err; err == nil && record.Grant != nil {
+			g := record.Grant
+			h.Record = record
+			h.DEKs = []keys.HeldDEK{{
+				KeyID: g.KeyID, Wrapped: g.WrappedDEK, Binding: g.Binding(), SealedAt: g.ObtainedAt, ReencryptedAt: g.ReencryptedAt,
+			}}
+		}
+	case kindIntegration, kindRetired:
 		record, err := open[pipes.Integration](s, env, it)
-		if err == nil && keyIntegration(record.Environment, record.Slug, record.Ownership) != it.key {
+		if err == nil && keyIntegration(record.Environment, record.Slug, record.Ownership) != it.key && keyRetired(record.Environment, record.ID) != it.key {
 			err = keys.ErrTampered
 		}
 		if h.Err = err; err == nil && record.Client != nil && record.Client.Secret != nil {
@@ -205,6 +221,11 @@ func withDEKs(record any, deks [][]byte) any {
 	case *pipes.Grant:
 		next := *r
 		next.WrappedDEK = deks[0]
+		return &next
+	case *pipes.Revocation:
+		next, held := *r, *r.Grant
+		held.WrappedDEK = deks[0]
+		next.Grant = &held
 		return &next
 	case *pipes.Integration:
 		next, client, secret := *r, *r.Client, *r.Client.Secret

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"culvert/internal/etcd"
 	"culvert/internal/events"
@@ -32,7 +33,8 @@ func (p *place) mustHolders(t *testing.T, s *etcd.Store, limit int) (all []keys.
 	}
 }
 
-// mustPipes stores an integration with a client secret and two grants, of which one holds nothing any more.
+// mustPipes stores an integration with a client secret, and the same removed and kept; two grants, of which
+// one holds nothing any more; and two revocations, of which one has ended.
 func (p *place) mustPipes(t *testing.T, s *etcd.Store, c keys.Conditions) {
 	t.Helper()
 	at := p.ids.Now()
@@ -44,7 +46,14 @@ func (p *place) mustPipes(t *testing.T, s *etcd.Store, c keys.Conditions) {
 	full := pipes.Grant{ID: pipes.GrantID("grant_" + id.ULID(at)), Environment: p.env, Integration: integration.ID, Generation: 3,
 		KeyID: c.KeyID, WrappedDEK: []byte("grant's"), Sealed: []byte("x"), ObtainedAt: at}
 	empty := pipes.Grant{ID: pipes.GrantID("grant_" + id.ULID(at)), Environment: p.env, Integration: integration.ID, ObtainedAt: at}
+	held := full
+	held.ID = pipes.GrantID("grant_" + id.ULID(at))
+	pending := pipes.Revocation{ID: pipes.AccountID("data_installation_" + id.ULID(at)), Environment: p.env, Integration: integration.ID,
+		State: pipes.RevocationPending, Grant: &held, NextAt: at.Add(time.Hour), CreatedAt: at}
+	ended := pipes.Revocation{ID: pipes.AccountID("data_installation_" + id.ULID(at)), Environment: p.env, State: pipes.Revoked, CreatedAt: at, EndedAt: at}
 	for _, change := range []pipes.Change{
+		{Retired: &pipes.Put[pipes.Integration]{Record: integration}, Revocation: &pipes.Put[pipes.Revocation]{Record: pending}, Conditions: []keys.Conditions{c}},
+		{Revocation: &pipes.Put[pipes.Revocation]{Record: ended}},
 		{Integration: &pipes.Put[pipes.Integration]{Record: integration}, Grant: &pipes.Put[pipes.Grant]{Record: full}, Conditions: []keys.Conditions{c}},
 		{Grant: &pipes.Put[pipes.Grant]{Record: empty}},
 	} {
@@ -67,7 +76,7 @@ func testHolders(t *testing.T, open opener) {
 		w := p.mustCreate(t, s, name, c)
 		objects = append(objects, etcd.KeyObject(p.env, w.Header.ID))
 	}
-	if n, err := s.CountHolders(t.Context(), p.env); err != nil || n != 8 {
+	if n, err := s.CountHolders(t.Context(), p.env); err != nil || n != 11 {
 		t.Errorf("count: %d, %v", n, err)
 	}
 	whole := p.mustHolders(t, s, 100)
@@ -94,7 +103,7 @@ func testHolders(t *testing.T, open opener) {
 			}
 		}
 	}
-	for what, want := range map[string]int{"integration": 1, "integration's DEKs": 1, "grant": 2, "grant's DEKs": 1, "object": 5, "object's DEKs": 5} {
+	for what, want := range map[string]int{"integration": 1, "integration's DEKs": 1, "grant": 2, "grant's DEKs": 1, "retired": 1, "retired's DEKs": 1, "revocation": 2, "revocation's DEKs": 1, "object": 5, "object's DEKs": 5} {
 		if found[what] != want {
 			t.Errorf("%s: %d, want %d", what, found[what], want)
 		}

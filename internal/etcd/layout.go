@@ -46,6 +46,9 @@ import (
 //	lock/{env}/{grant}                   who refreshes a grant, bound to a lease; exempt from MACs
 //	token/{env}/{MAC of refresh token}   which grant has this refresh token
 //	flow/{env}/{id}                      pending authorization
+//	revocation/{env}/{account}           tokens of an account that is gone, sealed, until the provider took them back
+//	revoking/{env}/{account}             which of them are pending
+//	retired/{env}/{integration}          removed integration, for as long as there is something to revoke
 //	job/{env}/{id}                       operation on many records, with its progress
 //
 // Headers and values have prefixes of their own so that a range over headers loads no values; reading an
@@ -81,6 +84,9 @@ const (
 	kindLock        = "lock"
 	kindToken       = "token"
 	kindFlow        = "flow"
+	kindRevocation  = "revocation"
+	kindRevoking    = "revoking"
+	kindRetired     = "retired"
 	kindJob         = "job"
 )
 
@@ -178,6 +184,16 @@ func keyToken(env access.EnvironmentID, mac []byte) string {
 // keyFlow is in order of creation, because a flow's id is a ULID.
 func keyFlow(env access.EnvironmentID, id pipes.FlowID) string {
 	return kindFlow + "/" + string(env) + "/" + string(id)
+}
+
+func keyRevocation(env access.EnvironmentID, id pipes.AccountID) string {
+	return kindRevocation + "/" + string(env) + "/" + string(id)
+}
+func keyRevoking(env access.EnvironmentID, id pipes.AccountID) string {
+	return kindRevoking + "/" + string(env) + "/" + string(id)
+}
+func keyRetired(env access.EnvironmentID, id pipes.IntegrationID) string {
+	return kindRetired + "/" + string(env) + "/" + string(id)
 }
 
 // keyJob is in order of creation.

@@ -21,6 +21,8 @@ func (s *Store) HeldCiphertext(ctx context.Context, env access.EnvironmentID, h 
 		return s.versionOf(ctx, env, h, keyVersion(env, r.ID, r.Versions[at].Sequence))
 	case *pipes.Grant:
 		return r.Sealed, nil
+	case *pipes.Revocation:
+		return r.Grant.Sealed, nil
 	case *pipes.Integration:
 		return r.Client.Secret.Ciphertext, nil
 	}
@@ -88,6 +90,11 @@ func withValue(record any, at int, sealed keys.Sealed, job time.Time) any {
 	case *pipes.Grant:
 		next := *r
 		next.WrappedDEK, next.Sealed, next.ReencryptedAt = sealed.WrappedDEK, sealed.Ciphertext, job
+		return &next
+	case *pipes.Revocation:
+		next, held := *r, *r.Grant
+		held.WrappedDEK, held.Sealed, held.ReencryptedAt = sealed.WrappedDEK, sealed.Ciphertext, job
+		next.Grant = &held
 		return &next
 	case *pipes.Integration:
 		next, client, secret := *r, *r.Client, *r.Client.Secret

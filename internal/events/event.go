@@ -46,6 +46,7 @@ const (
 
 	// Those below are our own. A refresh has one, so that its transaction's outcome can be found out.
 	GrantRefreshed     Type = "pipes.grant.refreshed"
+	RevocationEnded    Type = "pipes.grant.revocation_ended"
 	AccountUpdated     Type = "pipes.connected_account.updated"
 	IntegrationCreated Type = "pipes.integration.created"
 	IntegrationUpdated Type = "pipes.integration.updated"

@@ -229,7 +229,7 @@ func (s *Stack) MustEvents(t testing.TB, types ...events.Type) []events.Stored {
 	if len(types) == 0 {
 		types = []events.Type{
 			events.AccountConnected, events.AccountDisconnected, events.ReauthorizationAsked, events.ConnectionFailed,
-			events.GrantRefreshed, events.AccountUpdated,
+			events.GrantRefreshed, events.AccountUpdated, events.RevocationEnded,
 			events.IntegrationCreated, events.IntegrationUpdated, events.IntegrationDeleted,
 		}
 	}

@@ -1,0 +1,222 @@
+package pipes
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"culvert/internal/access"
+	"culvert/internal/events"
+	"culvert/keys"
+)
+
+// RevocationState is what became of telling a provider that an account's tokens are not needed any more.
+type RevocationState string
+
+// The states of a [Revocation]. All but the first are its end.
+const (
+	RevocationPending RevocationState = "pending"
+	// Revoked: the provider said that the tokens are gone, or were already.
+	Revoked RevocationState = "revoked"
+	// RevocationKept: it was left alone, because other accounts live on what would have ended with it.
+	RevocationKept RevocationState = "kept"
+	// RevocationUnsupported: the provider has no call for it.
+	RevocationUnsupported RevocationState = "unsupported"
+	// RevocationFailed: it was refused, or may not be tried; RevocationGivenUp: it was tried for a day.
+	RevocationFailed  RevocationState = "failed"
+	RevocationGivenUp RevocationState = "given_up"
+)
+
+// Codes of a [Revocation] that is not revoked, or not yet. Others are the provider's own.
+const (
+	// RevocationShared: another account has the same grant, or the provider ends the whole consent of its
+	// user with any token.
+	RevocationShared          = "shared_grant"
+	RevocationUnidentified    = "identity_unknown"
+	RevocationMoved           = "endpoint_changed"
+	RevocationClientChanged   = ReasonClientChanged
+	RevocationNotConfigured   = "client_credentials_not_configured"
+	RevocationIntegrationGone = "integration_gone"
+	RevocationUnreadable      = "tokens_unreadable"
+)
+
+// Revocation is the tokens of an account that is gone, on their way back to the provider, as stored: in the
+// transaction that removes the account they move here from its grant. No vend reads them. With the end of
+// the revocation they are gone from here, too, and what came of it is kept for [RevocationKeep].
+type Revocation struct {
+	// ID is that of the account, which is disconnected once.
+	ID          AccountID            `cbor:"1,keyasint"`
+	Environment access.EnvironmentID `cbor:"2,keyasint"`
+	Integration IntegrationID        `cbor:"3,keyasint"`
+	Slug        string               `cbor:"4,keyasint"`
+	Owner       Owner                `cbor:"5,keyasint"`
+	State       RevocationState      `cbor:"6,keyasint"`
+	Code        string               `cbor:"7,keyasint,omitempty"`
+	// Grant is the grant as it was, its tokens under the seal that they had, with all that it is bound to;
+	// nil from the end on.
+	Grant *Grant `cbor:"8,keyasint,omitempty"`
+	// Attempts counts the sends that were begun, each claimed by compare-and-swap. NextAt is when the next
+	// one may begin: while one is under way, when it counts as dead.
+	Attempts  int       `cbor:"9,keyasint,omitempty"`
+	NextAt    time.Time `cbor:"10,keyasint,omitzero"`
+	CreatedAt time.Time `cbor:"11,keyasint"`
+	EndedAt   time.Time `cbor:"12,keyasint,omitzero"`
+	// Identifier and Config are the account's.
+	Identifier string            `cbor:"13,keyasint,omitempty"`
+	Config     map[string]string `cbor:"14,keyasint,omitempty"`
+}
+
+// RevocationKeep is how long it can be read what became of a revocation.
+const RevocationKeep = 30 * 24 * time.Hour
+
+// revocationOf is what a change adds where an account is removed and its tokens are to be revoked; nil for
+// an account without any. left is what becomes of its grant: another account that has it keeps it.
+func (b *Broker) revocationOf(a *Account, left *Put[Grant]) *Put[Revocation] {
+	if left == nil || a.Method != MethodOAuth {
+		return nil
+	}
+	r := b.newRevocation(a)
+	if !left.Remove {
+		r.State, r.Code, r.EndedAt = RevocationKept, RevocationShared, r.CreatedAt
+		return &Put[Revocation]{Record: r}
+	}
+	r.hold(&left.Record)
+	return &Put[Revocation]{Record: r}
+}
+
+func (b *Broker) newRevocation(a *Account) Revocation {
+	now := b.now()
+	return Revocation{
+		ID: a.ID, Environment: a.Environment, Integration: a.Integration, Slug: a.Slug, Owner: a.Owner,
+		State: RevocationPending, NextAt: now, CreatedAt: now, Identifier: a.Identifier, Config: a.Config,
+	}
+}
+
+// hold takes a grant's tokens over. Nobody finds them by the refresh token any more, and no account points
+// to them.
+func (r *Revocation) hold(g *Grant) {
+	held := *g
+	held.Accounts, held.TokenMAC = nil, nil
+	r.Grant = &held
+}
+
+// end ends a revocation: what was sealed goes with it.
+func (r *Revocation) end(state RevocationState, code string, at time.Time) {
+	r.State, r.Code, r.Grant, r.NextAt, r.EndedAt = state, code, nil, time.Time{}, at
+}
+
+// RevocationQuery asks for revocations in the order of their accounts' ids.
+type RevocationQuery struct {
+	// Limit is 1 to 100; 0 stands for 10.
+	Limit int
+	After AccountID
+}
+
+// RevocationPage is a page; After is empty at the end.
+type RevocationPage struct {
+	Data  []Revocation
+	After AccountID
+}
+
+// Revocation tells what became of the tokens of an account that was disconnected, for [RevocationKeep].
+//
+// Errors: [ErrNoRevocation].
+func (b *Broker) Revocation(ctx context.Context, call access.Call, id AccountID) (Revocation, error) {
+	o, err := b.begin(ctx, call, access.AccountsRead)
+	if err != nil {
+		return Revocation{}, err
+	}
+	found, err := b.revocation(ctx, o.Environment(), id)
+	if err != nil {
+		return answer(ctx, o, Revocation{}, err)
+	}
+	err = o.ofRevocation(found.Record)
+	return answer(ctx, o, *found.Record, err)
+}
+
+// Revocations lists them.
+//
+// Errors: [*InvalidError], [ErrUnknownCursor].
+func (b *Broker) Revocations(ctx context.Context, call access.Call, q RevocationQuery) (RevocationPage, error) {
+	o, err := b.begin(ctx, call, access.AccountsRead)
+	if err != nil {
+		return RevocationPage{}, err
+	}
+	page, err := o.revocations(ctx, q)
+	return answer(ctx, o, page, err)
+}
+
+func (o *operation) revocations(ctx context.Context, q RevocationQuery) (RevocationPage, error) {
+	switch {
+	case q.Limit < 0:
+		return RevocationPage{}, malformed("limit", "must be at least 1")
+	case q.Limit == 0:
+		q.Limit = defaultLimit
+	}
+	q.Limit = min(q.Limit, maxLimit)
+	if q.After != "" && !q.After.WellFormed() {
+		return RevocationPage{}, ErrUnknownCursor
+	}
+	if err := o.complete("", keys.Context{}); err != nil {
+		return RevocationPage{}, err
+	}
+	found, err := o.broker.store.Revocations(ctx, o.Environment(), q.After, q.Limit+1)
+	if err != nil {
+		return RevocationPage{}, err
+	}
+	page := RevocationPage{Data: []Revocation{}}
+	for i, each := range found {
+		if i == q.Limit {
+			page.After = page.Data[i-1].ID
+			break
+		}
+		page.Data = append(page.Data, *each.Record)
+	}
+	return page, nil
+}
+
+// ofRevocation notes what a call is about, and completes the permit for it.
+func (o *operation) ofRevocation(r *Revocation) error {
+	o.about(r.Slug, r.Owner, "")
+	o.Record.IntegrationID, o.Record.AccountID = string(r.Integration), string(r.ID)
+	if r.Grant != nil {
+		o.Record.GrantID = string(r.Grant.ID)
+	}
+	kctx, err := r.Owner.keyContext()
+	if err != nil {
+		return keys.ErrTampered
+	}
+	return o.complete(r.Slug, kctx)
+}
+
+// revocation finds one. The error is [ErrNoRevocation].
+func (b *Broker) revocation(ctx context.Context, env access.EnvironmentID, id AccountID) (At[Revocation], error) {
+	if !id.WellFormed() {
+		return At[Revocation]{}, ErrNoRevocation
+	}
+	found, err := b.store.Revocation(ctx, env, id)
+	if errors.Is(err, ErrNotFound) {
+		err = ErrNoRevocation
+	}
+	return found, err
+}
+
+// aboutRevocation is the event of a revocation's end: our own.
+func (c cause) aboutRevocation(r *Revocation, at time.Time) (events.Event, error) {
+	return c.event(events.RevocationEnded, at, struct {
+		Object       string          `json:"object"`
+		Account      AccountID       `json:"connected_account_id"`
+		Integration  IntegrationID   `json:"data_integration_id"`
+		Slug         string          `json:"provider_slug"`
+		User         *string         `json:"user_id"`
+		Organization *string         `json:"organization_id"`
+		State        RevocationState `json:"state"`
+		Code         *string         `json:"code"`
+		Attempts     int             `json:"attempts"`
+		CreatedAt    string          `json:"created_at"`
+		EndedAt      string          `json:"ended_at"`
+	}{
+		"revocation", r.ID, r.Integration, r.Slug, nullable(r.Owner.User), nullable(r.Owner.Organization), r.State, nullable(r.Code),
+		r.Attempts, r.CreatedAt.UTC().Format(wireTime), r.EndedAt.UTC().Format(wireTime),
+	})
+}
