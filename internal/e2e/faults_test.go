@@ -154,6 +154,10 @@ type passage struct {
 }
 
 func (x *passage) run() {
+	if x.s.replica < 0 && knowsSenders && !x.lenient {
+		// Nobody would read the reply. A provider that had seen the request would have lost the grant.
+		x.lose(sendersDeath)
+	}
 	killed := x.chaos.at(received, x.s.replica)
 	if killed && (!x.lenient || x.dice.n(2) == 0) {
 		x.lose(sendersDeath)
@@ -200,7 +204,7 @@ func (x *passage) pass() {
 	for {
 		x.mu.Lock()
 		held := x.held[x.s.replica]
-		alive := held != nil || x.ledger.forward(x.s)
+		alive := x.r.Context().Err() == nil && (held != nil || x.ledger.forward(x.s))
 		x.mu.Unlock()
 		if !alive {
 			x.lose(sendersDeath)
