@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,6 +29,8 @@ type bench struct {
 	key            string
 	ids            []string // one object for each connection
 	value          string
+	// crowd sends many requests at once that are not measured.
+	crowd *http.Client
 }
 
 // BenchmarkRatio is the figure that the targets are about: culvert's rate as a part of bare gin's.
@@ -127,7 +130,7 @@ func (s *bench) mustConnect(b *testing.B) []byte {
 
 func mustServers(b *testing.B) *bench {
 	b.Helper()
-	s := &bench{value: strings.Repeat("v", valueBytes)}
+	s := &bench{value: strings.Repeat("v", valueBytes), crowd: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: importers}}}
 	data := filepath.Join(b.TempDir(), "data")
 	addr := freeAddr(b)
 	s.culvert = mustStart(b, addr, mustBuild(b, "culvert/cmd/culvert"), "dev", "--addr", addr, "--data-dir", data)
