@@ -107,6 +107,9 @@ func (o *operation) grantArrival(ctx context.Context, change *Change, account *A
 	g.Refreshable, g.TokenMAC, g.Client = mac != nil, mac, got.integration.clientID()
 	g.Main, g.Named = got.main, got.named
 	g.Dead, g.Reason = false, ""
+	if err := o.broker.consented(&g, got); err != nil {
+		return err
+	}
 	conditions, err := o.sealGrant(ctx, &g, got.tokens)
 	if err != nil {
 		return err
@@ -114,6 +117,17 @@ func (o *operation) grantArrival(ctx context.Context, change *Change, account *A
 	change.Conditions = append(change.Conditions, conditions)
 	change.Grant, change.Concludes = &Put[Grant]{Record: g, Revision: revision}, true
 	account.Grant = g.ID
+	return nil
+}
+
+// consented makes a grant due as one that is new and in use.
+func (b *Broker) consented(g *Grant, got arrival) error {
+	conn, err := b.connector(got.integration)
+	if err != nil {
+		return err
+	}
+	g.GrantedAt, g.AnnouncedEnd = got.obtainedAt, time.Time{}
+	b.schedule(g, conn, false)
 	return nil
 }
 

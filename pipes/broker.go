@@ -56,6 +56,11 @@ type Broker struct {
 	identities *identities
 	waits      *waits
 
+	uses  *uses
+	marks chan mark
+	// keepAlive bounds how long a grant lies unused; 0: a third of what its provider allows.
+	keepAlive time.Duration
+
 	// sweepSoon wakes the sweeper; capacity 1.
 	sweepSoon chan struct{}
 	// revokeSoon wakes the revoker; capacity 1.
@@ -87,13 +92,18 @@ type Config struct {
 	Journal *journal.Journal
 	// Count is told of refreshes, for metrics; default nobody. It is called on any goroutine.
 	Count func(Counted)
+	// Background refreshes grants that nobody asks for at the moment: see caretaker.
+	Background bool
+	// KeepAlive bounds how long a grant that nobody uses goes without a refresh. 0: a third of the time after
+	// which its provider forgets it.
+	KeepAlive time.Duration
 	// Now defaults to [time.Now].
 	Now func() time.Time
 	// Logger defaults to none. It is told of provider failures, never of tokens.
 	Logger *slog.Logger
 }
 
-// New checks the configuration and returns a ready Broker, whose sweeper and revoker run until [Broker.Close].
+// New checks the configuration and returns a ready Broker, which works on its own, too, until [Broker.Close].
 func New(c Config) (*Broker, error) {
 	if c.Store == nil || c.Keys == nil || c.Environments == nil || c.Gate == nil || c.Audit == nil ||
 		c.Connectors == nil || c.Client == nil || c.Egress == nil || c.Journal == nil {
@@ -130,12 +140,17 @@ func New(c Config) (*Broker, error) {
 		pending: pending, process: rand.Text(), count: c.Count,
 		keeper:    keeper{home: map[access.EnvironmentID]bool{}},
 		sweepSoon: make(chan struct{}, 1), revokeSoon: make(chan struct{}, 1),
+		uses: newUses(), marks: make(chan mark, maxMarks), keepAlive: c.KeepAlive,
 	}
 	var life context.Context
 	life, b.stop = context.WithCancel(context.Background())
 	b.sweeping.Go(func() { b.sweepUntil(life) })
 	b.sweeping.Go(func() { b.keepUntil(life) })
 	b.sweeping.Go(func() { b.revokeUntil(life) })
+	if c.Background {
+		b.sweeping.Go(func() { b.careUntil(life) })
+		b.sweeping.Go(func() { b.markUntil(life) })
+	}
 	return b, nil
 }
 
@@ -174,10 +189,8 @@ type timing struct {
 	keep time.Duration
 	// poll is how often a callback looks for another one's result.
 	poll time.Duration
-	// sweep is the sweeper's interval.
-	sweep time.Duration
-	// revoke is the revoker's.
-	revoke time.Duration
+	// sweep is the sweeper's interval, care the caretaker's, revoke the revoker's.
+	sweep, care, revoke time.Duration
 }
 
 func defaultTiming() timing {
@@ -192,6 +205,7 @@ func defaultTiming() timing {
 		settled:  25 * time.Second,
 		patience: 90 * time.Second,
 		keep:     time.Second,
+		care:     5 * time.Second,
 		poll:     50 * time.Millisecond,
 		sweep:    time.Minute,
 		revoke:   10 * time.Second,

@@ -83,6 +83,16 @@
 // newer generation drops the result. What is vended was read from the store, so no caller ever has a
 // token that a crash could lose.
 //
+// # Refreshing what nobody asks for
+//
+//	every transaction of a grant ─▶ due/{time}/{grant}: when it is looked at next
+//	caretaker, on every replica ─▶ claims what is due ─▶ in use, at its margin ─────────▶ refresh
+//	                                              ├─▶ idle, at a third of its limit ─▶ refresh
+//	                                              └─▶ an end that no refresh moves ──▶ event, days before
+//
+// A grant is in use if it is new or was vended since its last refresh; whoever vends an idle one marks it.
+// The caretaker has bounds of its own, below those of all refreshes: callers come first.
+//
 // # Threat table
 //
 // Who attacks the flow, what holds, and the test that says so. Attackers who read or write etcd, hold a

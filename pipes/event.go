@@ -71,6 +71,30 @@ func (c cause) aboutRefresh(a *Account, at time.Time) (events.Event, error) {
 	}{"grant", a.Integration, a.Slug, a.ID, nullable(a.Owner.User), nullable(a.Owner.Organization)})
 }
 
+// aboutEnd is the event of an account whose grant is about to end.
+func (c cause) aboutEnd(a *Account, end time.Time, refreshable bool, at time.Time) (events.Event, error) {
+	what := "access_token"
+	if refreshable {
+		what = "grant"
+	}
+	return c.event(events.AccountExpiring, at, struct {
+		Object       string        `json:"object"`
+		ID           AccountID     `json:"id"`
+		Integration  IntegrationID `json:"data_integration_id"`
+		Slug         string        `json:"provider_slug"`
+		User         *string       `json:"user_id"`
+		Organization *string       `json:"organization_id"`
+		State        State         `json:"state"`
+		// Ending is "grant", or "access_token" where there is nothing to renew it with.
+		Ending string `json:"ending"`
+		EndsAt string `json:"ends_at"`
+		Hint   string `json:"hint"`
+	}{
+		"connected_account", a.ID, a.Integration, a.Slug, nullable(a.Owner.User), nullable(a.Owner.Organization), a.State,
+		what, end.UTC().Format(wireTime), "ask the user to connect the account again before it ends: no refresh moves this end",
+	})
+}
+
 // aboutFailure is the event of a flow that connected nothing (contract section 3).
 func (c cause) aboutFailure(f *Flow, out failure, at time.Time) (events.Event, error) {
 	return c.event(events.ConnectionFailed, at, struct {

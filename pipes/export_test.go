@@ -27,6 +27,21 @@ func Sweep(ctx context.Context, b *Broker) {
 // Revoke runs one round of the revoker.
 func Revoke(ctx context.Context, b *Broker) { revoker{b}.round(ctx) }
 
+// Care runs one round of the caretaker, to its end.
+func Care(ctx context.Context, b *Broker) {
+	k := newCaretaker(b)
+	k.round(ctx)
+	k.work.Wait()
+	for {
+		select {
+		case m := <-b.marks:
+			_ = b.inUse(ctx, m)
+		default:
+			return
+		}
+	}
+}
+
 // CheckReturnTo tells what return_to may be.
 func CheckReturnTo(allowed []string, anyLoopback bool, returnTo string) error {
 	o, err := newOrigins(allowed, anyLoopback)

@@ -57,6 +57,15 @@ type Grant struct {
 	// known of the others.
 	Main  string                `cbor:"20,keyasint,omitempty"`
 	Named map[string]NamedToken `cbor:"21,keyasint,omitempty"`
+	// DueAt is when the caretaker looks at the grant without being asked; zero: never. The store keeps what is
+	// due in order of time.
+	DueAt time.Time `cbor:"22,keyasint,omitzero"`
+	// Idle is a grant that nobody was seen to use since its last refresh: the caretaker only keeps it alive.
+	Idle bool `cbor:"23,keyasint,omitempty"`
+	// GrantedAt is when the consent was given, as far as we know: reconnects set it, refreshes do not.
+	GrantedAt time.Time `cbor:"24,keyasint,omitzero"`
+	// AnnouncedEnd is the end that the accounts' owners were told of.
+	AnnouncedEnd time.Time `cbor:"25,keyasint,omitzero"`
 }
 
 // MaxGrantAccounts bounds how many accounts share a grant.

@@ -253,6 +253,9 @@ func (o *operation) replay(ctx context.Context, e *pendingEntry) error {
 		return err
 	}
 	r := &refreshing{operation: o, account: account, key: key, grant: g}
+	if i, err := b.integrationOf(ctx, key.env, account.Slug, account.Owner.Kind, e.Integration); err == nil {
+		r.conn, _ = b.connector(i.Record) // it says when the grant is due again, and nothing else
+	}
 	l := &landing{
 		tokens: tokens, generation: e.Generation, origin: e.Origin, client: e.Client,
 		obtainedAt: e.ObtainedAt, expiresAt: e.ExpiresAt, refreshExpiresAt: e.RefreshExpiresAt,

@@ -141,6 +141,9 @@ func (r *refreshing) persistOnce(ctx context.Context, l *landing) error {
 	}
 	tokens := l.tokens
 	tokens.Renewed = ""
+	if r.conn != nil {
+		b.schedule(&g, r.conn, r.unasked && !b.uses.used(r.grant))
+	}
 	conditions, err := r.sealGrant(ctx, &g, tokens)
 	if err != nil {
 		return err
@@ -250,7 +253,7 @@ func (r *refreshing) buryOnce(ctx context.Context, reason string) error {
 		if len(change.Others) == 0 {
 			return nil // every account says so already, for a reason of its own
 		}
-		g.Dead, g.Reason = true, reason
+		g.Dead, g.Reason, g.DueAt = true, reason, time.Time{}
 	}
 	change.Grant = &Put[Grant]{Record: g, Revision: current.Revision}
 	if err := b.store.Apply(ctx, change); err != nil {

@@ -19,6 +19,8 @@ type refreshing struct {
 	name string
 	// behind is a refresh that nobody waits for.
 	behind bool
+	// unasked is one that the caretaker began: whether the access token still lives does not matter.
+	unasked bool
 	// grant is the record whose refresh token is sent, at its revision.
 	grant       *Grant
 	grantAt     int64
@@ -43,6 +45,13 @@ func (o *operation) refresh(a *Account, g *Grant, name string, behind bool) func
 
 // errAgain means that somebody else changed what this refresh was about to act on: look again.
 var errAgain = errors.New("pipes: refresh has to look again")
+
+// refreshUnasked is what the caretaker's flight runs. It takes a free turn or none, like a refresh behind a
+// caller.
+func (o *operation) refreshUnasked(a *Account, g *Grant) func(context.Context) error {
+	r := &refreshing{operation: o.fork(), account: a, key: keyOf(g), behind: true, unasked: true}
+	return r.run
+}
 
 // run sees to it that the store has a token that works, or says why it cannot. nil means that the store
 // has to be read again: what it says then counts, also that the grant is dead or gone.
@@ -175,6 +184,9 @@ func (r *refreshing) look(ctx context.Context) (needed bool, err error) {
 		return false, err
 	}
 	r.grant, r.grantAt, r.integration = found.Record, found.Revision, i.Record
+	if r.unasked && !r.grant.Dead && r.grant.wanted(r.conn, b.now(), b) {
+		return true, nil
+	}
 	return !r.grant.Dead && !r.grant.Named[r.name].Dead && r.grant.as(r.name).due(r.conn, b.now()) != living, nil
 }
 

@@ -32,6 +32,20 @@ type Store interface {
 	// Watch tells of changes of a grant, its attempt or its lock that are committed after it returns: a
 	// value in changed stands for any number of them, and may stand for none. done ends it.
 	Watch(env access.EnvironmentID, id GrantID) (changed <-chan struct{}, done func())
+	// ClaimDue takes up to limit grants (at most 40) whose DueAt is not after now, the longest due first, and
+	// offers them again from until on: whoever claims a grant has it until then. None may be returned, with
+	// [ErrConflict], if another replica claimed some of the same at that moment.
+	ClaimDue(ctx context.Context, env access.EnvironmentID, now, until time.Time, limit int) ([]GrantID, error)
+	// ReleaseDue ends the claim of one grant. It is offered again at again, or, if that is zero, when its
+	// record says.
+	ReleaseDue(ctx context.Context, c Claim, id GrantID, again time.Time) error
+}
+
+// Claim is grants that one caretaker looks after until its end.
+type Claim struct {
+	Environment access.EnvironmentID
+	Until       time.Time
+	Grants      []GrantID
 }
 
 // Reader is the reading half of [Store].

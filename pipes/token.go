@@ -164,6 +164,7 @@ func (o *operation) vended(ctx context.Context, i *Integration, conn *connectors
 		return nil, keys.ErrTampered
 	}
 	o.identifyBehind(ctx, a, g, conn, tokens.Access)
+	o.broker.touched(g, conn)
 	scopes := append([]string{}, a.Scopes...)
 	return &Vended{
 		Active: true, Account: a.ID, Method: a.Method, AccessToken: token, ExpiresAt: g.as(name).ExpiresAt,

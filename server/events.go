@@ -18,7 +18,7 @@ func eventTypes() map[events.Type]bool {
 		"vault.dek.read", "vault.dek.decrypted",
 		events.BYOKVerified, events.BYOKDeleted,
 		events.AccountConnected, events.AccountDisconnected, events.ReauthorizationAsked, events.ConnectionFailed,
-		events.GrantRefreshed, events.AccountUpdated,
+		events.GrantRefreshed, events.AccountUpdated, events.AccountExpiring,
 		events.IntegrationCreated, events.IntegrationUpdated, events.IntegrationDeleted,
 	} {
 		types[t] = true

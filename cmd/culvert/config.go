@@ -145,6 +145,12 @@ type PipesConfig struct {
 	// Microsoft tenant, an emulator. Client secrets and tokens go there.
 	Connectors map[string]EndpointsConfig `koanf:"connectors" each:"SLUG"`
 	Egress     EgressConfig               `koanf:"egress"`
+	// BackgroundRefresh refreshes tokens before they end, and before a provider forgets an account that
+	// nobody uses. Off, a token is refreshed when somebody asks for it. Default: true.
+	BackgroundRefresh bool `koanf:"background_refresh"`
+	// KeepAlive is the longest that an account nobody uses goes without a refresh, such as 24h, at least 1s. Default: 0, a
+	// third of the time after which its provider forgets it, or a week where nobody says.
+	KeepAlive time.Duration `koanf:"keep_alive"`
 }
 
 // EndpointsConfig is a section pipes.connectors.SLUG. Its URLs are https, or http on loopback.
@@ -194,6 +200,7 @@ func defaults() Config {
 		Etcd:    EtcdConfig{Prefix: "/culvert"},
 		Vault:   VaultConfig{MaxValueBytes: 1 << 20, VersionsKept: 10},
 		Keys:    KeysConfig{CacheTTL: 5 * time.Minute},
+		Pipes:   PipesConfig{BackgroundRefresh: true},
 		Audit:   AuditConfig{Fsync: "interval"},
 		Limits:  LimitsConfig{PathBytes: 8 << 10, BodyBytes: 8 << 20},
 	}

@@ -59,6 +59,8 @@ pipes:
     github: {base_url: https://github.example.com, identity_url: https://github.example.com/api/v3/user}
     github-app:
   egress: {allow: [10.1.0.0/16, "sso.example.com:8443"]}
+  background_refresh: false
+  keep_alive: 24h
 audit: {fsync: always}
 limits: {path_bytes: 4096, body_bytes: 1000000}
 cors_origins: [https://app.example.com]
@@ -88,7 +90,8 @@ other_root_keys: {old: {path: /keys/old}}
 				"github": {BaseURL: "https://github.example.com", IdentityURL: "https://github.example.com/api/v3/user"},
 				"slack":  {BaseURL: "http://127.0.0.1:8502", TokenURL: "http://127.0.0.1:8503/t"},
 			},
-			Egress: main.EgressConfig{Allow: []string{"10.1.0.0/16", "sso.example.com:8443"}},
+			Egress:    main.EgressConfig{Allow: []string{"10.1.0.0/16", "sso.example.com:8443"}},
+			KeepAlive: 24 * time.Hour,
 		},
 		Audit:       main.AuditConfig{Fsync: "always"},
 		Limits:      main.LimitsConfig{PathBytes: 4096, BodyBytes: 70000},

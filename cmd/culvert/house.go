@@ -85,6 +85,7 @@ func (g *graph) buildBroker(cfg Config, f *floor, k *keys.Keys, gate *access.Gat
 		Store: f.store, Keys: k, Environments: f.environments, Gate: gate, Audit: f.audit,
 		Connectors: providers, Client: client, Egress: egress, PublicURL: cfg.baseURL(g.listener.Addr()),
 		Journal: f.journal, Count: metrics.CountRefresh, ReturnTo: cfg.Pipes.ReturnTo, AnyLoopbackReturnTo: g.mode == development, Now: f.ids.Now, Logger: g.log,
+		Background: cfg.Pipes.BackgroundRefresh, KeepAlive: cfg.Pipes.KeepAlive,
 	})
 	if err != nil {
 		return nil, err

@@ -137,6 +137,9 @@ func (c *Config) validateLimits() error {
 		return hinted(usage("setting keys.outage_extension: with keys.cache_ttl 0 there is nothing to extend"),
 			"give keys.cache_ttl, such as 5m, or leave keys.outage_extension out")
 	}
+	if d := c.Pipes.KeepAlive; d != 0 && d < time.Second || d > 365*24*time.Hour {
+		return usage("setting pipes.keep_alive: must be 0 or from 1s to 8760h")
+	}
 	if f := c.Audit.Fsync; f != "interval" && f != "always" {
 		return usage("setting audit.fsync: must be interval or always")
 	}

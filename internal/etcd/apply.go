@@ -33,15 +33,13 @@ func (s *Store) Apply(ctx context.Context, p pipes.Change) error {
 		addPut(&b, keyOwner(p.Environment, ownerIndex(e, c.Record.Owner, c.Record.Slug)), c)
 	}
 	if g := p.Grant; g != nil {
-		addPut(&b, keyGrant(p.Environment, g.Record.ID), g)
-		b.tokenIndex(g, p.Previous)
+		b.grant(g, p.Previous)
 		if p.Concludes {
 			b.conclude(g.Record.ID, p.AttemptAt)
 		}
 	}
 	if g := p.Left; g != nil {
-		addPut(&b, keyGrant(p.Environment, g.Record.ID), g)
-		b.tokenIndex(g, g.Record.TokenMAC)
+		b.grant(g, g.Record.TokenMAC)
 		if g.Remove {
 			b.conclude(g.Record.ID, 0)
 		}

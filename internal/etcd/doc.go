@@ -15,6 +15,7 @@
 //	objects.go keks.go apikeys.go environments.go events.go requests.go list.go   one noun each
 //	accounts.go flows.go grants.go integrations.go revocations.go   the nouns of pipes; apply.go a change of any of them
 //	attempts.go    refreshes under way and their locks; session.go the lease of those; watchers.go who waits for a grant
+//	due.go                                           which grants are due, and who claimed them
 //	jobs.go cmks.go shreds.go   jobs; the map of customers' keys; markers and tombstones; schedules.go of rotations
 //	holders.go     the walk through all records with wrapped DEKs; rewraps.go many changes of them in one;
 //	reencrypt.go   one of them with another value

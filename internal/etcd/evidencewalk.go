@@ -23,7 +23,7 @@ func provenKinds() []string {
 
 // provenWith are the kinds that are looked at with others, and unproven those that carry no MAC.
 func provenWith() []string {
-	return []string{kindKEKOf, kindKEKBy, kindVersion, kindName, kindOwner, kindMember, kindToken, kindRevoking}
+	return []string{kindKEKOf, kindKEKBy, kindVersion, kindName, kindOwner, kindMember, kindToken, kindRevoking, kindDue}
 }
 func unproven() []string { return []string{kindFormat, kindEpoch, kindNode, kindLock} }
 

@@ -27,6 +27,16 @@ func (s *Store) GrantOf(ctx context.Context, env access.EnvironmentID, tokenMAC 
 	return found.Record.Grant, nil
 }
 
+// grant puts a grant with the way to it from its refresh token, and its place among those that are due.
+// The place that it had stays: whoever finds it there looks at the record, and takes it out.
+func (b *changeBuilder) grant(g *pipes.Put[pipes.Grant], previous []byte) {
+	addPut(b, keyGrant(b.env, g.Record.ID), g)
+	b.tokenIndex(g, previous)
+	if at := g.Record.DueAt; !at.IsZero() {
+		b.index(keyDue(b.env, at, g.Record.ID), dueEntry{}, g.Remove)
+	}
+}
+
 // tokenIndex keeps the way from refresh tokens to grants. A token that another grant has already is a
 // conflict: the same refresh token is the same grant.
 func (b *changeBuilder) tokenIndex(g *pipes.Put[pipes.Grant], previous []byte) {

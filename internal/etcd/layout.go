@@ -45,6 +45,7 @@ import (
 //	attempt/{env}/{grant}                refresh of a grant under way, or left by one
 //	lock/{env}/{grant}                   who refreshes a grant, bound to a lease; exempt from MACs
 //	token/{env}/{MAC of refresh token}   which grant has this refresh token
+//	due/{env}/{time}/{r or c}/{grant}    when the caretaker looks at a grant, by its record or its claim
 //	flow/{env}/{id}                      pending authorization
 //	revocation/{env}/{account}           tokens of an account that is gone, sealed, until the provider took them back
 //	revoking/{env}/{account}             which of them are pending
@@ -83,6 +84,7 @@ const (
 	kindAttempt     = "attempt"
 	kindLock        = "lock"
 	kindToken       = "token"
+	kindDue         = "due"
 	kindFlow        = "flow"
 	kindRevocation  = "revocation"
 	kindRevoking    = "revoking"
@@ -179,6 +181,21 @@ func keyLock(env access.EnvironmentID, id pipes.GrantID) string {
 }
 func keyToken(env access.EnvironmentID, mac []byte) string {
 	return kindToken + "/" + string(env) + "/" + base64.RawURLEncoding.EncodeToString(mac)
+}
+
+// prefixDue is in order of time: milliseconds since 1970 in hexadecimal digits of fixed width. A time
+// before then is as good as 1970.
+func prefixDue(env access.EnvironmentID, at time.Time) string {
+	return fmt.Sprintf("%s/%s/%016x/", kindDue, env, max(0, at.UnixMilli()))
+}
+
+// keyDue follows from a grant's record, keyClaimed from a caretaker's claim: whoever ends a claim must not take
+// out the record's own place, should both be at one millisecond.
+func keyDue(env access.EnvironmentID, at time.Time, id pipes.GrantID) string {
+	return prefixDue(env, at) + "r/" + string(id)
+}
+func keyClaimed(env access.EnvironmentID, at time.Time, id pipes.GrantID) string {
+	return prefixDue(env, at) + "c/" + string(id)
 }
 
 // keyFlow is in order of creation, because a flow's id is a ULID.

@@ -45,6 +45,8 @@ const (
 	ConnectionFailed     Type = "pipes.connected_account.connection_failed"
 
 	// Those below are our own. A refresh has one, so that its transaction's outcome can be found out.
+	// AccountExpiring tells of an end that no refresh moves, some days before it.
+	AccountExpiring    Type = "pipes.connected_account.expiring"
 	GrantRefreshed     Type = "pipes.grant.refreshed"
 	RevocationEnded    Type = "pipes.grant.revocation_ended"
 	AccountUpdated     Type = "pipes.connected_account.updated"

@@ -51,6 +51,8 @@ type Config struct {
 	// ReturnTo and AnyLoopbackReturnTo are the broker's; the first is [ReturnTo] by default.
 	ReturnTo            []string
 	AnyLoopbackReturnTo bool
+	// KeepAlive is the broker's.
+	KeepAlive time.Duration
 	// CMKs opens customers' keys; default none.
 	CMKs keys.CMKSource
 }
@@ -179,7 +181,7 @@ func (s *Stack) open(t testing.TB) {
 	s.Broker, err = pipes.New(pipes.Config{
 		Store: store, Keys: s.Keys, Environments: s.Environments, Gate: s.Gate, Audit: s.Audit,
 		Connectors: catalog, Client: client, Egress: egress, PublicURL: PublicURL, ReturnTo: returnTo,
-		AnyLoopbackReturnTo: s.config.AnyLoopbackReturnTo, Now: s.Clock.Now, Logger: logger,
+		AnyLoopbackReturnTo: s.config.AnyLoopbackReturnTo, KeepAlive: s.config.KeepAlive, Now: s.Clock.Now, Logger: logger,
 		Journal: mustJournal(t, s.JournalPath), Count: s.Counts.add,
 	})
 	must(t, "broker", err)
@@ -229,7 +231,7 @@ func (s *Stack) MustEvents(t testing.TB, types ...events.Type) []events.Stored {
 	if len(types) == 0 {
 		types = []events.Type{
 			events.AccountConnected, events.AccountDisconnected, events.ReauthorizationAsked, events.ConnectionFailed,
-			events.GrantRefreshed, events.AccountUpdated, events.RevocationEnded,
+			events.GrantRefreshed, events.AccountUpdated, events.RevocationEnded, events.AccountExpiring,
 			events.IntegrationCreated, events.IntegrationUpdated, events.IntegrationDeleted,
 		}
 	}
