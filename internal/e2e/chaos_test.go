@@ -231,7 +231,7 @@ func (c *chaos) wrote(key string, value []byte) {
 func (c *chaos) ownerOf(remote string) int {
 	at, err := netip.ParseAddrPort(remote)
 	for range 5 {
-		if inode := inodeOf(at.Port()); err == nil && inode != "" {
+		if inode := inodeOf(at.Port(), c.proxy.port); err == nil && inode != "" {
 			return c.holderOf("socket:[" + inode + "]")
 		}
 	}
@@ -252,15 +252,16 @@ func (c *chaos) holderOf(socket string) int {
 	return -1
 }
 
-// inodeOf is the socket with this local port on 127.0.0.1; proc(5) has the format.
-func inodeOf(port uint16) string {
+// inodeOf is the socket on 127.0.0.1 that is connected to there, from one port to the other; proc(5) has the
+// format. The same port may lead to elsewhere, too.
+func inodeOf(from, to uint16) string {
 	table, err := os.ReadFile("/proc/net/tcp")
 	if err != nil {
 		return ""
 	}
-	local := fmt.Sprintf("0100007F:%04X", port)
+	local, remote := fmt.Sprintf("0100007F:%04X", from), fmt.Sprintf("0100007F:%04X", to)
 	for row := range strings.Lines(string(table)) {
-		if fields := strings.Fields(row); len(fields) > 9 && fields[1] == local {
+		if fields := strings.Fields(row); len(fields) > 9 && fields[1] == local && fields[2] == remote {
 			return fields[9]
 		}
 	}

@@ -69,6 +69,7 @@ type faultProxy struct {
 	lenient bool
 	backend string
 	base    string
+	port    uint16
 
 	mu sync.Mutex
 	// calm ends the faults; guarded by mu.
@@ -86,7 +87,7 @@ func newFaultProxy(t *testing.T, lenient bool, d *dice) *faultProxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.base = "http://" + l.Addr().String()
+	p.base, p.port = "http://"+l.Addr().String(), l.Addr().(*net.TCPAddr).AddrPort().Port()
 	s := &http.Server{Handler: p}
 	go func() { _ = s.Serve(l) }()
 	t.Cleanup(func() { _ = s.Close() })
