@@ -80,6 +80,9 @@ type Connector struct {
 	// NoSecret is a provider that takes clients without a secret; NoScopes one that ignores scopes.
 	NoSecret, NoScopes bool
 
+	// Metadata are members of a token reply that callers need besides the token.
+	Metadata []ReplyField
+
 	// Lifetime is that of an access token whose reply does not say; 0: it does not end.
 	Lifetime time.Duration
 	// ZeroNeverEnds is a provider whose expires_in of 0 means that the token does not end. Anywhere else
@@ -164,6 +167,8 @@ type Tokens struct {
 	// Named are access tokens of the same reply by their provider's name (Slack: "bot", "user"); Access
 	// is one of them. A refresh renews one: names that its reply lacks keep the token they had.
 	Named map[string]secret.Bytes
+	// Metadata are the values of the connector's fields of replies, each as its pattern has it; nil for none.
+	Metadata map[string]string
 	// NamedRefresh are the refresh tokens of Named, where each has its own. They are never vended.
 	NamedRefresh map[string]secret.Bytes
 	// NamedExpiresAt are when those of Named end; no time for one that does not.

@@ -141,6 +141,9 @@ func (c *Connector) mistakes() (wrong []*DefinitionError) {
 	if rule := c.configRule(); rule != "" && len(c.Config) > 0 {
 		refuse("config", rule)
 	}
+	if rule := c.replyFieldsRule(); rule != "" {
+		refuse("metadata", rule)
+	}
 	if rule := issuerRule(c.Issuer); rule != "" {
 		refuse("issuer", rule)
 	}

@@ -60,7 +60,7 @@ func (a *answer) read(body []byte) (Tokens, error) {
 	if err != nil {
 		return Tokens{}, err
 	}
-	t.Account = r.accountOf(t)
+	t.Account, t.Metadata = r.accountOf(t), r.metadata()
 	return r.bounded(t)
 }
 

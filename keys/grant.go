@@ -19,6 +19,9 @@ type GrantTokens struct {
 	Named map[string]secret.Bytes
 	// Renewed is, in a journal, the name of the token that a refresh brought; empty for Access.
 	Renewed string
+	// ClientSecret is the secret of the client whose token Access is, where a grant has a client of its own.
+	// It is no token, and never vended.
+	ClientSecret secret.Bytes
 }
 
 // grantPlaintext is the encoded form.
@@ -28,6 +31,7 @@ type grantPlaintext struct {
 	Previous []byte            `cbor:"3,keyasint,omitempty"`
 	Named    map[string][]byte `cbor:"4,keyasint,omitempty"`
 	Renewed  string            `cbor:"5,keyasint,omitempty"`
+	Client   []byte            `cbor:"6,keyasint,omitempty"`
 }
 
 // GrantBinding is what a grant's tokens are bound to, beside environment, key id and key context:
@@ -69,7 +73,7 @@ func (k *Keys) decodeGrant(plain secret.Bytes) (GrantTokens, error) {
 	if err := k.codec.Decode(plain.Reveal(), &g); err != nil {
 		return GrantTokens{}, ErrTampered
 	}
-	t := GrantTokens{Access: secret.New(g.Access), Refresh: secret.New(g.Refresh), Previous: secret.New(g.Previous), Renewed: g.Renewed}
+	t := GrantTokens{Access: secret.New(g.Access), Refresh: secret.New(g.Refresh), Previous: secret.New(g.Previous), Renewed: g.Renewed, ClientSecret: secret.New(g.Client)}
 	for name, token := range g.Named {
 		if t.Named == nil {
 			t.Named = map[string]secret.Bytes{}
@@ -80,7 +84,7 @@ func (k *Keys) decodeGrant(plain secret.Bytes) (GrantTokens, error) {
 }
 
 func (k *Keys) encodeGrant(t GrantTokens) (secret.Bytes, error) {
-	g := grantPlaintext{Access: t.Access.Reveal(), Refresh: t.Refresh.Reveal(), Previous: t.Previous.Reveal(), Renewed: t.Renewed}
+	g := grantPlaintext{Access: t.Access.Reveal(), Refresh: t.Refresh.Reveal(), Previous: t.Previous.Reveal(), Renewed: t.Renewed, Client: t.ClientSecret.Reveal()}
 	for name, token := range t.Named {
 		if g.Named == nil {
 			g.Named = map[string][]byte{}

@@ -62,6 +62,9 @@ type Account struct {
 	KeyLast4 string `cbor:"17,keyasint,omitempty"`
 	// TokenNames are those of the grant's tokens, where it has several.
 	TokenNames []string `cbor:"18,keyasint,omitempty"`
+	// ClientID and SecretLast4 are of an account's own client, connected by client credentials.
+	ClientID    string `cbor:"19,keyasint,omitempty"`
+	SecretLast4 string `cbor:"20,keyasint,omitempty"`
 }
 
 // Connections are the accounts of one owner at one provider: where a lookup by owner begins.

@@ -33,8 +33,9 @@ type arrival struct {
 	// state is that of the account, [Connected] if empty; reason says why it is another.
 	state  State
 	reason string
-	// keyLast4 is of an API key.
-	keyLast4 string
+	// keyLast4 is of an API key; client, secretLast4 and metadata are of client credentials.
+	keyLast4, client, secretLast4 string
+	metadata                      map[string]string
 }
 
 // arrive is the change that gives an owner's account fresh tokens: a new account, or the one there is,
@@ -68,7 +69,8 @@ func (o *operation) arrive(ctx context.Context, s slot, got arrival, share bool)
 		account.State, account.Reason = got.state, got.reason
 	}
 	account.Identifier, account.DisplayName = got.account.ID, got.account.Name
-	account.Scopes, account.KeyLast4, account.UpdatedAt = got.scopes, got.keyLast4, now
+	account.Scopes, account.UpdatedAt = got.scopes, now
+	account.KeyLast4, account.ClientID, account.SecretLast4 = got.keyLast4, got.client, got.secretLast4
 	account.TokenNames = tokenNames(got.main, got.named)
 	change.Account = &Put[Account]{Record: account, Revision: revision}
 	if revision == 0 {
@@ -104,7 +106,13 @@ func (o *operation) grantArrival(ctx context.Context, change *Change, account *A
 	change.Previous = g.TokenMAC
 	g.Generation++
 	g.Origin, g.ObtainedAt, g.ExpiresAt, g.RefreshExpiresAt = got.origin, got.obtainedAt, got.expiresAt, got.refreshExpiresAt
-	g.Refreshable, g.TokenMAC, g.Client = mac != nil, mac, got.integration.clientID()
+	g.Refreshable, g.TokenMAC, g.Client, g.Method, g.Metadata = mac != nil, mac, got.client, "", got.metadata
+	switch got.method {
+	case MethodOAuth:
+		g.Client = got.integration.clientID()
+	case MethodClientCredentials:
+		g.Refreshable, g.Method = true, got.method
+	}
 	g.Main, g.Named = got.main, got.named
 	g.Dead, g.Reason = false, ""
 	if err := o.broker.consented(&g, got); err != nil {

@@ -167,7 +167,7 @@ func TestCanaryIsNotRendered(t *testing.T) {
 		pipes.Vended{AccessToken: b}, &pipes.Vended{AccessToken: b}, pipes.ClientCredentials{Secret: b},
 		pipes.CreateIntegration{Credentials: &pipes.ClientCredentials{Secret: b}},
 		pipes.UpdateIntegration{Credentials: &pipes.ClientCredentials{Secret: b}},
-		pipes.APIKeyInstall{Secret: b}, pipes.CreateIntegration{APIKey: &pipes.OwnedKey{Secret: b}},
+		pipes.APIKeyInstall{Secret: b}, pipes.ClientInstall{Secret: b}, pipes.CreateIntegration{APIKey: &pipes.OwnedKey{Secret: b}},
 		pipes.AccountTokens{AccessToken: b, RefreshToken: b}, pipes.CallbackRequest{Code: b, Binding: b},
 		pipes.BrowserRequest{Binding: b}, pipes.FinishRequest{Verifier: b}, pipes.Authorized{HandoffToken: b}, pipes.Departed{Binding: b}, pipes.ConfirmationPage{Binding: b},
 		[]pipes.Vended{{AccessToken: b}}, struct{ hidden pipes.Vended }{pipes.Vended{AccessToken: b}},

@@ -157,6 +157,10 @@
 //	                                                    TestOwnersDoNotMix, TestAccountSelector
 //	puts one customer's API key in another's place      sealed like a grant's tokens, under the account's key context
 //	                                                    TestSealedKeyIsBound
+//	moves the endpoint to collect customers' clients    sealed with their grant, for the origin that took them
+//	                                                    TestCustomersSecretIsBound
+//	a reply steers tokens to a host of its own          what is passed on of it matches a declared pattern
+//	                                                    TestMetadataOfAReply
 //	a key in the place of a grant, or the reverse       an account keeps its method
 //	                                                    TestMethodsDoNotMix, TestInstallTargets
 //	one of several tokens dies, or is refreshed         each with its own refresh token, as the grant's next

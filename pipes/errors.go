@@ -27,6 +27,12 @@ var (
 	ErrAccountExists = errors.New("pipes: connected account exists")
 	// ErrAuthMethod means that the endpoint is for accounts that are connected by another method (422).
 	ErrAuthMethod = errors.New("pipes: auth method mismatch")
+	// ErrBadClient means that the provider does not know a client that an account is to be connected with, or
+	// refuses its secret (422 invalid_client_credentials).
+	ErrBadClient = errors.New("pipes: client credentials not accepted by the provider")
+	// ErrRefused means that the provider refuses a token to such a client for another reason (422
+	// provider_refused).
+	ErrRefused = errors.New("pipes: provider refuses a token")
 	// ErrMultiple means that the owner has an account there, and no further one can be added (404
 	// multiple_connections_unavailable).
 	ErrMultiple = errors.New("pipes: multiple connections unavailable")

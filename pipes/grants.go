@@ -38,7 +38,7 @@ type Grant struct {
 	RefreshExpiresAt time.Time `cbor:"11,keyasint,omitzero"`
 	// ObtainedAt is when this generation's tokens were issued: margins are parts of their lifetime.
 	ObtainedAt time.Time `cbor:"12,keyasint"`
-	// Refreshable is false where there is no refresh token.
+	// Refreshable is false where nothing can renew the access token: no refresh token, no client of its own.
 	Refreshable bool `cbor:"13,keyasint,omitempty"`
 	// Dead is set once the provider has said so definitely; Reason is one of those of reason.go.
 	Dead   bool   `cbor:"14,keyasint,omitempty"`
@@ -66,6 +66,11 @@ type Grant struct {
 	GrantedAt time.Time `cbor:"24,keyasint,omitzero"`
 	// AnnouncedEnd is the end that the accounts' owners were told of.
 	AnnouncedEnd time.Time `cbor:"25,keyasint,omitzero"`
+	// Method is [MethodClientCredentials] for a grant whose client is the account's own: its secret is sealed
+	// beside the token, and refetches it. Empty for all others.
+	Method AuthMethod `cbor:"26,keyasint,omitempty"`
+	// Metadata is what the token reply said besides, of the connector's fields.
+	Metadata map[string]string `cbor:"27,keyasint,omitempty"`
 }
 
 // MaxGrantAccounts bounds how many accounts share a grant.

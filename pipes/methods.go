@@ -23,11 +23,9 @@ func (m AuthMethod) asksProvider() bool { return m == MethodOAuth || m == Method
 func checkMethods(methods []AuthMethod) error {
 	for n, m := range methods {
 		switch m {
-		case MethodOAuth, MethodAPIKey:
-		case MethodClientCredentials:
-			return unsupported("auth_methods", `use "oauth" and "api_key"`)
+		case MethodOAuth, MethodAPIKey, MethodClientCredentials:
 		default:
-			return invalid("auth_methods", `must be of "oauth" and "api_key"`)
+			return invalid("auth_methods", `must be of "oauth", "api_key" and "client_credentials"`)
 		}
 		if slices.Contains(methods[:n], m) {
 			return invalid("auth_methods", "must name each method once")

@@ -71,6 +71,9 @@ func useCases() map[string]useCase {
 		"InstallAPIKey": {access.AccountsManage, func(ctx context.Context, b *pipes.Broker, call access.Call) (any, error) {
 			return b.InstallAPIKey(ctx, call, keyOf(keySlug, "user_1", apiKey))
 		}},
+		"InstallClientCredentials": {access.AccountsManage, func(ctx context.Context, b *pipes.Broker, call access.Call) (any, error) {
+			return b.InstallClientCredentials(ctx, call, clientOf("user_1"))
+		}},
 		"UpdateAccount": {access.AccountsManage, func(ctx context.Context, b *pipes.Broker, call access.Call) (any, error) {
 			return b.UpdateAccount(ctx, call, user, pipes.AccountTokens{Scopes: []string{"a"}})
 		}},
@@ -135,6 +138,7 @@ func mustStack(t *testing.T) *pipestest.Stack {
 	s := pipestest.New(t)
 	s.MustIntegration(t, pipestest.Slug)
 	s.MustConnect(t, "user_1")
+	mustClientIntegration(t, s)
 	must(t, errOf(s.Broker.CreateIntegration(t.Context(), s.Call(), pipes.CreateIntegration{
 		Slug: keySlug, Enabled: true, AuthMethods: []pipes.AuthMethod{pipes.MethodAPIKey}, Custom: &pipes.CustomProvider{Name: "Keys"},
 	})))

@@ -26,6 +26,8 @@ const (
 	ReasonSetByCaller   = "set_by_caller"
 	// ReasonRefusedByAPI: the provider refuses the access token, and there is no way to renew it.
 	ReasonRefusedByAPI = "refused_by_api"
+	// ReasonClientRejected: the provider refuses the account's own client id and secret.
+	ReasonClientRejected = "client_rejected"
 )
 
 // reasons is the one table of them: what people are told to do about each.
@@ -40,6 +42,7 @@ func reasons() map[string]string {
 		ReasonClientChanged:  "The integration has another client id than the one that the user gave his consent to. Ask the user to connect again, or put the former client id back.",
 		ReasonImported:       "The account was imported without tokens. Send tokens with PUT, or ask the user to connect.",
 		ReasonSetByCaller:    "A caller of this API said so. Ask the user to connect again.",
+		ReasonClientRejected: "The provider no longer accepts the account's client id and secret. Ask its owner for new ones, and send them with PUT.",
 		ReasonRefusedByAPI:   "The provider's API refuses the access token, and it cannot be renewed. Ask the user to connect again.",
 	}
 }

@@ -40,6 +40,9 @@ type refreshing struct {
 // refresh is what a flight runs. The account is one that points to the grant: the one that was asked for.
 func (o *operation) refresh(a *Account, g *Grant, name string, behind bool) func(context.Context) error {
 	r := &refreshing{operation: o.fork(), account: a, key: keyOf(g), name: name, behind: behind}
+	if g.Method == MethodClientCredentials {
+		return r.refetch
+	}
 	return r.run
 }
 

@@ -35,6 +35,8 @@ type Vended struct {
 	// Scopes were granted; MissingScopes are asked for by the integration and were not.
 	Scopes, MissingScopes []string
 	Config                map[string]string
+	// Metadata is what the provider said besides the token, of an account with client credentials.
+	Metadata map[string]string
 }
 
 // Token vends an access token that works now, refreshing it first if it has to. A token between its
@@ -169,7 +171,7 @@ func (o *operation) vended(ctx context.Context, i *Integration, conn *connectors
 	return &Vended{
 		Active: true, Account: a.ID, Method: a.Method, AccessToken: token, ExpiresAt: g.as(name).ExpiresAt,
 		Scopes: scopes, MissingScopes: connectors.MissingScopes(conn, requestedScopes(i, conn), scopes),
-		Config: a.Config,
+		Config: a.Config, Metadata: g.Metadata,
 	}, nil
 }
 

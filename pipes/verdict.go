@@ -52,6 +52,8 @@ func judgeKnown(err error) (trail.Verdict, bool) {
 		{ErrNoAccount, "entity_not_found", 404},
 		{ErrNoAuthorization, "authorization_not_found", 404},
 		{ErrVerifier, CodeVerifier, 422},
+		{ErrBadClient, "invalid_client_credentials", 422},
+		{ErrRefused, "provider_refused", 422},
 		{ErrMultiple, "multiple_connections_unavailable", 404},
 		{ErrNoRevocation, "entity_not_found", 404},
 		{ErrIntegrationExists, "integration_exists", 409},

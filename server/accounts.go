@@ -192,8 +192,11 @@ func (w *jsonWriter) account(a *pipes.Account) {
 	w.text(string(a.Method))
 	w.raw(`,"api_key_last_4":`)
 	w.textOrNull(a.KeyLast4)
-	// These belong to a method that nothing connects by yet.
-	w.raw(`,"client_id":null,"client_secret_last_4":null,"config":`)
+	w.raw(`,"client_id":`)
+	w.textOrNull(a.ClientID)
+	w.raw(`,"client_secret_last_4":`)
+	w.textOrNull(a.SecretLast4)
+	w.raw(`,"config":`)
 	w.items(a.Config)
 	w.raw(`,"state":`)
 	w.text(string(a.State))

@@ -98,6 +98,21 @@ func (d *door) pipesVisits(t *testing.T) (map[string]visit, []string) {
 		}
 	}
 	d.mustKeys(t)
+	d.mustMachines(t)
+	client := func(method, intent string) visit {
+		with := func(path, user, id, secret, rest string) request {
+			return request{method: method, path: path, body: `{"user_id":"` + user + `","client_id":"` + id + `","client_secret":"` + secret + `"` + intent + rest + `}`}
+		}
+		return visit{
+			good: []request{with(clientPath, "user_"+method, pipestest.ClientID, pipestest.ClientSecret, `,"`+canary+`":1`)},
+			bad: []request{
+				with(clientPath, "u", pipestest.ClientID, canary, ""), with(clientPath, "u", canary, canary, ""), with(integrations+"/provider/client-credentials", "u", "c", canary, ""),
+				with(clientPath, canary+`\u0000`, "c", canary, ""), with(clientPath, "u", canary+`\u0000`, canary, ""),
+				with(clientPath, "u", "c", canary, `,"config":{"`+canary+`":"`+canary+`"}`), with(clientPath, "u", "c", canary, `,"Secret":"`+canary+`"`),
+				{method: method, path: clientPath, body: `{"user_id":"u","client_id":7,"client_secret":["` + canary + `"]`},
+			},
+		}
+	}
 	install := func(method, intent string) visit {
 		key := func(path, user, rest string) request {
 			return request{method: method, path: path, body: `{"user_id":"` + user + `","secret":"` + canary + `-key"` + intent + rest + `}`}
@@ -113,6 +128,9 @@ func (d *door) pipesVisits(t *testing.T) (map[string]visit, []string) {
 		}
 	}
 	return map[string]visit{
+		"PUT /data-integrations/:slug/client-credentials":  client("PUT", ""),
+		"POST /data-integrations/:slug/client-credentials": client("POST", `,"connection_intent":"add"`),
+
 		"PUT /data-integrations/:slug/api-key":  install("PUT", ""),
 		"POST /data-integrations/:slug/api-key": install("POST", `,"connection_intent":"add"`),
 		"POST /data-integrations": {

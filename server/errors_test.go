@@ -63,6 +63,8 @@ func TestProblems(t *testing.T) {
 		context.DeadlineExceeded:   {503, "timeout"},
 		pipes.ErrNoIntegration:     {404, "entity_not_found"},
 		pipes.ErrNoAccount:         {404, "entity_not_found"},
+		pipes.ErrBadClient:         {422, "invalid_client_credentials"},
+		pipes.ErrRefused:           {422, "provider_refused"},
 		pipes.ErrMultiple:          {404, "multiple_connections_unavailable"},
 		pipes.ErrIntegrationExists: {409, "integration_exists"},
 		pipes.ErrAccountExists:     {409, "account_exists"},

@@ -61,6 +61,39 @@ func decodeAPIKey(x *exchange, connection intent) (pipes.APIKeyInstall, error) {
 	return q, x.object(append(installMembers(&q.Request, &q.Labels, &q.Intent, connection), required("secret", secretInto, &q.Secret))...)
 }
 
+// putClient is PUT /data-integrations/{slug}/client-credentials.
+func (s *Server) putClient() handler {
+	return handle(endpoint[pipes.ClientInstall, pipes.Account]{
+		status: http.StatusOK,
+		decode: func(x *exchange) (pipes.ClientInstall, error) { return decodeClient(x, renews) },
+		call:   s.pipes.InstallClientCredentials,
+		encode: encodeAccount,
+	})
+}
+
+// addClient is POST on the same path, as addAPIKey.
+func (s *Server) addClient() handler {
+	return handle(endpoint[pipes.ClientInstall, pipes.Account]{
+		status: http.StatusCreated,
+		decode: func(x *exchange) (pipes.ClientInstall, error) { return decodeClient(x, adds) },
+		call:   s.pipes.InstallClientCredentials,
+		encode: encodeAccount,
+	})
+}
+
+func decodeClient(x *exchange, connection intent) (pipes.ClientInstall, error) {
+	var q pipes.ClientInstall
+	var err error
+	if q.Slug, err = x.segment("slug"); err != nil {
+		return q, err
+	}
+	return q, x.object(append(installMembers(&q.Request, &q.Labels, &q.Intent, connection),
+		required("client_id", textInto, &q.ClientID),
+		required("client_secret", secretInto, &q.Secret),
+		optional("config", itemsInto, &q.Config),
+	)...)
+}
+
 // installMembers are those that every install has.
 func installMembers(r *pipes.Request, labels *pipes.Labels, to *pipes.Intent, connection intent) []member {
 	return []member{

@@ -7,7 +7,17 @@ import (
 	"culvert/pipes/pipestest"
 )
 
-const keyPath = "/data-integrations/keys/api-key"
+const (
+	keyPath    = "/data-integrations/keys/api-key"
+	clientPath = "/data-integrations/machines/client-credentials"
+)
+
+// mustMachines configures a custom provider that takes client credentials alone: those of the test's provider.
+func (d *door) mustMachines(t testing.TB) {
+	t.Helper()
+	d.do(t, post(integrations, `{"provider":"machines","enabled":true,"auth_methods":["client_credentials"],"scopes":["api"],
+		"custom_provider":{"name":"Machines","token_url":"`+d.pipes.Provider.URL+`/token"}}`)).want(t, 201)
+}
 
 // mustKeys configures a custom provider that takes API keys alone.
 func (d *door) mustKeys(t testing.TB) map[string]any {
@@ -115,4 +125,31 @@ func TestIntegrationWithAPIKey(t *testing.T) {
 	shape(t, updated["installation"], installation)
 	mustList(t, d.do(t, post(integrations, strings.Replace(body, "sk-1234567890abcdef", "1234", 1))).want(t, 422), "invalid_value")
 	mustList(t, d.do(t, put(integrations+"/keys", `{"api_key":{"secret":"sk-other-key-7890","user_id":"u"},"credentials":{"type":"custom","client_id":"id"}}`)).want(t, 422), "invalid_value")
+}
+
+// TestClientCredentialsLife installs a client, and vends the token that the provider gave it.
+func TestClientCredentialsLife(t *testing.T) {
+	d := newPipesDoor(t, pipestest.Config{})
+	d.mustMachines(t)
+	const good = `{"user_id":"user_1","client_id":"` + pipestest.ClientID + `","client_secret":"` + pipestest.ClientSecret + `"}`
+	picture := accountPicture(map[string]any{
+		"auth_method": "client_credentials", "client_id": pipestest.ClientID, "client_secret_last_4": "p5vJ", "scopes": []any{"api"},
+	})
+	account := d.do(t, put(clientPath, good)).want(t, 200).object(t)
+	shape(t, account, picture)
+	credential := d.do(t, post("/data-integrations/machines/credentials", user1)).want(t, 200).object(t)["credential"].(map[string]any)
+	if !d.pipes.Provider.Alive(credential["value"].(string)) {
+		t.Error("the token does not work")
+	}
+	shape(t, credential, map[string]any{
+		"object": "credential", "auth_method": "client_credentials", "value": credential["value"], "expires_at": eventTimeShape,
+		"scopes": []any{"api"}, "missing_scopes": []any{}, "metadata": map[string]any{}, "config": map[string]any{},
+	})
+	d.do(t, post("/data-integrations/machines/token", user1)).mustRefuse(t, 422, "auth_method_mismatch")
+	d.do(t, put(clientPath, strings.Replace(good, pipestest.ClientSecret, "wrong", 1))).mustRefuse(t, 422, "invalid_client_credentials")
+	d.do(t, post(clientPath, strings.Replace(good, "}", `,"connection_intent":"add"}`, 1))).mustRefuse(t, 404, "multiple_connections_unavailable")
+	mustList(t, d.do(t, put(clientPath, `{"user_id":"u","client_id":"c"}`)).want(t, 422), "required")
+	mustList(t, d.do(t, put(clientPath, `{"user_id":"u","client_id":"","client_secret":"s"}`)).want(t, 422), "required")
+	d.do(t, put(keyPath, `{"user_id":"u","secret":"s"}`)).mustRefuse(t, 404, "entity_not_found")
+	d.do(t, put("/data-integrations/machines/api-key", `{"user_id":"user_1","secret":"s"}`)).mustRefuse(t, 422, "auth_method_mismatch")
 }

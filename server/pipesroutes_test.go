@@ -29,6 +29,8 @@ func pipesRoutes() []server.Route {
 		{Method: "POST", Path: "/data-integrations/:slug/credentials", Action: access.TokenVend},
 		{Method: "PUT", Path: "/data-integrations/:slug/api-key", Action: access.AccountsManage},
 		{Method: "POST", Path: "/data-integrations/:slug/api-key", Action: access.AccountsManage},
+		{Method: "PUT", Path: "/data-integrations/:slug/client-credentials", Action: access.AccountsManage},
+		{Method: "POST", Path: "/data-integrations/:slug/client-credentials", Action: access.AccountsManage},
 		{Method: "GET", Path: "/data-integrations/:ticket/authorize-redirect", Action: access.FlowConfirm, Browser: true},
 		{Method: "POST", Path: "/data-integrations/:ticket/authorize-redirect", Action: access.FlowConfirm, Browser: true},
 		{Method: "POST", Path: "/data-integrations/:ticket/cancel", Action: access.FlowConfirm, Browser: true},
@@ -79,6 +81,9 @@ func pipesBodies() map[string]string {
 		"POST /culvert/v1/authorizations/finish": `{"result_id":"x","code_verifier":"` + strings.Repeat("v", 43) + `"}`,
 		"PUT /data-integrations/:slug/api-key":   `{"user_id":"user_1","secret":"s"}`,
 		"POST /data-integrations/:slug/api-key":  `{"user_id":"user_1","secret":"s","connection_intent":"add"}`,
+
+		"PUT /data-integrations/:slug/client-credentials":  `{"user_id":"user_1","client_id":"c","client_secret":"s"}`,
+		"POST /data-integrations/:slug/client-credentials": `{"user_id":"user_1","client_id":"c","client_secret":"s","connection_intent":"add"}`,
 	}
 }
 

@@ -57,6 +57,8 @@ func (s *Server) table() []*route {
 		s.row(http.MethodPost, "/data-integrations/:slug/credentials", access.TokenVend, s.vendCredential()),
 		s.row(http.MethodPut, "/data-integrations/:slug/api-key", access.AccountsManage, s.putAPIKey()),
 		s.row(http.MethodPost, "/data-integrations/:slug/api-key", access.AccountsManage, s.addAPIKey()),
+		s.row(http.MethodPut, "/data-integrations/:slug/client-credentials", access.AccountsManage, s.putClient()),
+		s.row(http.MethodPost, "/data-integrations/:slug/client-credentials", access.AccountsManage, s.addClient()),
 		s.row(http.MethodGet, "/user_management/users/:user_id/connected_accounts/:slug", access.AccountsRead, s.readAccount(ofUser)),
 		s.row(http.MethodPost, "/user_management/users/:user_id/connected_accounts/:slug", access.AccountsManage, s.importAccount(ofUser)),
 		s.row(http.MethodPut, "/user_management/users/:user_id/connected_accounts/:slug", access.AccountsManage, s.updateAccount(ofUser)),

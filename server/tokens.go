@@ -46,6 +46,10 @@ func (s *Server) vendCredential() handler {
 			if v.Method != pipes.MethodAPIKey { // which has neither an end nor scopes
 				w.grant(v)
 			}
+			if v.Method == pipes.MethodClientCredentials {
+				w.raw(`,"metadata":`)
+				w.items(v.Metadata)
+			}
 			w.raw(`,"config":`)
 			w.items(v.Config)
 			w.raw(`}}`)

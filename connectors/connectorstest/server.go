@@ -42,6 +42,8 @@ type Config struct {
 	Issuer bool
 	// Scopes are granted instead of those asked for, if not nil.
 	Scopes []string
+	// InstanceURL stands in every token reply as instance_url, if it is set.
+	InstanceURL string
 	// TLS serves https under a certificate of [Server.RootCAs].
 	TLS bool
 	// Now defaults to time.Now.
@@ -101,6 +103,8 @@ type code struct {
 
 // grant is one consent: what rotation and re-use are about.
 type grant struct {
+	// own is a client's own, without a user.
+	own    bool
 	scopes []string
 	user   user
 	dead   bool

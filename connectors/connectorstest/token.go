@@ -103,6 +103,8 @@ func (s *Server) grant(r *http.Request, form url.Values) reply {
 		return s.exchange(form)
 	case "refresh_token":
 		return s.refresh(form)
+	case "client_credentials":
+		return s.issue(&grant{scopes: strings.Fields(form.Get("scope")), own: true}, "")
 	}
 	return refused(http.StatusBadRequest, "unsupported_grant_type")
 }
@@ -185,8 +187,12 @@ func (s *Server) issue(g *grant, keep string) reply {
 		a.ends = s.config.Now().Add(s.config.Lifetime)
 		members["expires_in"] = s.config.Lifetime.Seconds()
 	}
+	if s.config.InstanceURL != "" {
+		members["instance_url"] = s.config.InstanceURL
+	}
 	s.accessTokens[access] = a
 	switch {
+	case g.own: // RFC 6749 section 4.4.3: no refresh token
 	case keep != "":
 		s.refreshTokens[keep].access = access
 	case !s.config.NoRefresh:
