@@ -22,10 +22,11 @@ type VerifierBinding struct {
 	SealedAt                  time.Time
 }
 
-// SealClientSecret seals an integration's client secret under the KEK of the empty context, which the
-// permit must cover. Errors and conditions are those of [Keys.Seal].
-func (k *Keys) SealClientSecret(ctx context.Context, p access.Permit, b ClientSecretBinding, s secret.Bytes, meta SealMeta) (Sealed, Conditions, error) {
-	return k.seal(ctx, p, Context{}, s, meta, b.bind)
+// SealClientSecret seals a client secret under the KEK of a context, which the permit must cover: the
+// empty one for an integration's, an organization's for its own. Errors and conditions are those of
+// [Keys.Seal].
+func (k *Keys) SealClientSecret(ctx context.Context, p access.Permit, c Context, b ClientSecretBinding, s secret.Bytes, meta SealMeta) (Sealed, Conditions, error) {
+	return k.seal(ctx, p, c, s, meta, b.bind)
 }
 
 // OpenClientSecret is the reverse. Errors are those of [Keys.Open].
@@ -33,7 +34,7 @@ func (k *Keys) OpenClientSecret(ctx context.Context, p access.Permit, s Sealed, 
 	return k.open(ctx, p, s, b.bind)
 }
 
-// SealVerifier seals a PKCE verifier, like [Keys.SealClientSecret].
+// SealVerifier seals a PKCE verifier under the KEK of the empty context, like [Keys.SealClientSecret].
 func (k *Keys) SealVerifier(ctx context.Context, p access.Permit, b VerifierBinding, s secret.Bytes, meta SealMeta) (Sealed, Conditions, error) {
 	return k.seal(ctx, p, Context{}, s, meta, b.bind)
 }

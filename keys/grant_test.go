@@ -102,7 +102,7 @@ func TestSecretsOfTheEmptyContext(t *testing.T) {
 	s := keystest.New(t)
 	in := goldenInput(t)
 	permit := s.MustPermit(t, keys.Context{})
-	client, conditions, err := s.Keys.SealClientSecret(t.Context(), permit, in.ClientSecret, value("client"), keys.SealMeta{})
+	client, conditions, err := s.Keys.SealClientSecret(t.Context(), permit, keys.Context{}, in.ClientSecret, value("client"), keys.SealMeta{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +142,7 @@ func TestPermitMustCoverTheContextOfPipes(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustCommit(t, s, conditions)
-	client, conditions, err := s.Keys.SealClientSecret(t.Context(), empty, in.ClientSecret, value("client"), keys.SealMeta{})
+	client, conditions, err := s.Keys.SealClientSecret(t.Context(), empty, keys.Context{}, in.ClientSecret, value("client"), keys.SealMeta{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +161,7 @@ func TestPermitMustCoverTheContextOfPipes(t *testing.T) {
 		"another context": s.MustPermit(t, keystest.MustContext(t, "organization_id", "org_2")),
 	} {
 		_, _, sealGrant := s.Keys.SealGrant(t.Context(), p, c, in.Grant, goldenTokens(), keys.SealMeta{})
-		_, _, sealClient := s.Keys.SealClientSecret(t.Context(), p, in.ClientSecret, value("v"), keys.SealMeta{})
+		_, _, sealClient := s.Keys.SealClientSecret(t.Context(), p, keys.Context{}, in.ClientSecret, value("v"), keys.SealMeta{})
 		_, _, sealVerifier := s.Keys.SealVerifier(t.Context(), p, in.Verifier, value("v"), keys.SealMeta{})
 		_, sealJournal := s.Keys.SealJournal(t.Context(), p, c, in.Journal, goldenTokens(), keys.SealMeta{})
 		_, openJournal := s.Keys.OpenJournal(t.Context(), p, journal, in.Journal)

@@ -23,7 +23,7 @@ func TestRewrapAndReencryptOfPipes(t *testing.T) {
 	must(t, s.Store.Fence(ctx))
 
 	secret := keys.ClientSecretBinding{IntegrationID: "data_integration_" + id.ULID(now), ClientID: "client", Origin: "https://provider.example", SealedAt: now}
-	sealed, secretConditions, err := s.Keys.SealClientSecret(ctx, s.MustPermit(t, none), secret, vaulttest.Value("secret"), keys.SealMeta{})
+	sealed, secretConditions, err := s.Keys.SealClientSecret(ctx, s.MustPermit(t, none), none, secret, vaulttest.Value("secret"), keys.SealMeta{})
 	must(t, err)
 	integration := pipes.Integration{
 		ID: pipes.IntegrationID(secret.IntegrationID), Environment: env, Slug: "provider", Ownership: pipes.OwnedByUser, DIK: "dik_" + id.ULID(now),

@@ -80,8 +80,12 @@ func (o *operation) authorize(ctx context.Context, r AuthorizeRequest) (Authoriz
 	if err != nil {
 		return Authorized{}, err
 	}
-	i, b := found.Record, o.broker
-	o.about(i.Slug, owner, r.UserID)
+	b := o.broker
+	o.about(r.Slug, owner, r.UserID)
+	i, err := b.integrationFor(ctx, found.Record, owner)
+	if err != nil {
+		return Authorized{}, err
+	}
 	conn, err := b.connector(i)
 	if err != nil {
 		return Authorized{}, err

@@ -17,10 +17,12 @@ type breakers struct {
 	open map[clientKey]*breaker // guarded by mu
 }
 
-// clientKey names the credentials, not only the integration: new ones are tried at once.
+// clientKey names the credentials, not only the integration: new ones are tried at once, and one
+// organization's are not to blame for another's.
 type clientKey struct {
-	env         access.EnvironmentID
-	integration IntegrationID
+	env          access.EnvironmentID
+	integration  IntegrationID
+	organization string
 	// id tells those apart that have no secret.
 	id        string
 	updatedAt time.Time
@@ -39,7 +41,7 @@ func (i *Integration) clientKey() clientKey {
 	if i.Client == nil {
 		return k
 	}
-	k.id = i.Client.ID
+	k.organization, k.id = i.Client.Organization, i.Client.ID
 	if i.Client.Secret != nil {
 		k.updatedAt = i.Client.Secret.SealedAt
 	}

@@ -193,8 +193,10 @@ func (k *caretaker) charge(ctx context.Context, env access.EnvironmentID, id Gra
 	if err != nil {
 		return nil, err
 	}
-	c.integration = i.Record
-	c.conn, err = k.connector(i.Record)
+	if c.integration, err = k.integrationFor(ctx, i.Record, c.account.Owner); err != nil {
+		return nil, err
+	}
+	c.conn, err = k.connector(c.integration)
 	return c, err
 }
 

@@ -55,6 +55,11 @@ func malformed(field, rule string) *InvalidError {
 	return &InvalidError{Field: field, Code: CodeQuery, Rule: rule, Malformed: true}
 }
 
+// malformedBody is a part of a body that the contract answers with 400.
+func malformedBody(field, code, rule string) *InvalidError {
+	return &InvalidError{Field: field, Code: code, Rule: rule, Malformed: true}
+}
+
 // unsupported is a part of the contract that this version does not have. hint says what works.
 func unsupported(field, hint string) *InvalidError {
 	return &InvalidError{Field: field, Code: CodeUnsupported, Rule: "is not supported yet: " + hint}
@@ -199,8 +204,5 @@ func wellFormed(prefix, value string) bool {
 
 // keyContext is that of an owner's grants.
 func (w Owner) keyContext() (keys.Context, error) {
-	if w.Organization == "" {
-		return keys.Context{}, nil
-	}
-	return keys.ParseContext(map[string]string{organizationItem: w.Organization})
+	return organizationContext(w.Organization)
 }

@@ -126,24 +126,28 @@ func (l *leg) onward(ctx context.Context, binding secret.Bytes) (ConfirmationPag
 // meanwhile: the flow cannot succeed, and whoever goes through it cannot mend that.
 var errUnavailable = errors.New("pipes: integration of the flow unavailable")
 
-// provider is the integration that the flow was begun for, if it can still be used; else
+// provider is the integration that the flow was begun for, as it is for the owner, if it can still be used; else
 // [errUnavailable].
 func (l *leg) provider(ctx context.Context) (*Integration, *connectors.Connector, error) {
 	f := l.flow.Record
 	found, err := l.broker.integrationOf(ctx, l.Environment(), f.Slug, f.Owner.Kind, f.Integration)
+	var i *Integration
+	if err == nil {
+		i, err = l.broker.integrationFor(ctx, found.Record, f.Owner)
+	}
 	var conn *connectors.Connector
 	if err == nil {
-		conn, err = l.broker.connector(found.Record)
+		conn, err = l.broker.connector(i)
 	}
 	switch {
 	case errors.Is(err, ErrNoIntegration):
 		return nil, nil, errUnavailable
 	case err != nil:
 		return nil, nil, err
-	case !found.Record.Enabled || found.Record.usable(conn) != nil:
+	case !i.Enabled || i.usable(conn) != nil:
 		return nil, nil, errUnavailable
 	}
-	return found.Record, conn, nil
+	return i, conn, nil
 }
 
 // markOpened notes the first time that the page was shown, for the likely cause of an attempt that never

@@ -16,7 +16,8 @@ import (
 
 // ClientCredentials are an integration's at the provider, as a caller sends them.
 type ClientCredentials struct {
-	// Type is "custom".
+	// Type is "custom", or "organization" for clients that organizations have, each its own ([Configure]): then
+	// the rest is empty.
 	Type string
 	ID   string
 	// Secret is empty for a public client, or in an update that keeps the one there is.
@@ -230,9 +231,12 @@ func newClient(c *ClientCredentials) (*Client, error) {
 	switch c.Type {
 	case credentialsCustom:
 	case credentialsOrganization:
-		return nil, unsupported("credentials.type", `use "custom"`)
+		if c.ID != "" || c.Secret.Len() > 0 {
+			return nil, invalid("credentials.client_id", `must be left out with the type "organization", and client_secret too: each organization has its own`)
+		}
+		return &Client{Type: c.Type}, nil
 	default:
-		return nil, invalid("credentials.type", `must be "custom"`)
+		return nil, invalid("credentials.type", `must be "custom" or "organization"`)
 	}
 	if c.ID == "" {
 		return nil, required("credentials.client_id")
@@ -277,7 +281,7 @@ func (o *operation) putIntegration(ctx context.Context, i *Integration, conn *co
 		return nil, err
 	}
 	if brings {
-		conditions, err := o.sealClientSecret(ctx, i, conn, c.Secret)
+		conditions, err := o.sealClientSecret(ctx, i.ID, i.Client, i.Slug, conn, c.Secret)
 		if err != nil {
 			return nil, err
 		}

@@ -15,8 +15,8 @@ type DataProvider struct {
 	Accounts []*Account
 }
 
-// DataProviders lists what an owner can connect: the enabled integrations for users or for organizations,
-// and those that he is connected to all the same. Of the request Slug and AccountID do not count.
+// DataProviders lists what an owner can connect: the integrations for users or for organizations that are
+// enabled for him, and those that he is connected to all the same. Of the request Slug and AccountID do not count.
 //
 // Errors: [*InvalidError].
 func (b *Broker) DataProviders(ctx context.Context, call access.Call, r Request) ([]DataProvider, error) {
@@ -47,9 +47,12 @@ func (o *operation) dataProviders(ctx context.Context, r *Request) ([]DataProvid
 	}
 	list := []DataProvider{}
 	for _, found := range all {
-		i := found.Record
-		if i.Ownership != owner.Kind {
+		if found.Record.Ownership != owner.Kind {
 			continue
+		}
+		i, err := o.broker.integrationFor(ctx, found.Record, owner)
+		if err != nil {
+			return nil, err
 		}
 		s, err := o.findSlot(ctx, i, owner)
 		if err != nil {
@@ -64,7 +67,7 @@ func (o *operation) dataProviders(ctx context.Context, r *Request) ([]DataProvid
 				p.Accounts = append(p.Accounts, a.Record)
 			}
 		}
-		if i.Enabled || len(p.Accounts) > 0 {
+		if i.Enabled && (!i.lacksClient() || len(i.AuthMethods) > 1) || len(p.Accounts) > 0 {
 			list = append(list, p)
 		}
 	}

@@ -79,7 +79,7 @@ var (
 // allowed and never repeats what was sent.
 type InvalidError struct {
 	Field, Code, Rule string
-	// Malformed is part of a query: it is answered with 400, all others with 422.
+	// Malformed is answered with 400: part of a query, or what the contract says so of. All others are 422.
 	Malformed bool
 	// Others are further refused values of the same request, in order; they have no others themselves.
 	Others []*InvalidError

@@ -127,6 +127,29 @@ func (c cause) aboutIntegration(t events.Type, i *Integration, at time.Time) (ev
 	}{"data_integration", i.ID, i.Slug, i.Ownership, i.Enabled, i.CreatedAt.UTC().Format(wireTime), i.UpdatedAt.UTC().Format(wireTime)})
 }
 
+// aboutConfiguration is an event about what an organization has set of an integration. Of its client it has
+// the id.
+func (c cause) aboutConfiguration(t events.Type, f *Configuration, at time.Time) (events.Event, error) {
+	client := ""
+	if f.Client != nil {
+		client = f.Client.ID
+	}
+	return c.event(t, at, struct {
+		Object       string        `json:"object"`
+		ID           IntegrationID `json:"id"`
+		Organization string        `json:"organization_id"`
+		Slug         string        `json:"slug"`
+		Enabled      *bool         `json:"enabled"`
+		Scopes       []string      `json:"scopes"`
+		ClientID     *string       `json:"client_id"`
+		CreatedAt    string        `json:"created_at"`
+		UpdatedAt    string        `json:"updated_at"`
+	}{
+		"data_integration_configuration", f.Integration, f.Organization, f.Slug, f.Enabled, f.Scopes, nullable(client),
+		f.CreatedAt.UTC().Format(wireTime), f.UpdatedAt.UTC().Format(wireTime),
+	})
+}
+
 // nullable is null for the empty string: the contract's members are always there.
 func nullable(s string) *string {
 	if s == "" {

@@ -47,16 +47,18 @@ type Integration struct {
 	RevokeAtProvider bool `cbor:"15,keyasint,omitempty"`
 }
 
-// Client is an integration's client credentials at the provider.
+// Client is the client credentials of an integration at the provider, or of an organization.
 type Client struct {
 	// Type is the contract's credentials.type: "custom" or "organization".
 	Type string `cbor:"1,keyasint"`
 	ID   string `cbor:"2,keyasint,omitempty"`
 	// Last4 is what may be shown of the secret.
 	Last4 string `cbor:"3,keyasint,omitempty"`
-	// Secret is sealed under the environment's KEK of the empty context, bound to Origin, the
+	// Secret is sealed under the KEK of the empty context, or of Organization's, bound to Origin, the
 	// integration and the client id. Nil for a client without a secret.
 	Secret *SealedSecret `cbor:"4,keyasint,omitempty"`
+	// Organization is whose client it is, in a [Configuration]; empty for the integration's own.
+	Organization string `cbor:"5,keyasint,omitempty"`
 }
 
 // SealedSecret is a sealed client secret or verifier, with what its seal is bound to.
@@ -101,7 +103,7 @@ func (b *Broker) view(i *Integration) IntegrationView {
 	}
 	if conn, err := b.connector(i); err == nil {
 		v.Provider = conn
-		if !oauth || i.usable(conn) == nil {
+		if err := i.usable(conn); !oauth || err == nil || errors.Is(err, ErrNotConfigured) && i.lacksClient() {
 			v.State = "valid"
 		}
 	}

@@ -59,6 +59,12 @@ func useCases() map[string]useCase {
 		"DeleteIntegration": {access.IntegrationsManage, func(ctx context.Context, b *pipes.Broker, call access.Call) (any, error) {
 			return nil, b.DeleteIntegration(ctx, call, pipestest.Slug, pipes.OwnedByUser, nil)
 		}},
+		"Configurations": {access.IntegrationsRead, func(ctx context.Context, b *pipes.Broker, call access.Call) (any, error) {
+			return b.Configurations(ctx, call, "org_1")
+		}},
+		"Configure": {access.IntegrationsManage, func(ctx context.Context, b *pipes.Broker, call access.Call) (any, error) {
+			return b.Configure(ctx, call, pipes.Configure{Organization: "org_1", Slug: pipestest.Slug, Enabled: new(bool)})
+		}},
 		"Authorize": {access.PipesAuthorize, func(ctx context.Context, b *pipes.Broker, call access.Call) (any, error) {
 			return b.Authorize(ctx, call, pipes.AuthorizeRequest{Slug: pipestest.Slug, UserID: "user_1"})
 		}},

@@ -62,8 +62,8 @@ func endpointHeld(conn *connectors.Connector, bound string) bool {
 	return conn.TokenOrigin() == bound && origin.Of(conn.TokenURL) == bound
 }
 
-// clientCredentials opens an integration's, whatever the key context that the call is about. Errors:
-// [ErrNotConfigured], [ErrEndpointChanged].
+// clientCredentials opens those of an integration as it is for an owner ([Broker.integrationFor]), whatever
+// the key context that the call is about. Errors: [ErrNotConfigured], [ErrEndpointChanged].
 func (o *operation) clientCredentials(ctx context.Context, i *Integration, conn *connectors.Connector) (connectors.Credentials, error) {
 	if i.Client == nil || i.Client.ID == "" {
 		return connectors.Credentials{}, ErrNotConfigured
@@ -76,7 +76,11 @@ func (o *operation) clientCredentials(ctx context.Context, i *Integration, conn 
 	if !endpointHeld(conn, sealed.Origin) {
 		return connectors.Credentials{}, ErrEndpointChanged
 	}
-	permit, err := o.permitFor(i.Slug, keys.Context{})
+	kctx, err := organizationContext(i.Client.Organization)
+	if err != nil {
+		return connectors.Credentials{}, keys.ErrTampered
+	}
+	permit, err := o.permitFor(i.Slug, kctx)
 	if err != nil {
 		return connectors.Credentials{}, err
 	}
@@ -84,18 +88,25 @@ func (o *operation) clientCredentials(ctx context.Context, i *Integration, conn 
 	return creds, err
 }
 
-// sealClientSecret seals a client secret for the integration as it will be, bound to where it may be
-// sent. The operation's permit is one for the empty key context.
-func (o *operation) sealClientSecret(ctx context.Context, i *Integration, conn *connectors.Connector, s secret.Bytes) (keys.Conditions, error) {
-	b, bound, at := o.broker, conn.TokenOrigin(), o.broker.now()
-	sealed, conditions, err := b.keys.SealClientSecret(ctx, o.Permit, keys.ClientSecretBinding{
-		IntegrationID: string(i.ID), ClientID: i.Client.ID, Origin: bound, SealedAt: at,
+// sealClientSecret seals a client's secret, bound to where it may be sent, under the key context that the
+// client stands in.
+func (o *operation) sealClientSecret(ctx context.Context, id IntegrationID, c *Client, slug string, conn *connectors.Connector, s secret.Bytes) (keys.Conditions, error) {
+	kctx, err := organizationContext(c.Organization)
+	if err != nil {
+		return keys.Conditions{}, err
+	}
+	permit, err := o.permitFor(slug, kctx)
+	if err != nil {
+		return keys.Conditions{}, err
+	}
+	bound, at := conn.TokenOrigin(), o.broker.now()
+	sealed, conditions, err := o.broker.keys.SealClientSecret(ctx, permit, kctx, keys.ClientSecretBinding{
+		IntegrationID: string(id), ClientID: c.ID, Origin: bound, SealedAt: at,
 	}, s, o.sealMeta())
 	if err != nil {
 		return keys.Conditions{}, err
 	}
-	i.Client.Secret = newSealedSecret(sealed, bound, at)
-	i.Client.Last4 = s.Last4()
+	c.Secret, c.Last4 = newSealedSecret(sealed, bound, at), s.Last4()
 	return conditions, nil
 }
 
@@ -105,8 +116,11 @@ func newSealedSecret(s keys.Sealed, bound string, at time.Time) *SealedSecret {
 
 // SecretBinding is what the seal of the client secret proves, where there is one.
 func (i *Integration) SecretBinding() keys.ClientSecretBinding {
-	sealed := i.Client.Secret
-	return keys.ClientSecretBinding{IntegrationID: string(i.ID), ClientID: i.Client.ID, Origin: sealed.Origin, SealedAt: sealed.SealedAt}
+	return i.Client.secretBinding(i.ID)
+}
+
+func (c *Client) secretBinding(id IntegrationID) keys.ClientSecretBinding {
+	return keys.ClientSecretBinding{IntegrationID: string(id), ClientID: c.ID, Origin: c.Secret.Origin, SealedAt: c.Secret.SealedAt}
 }
 
 // Sealed is the secret in the form that keys opens.
@@ -130,5 +144,5 @@ func (i *Integration) usable(conn *connectors.Connector) error {
 
 // lacksSecret tells that the provider wants a client secret and there is none.
 func (i *Integration) lacksSecret(conn *connectors.Connector) bool {
-	return i.Client != nil && i.Client.Secret == nil && !conn.NoSecret && conn.ClientAuth != connectors.ClientAuthNone
+	return i.Client != nil && !i.leavesClients() && i.Client.Secret == nil && !conn.NoSecret && conn.ClientAuth != connectors.ClientAuthNone
 }

@@ -183,10 +183,13 @@ func (r *refreshing) look(ctx context.Context) (needed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if r.conn, err = b.connector(i.Record); err != nil {
+	if r.integration, err = b.integrationFor(ctx, i.Record, r.account.Owner); err != nil {
 		return false, err
 	}
-	r.grant, r.grantAt, r.integration = found.Record, found.Revision, i.Record
+	if r.conn, err = b.connector(r.integration); err != nil {
+		return false, err
+	}
+	r.grant, r.grantAt = found.Record, found.Revision
 	if r.unasked && !r.grant.Dead && r.grant.wanted(r.conn, b.now(), b) {
 		return true, nil
 	}

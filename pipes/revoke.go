@@ -128,7 +128,7 @@ func (r *revoking) attempt(ctx context.Context) revocationVerdict {
 	return r.judge(r.broker.client.Revoke(ctx, r.conn, creds, revocable(g, tokens)))
 }
 
-// find reads the integration, or what was kept of it, and its provider.
+// find reads the integration as it is for the owner, or what was kept of it, and its provider.
 func (r *revoking) find(ctx context.Context) error {
 	b, rec := r.broker, r.record
 	found, err := b.integrationOf(ctx, rec.Environment, rec.Slug, rec.Owner.Kind, rec.Integration)
@@ -138,8 +138,10 @@ func (r *revoking) find(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.integration = found.Record
-	r.conn, err = b.connector(found.Record)
+	if r.integration, err = b.integrationFor(ctx, found.Record, rec.Owner); err != nil {
+		return err
+	}
+	r.conn, err = b.connector(r.integration)
 	return err
 }
 

@@ -105,7 +105,7 @@ func (s *slot) taken(id AccountID) *Put[Connections] {
 	return &Put[Connections]{Record: next, Revision: s.connections.Revision}
 }
 
-// request finds the integration and the account that a request is about, and completes the permit for
+// request finds the integration, as it is for the owner, and the account that a request is about, and completes the permit for
 // the account's key context.
 func (o *operation) request(ctx context.Context, r *Request) (*Integration, slot, error) {
 	owner, err := r.owner()
@@ -127,6 +127,10 @@ func (o *operation) request(ctx context.Context, r *Request) (*Integration, slot
 	if err := o.complete(found.Record.Slug, kctx); err != nil {
 		return nil, slot{}, err
 	}
-	s, err := o.findSlot(ctx, found.Record, owner)
-	return found.Record, s, err
+	i, err := o.broker.integrationFor(ctx, found.Record, owner)
+	if err != nil {
+		return nil, slot{}, err
+	}
+	s, err := o.findSlot(ctx, i, owner)
+	return i, s, err
 }

@@ -53,6 +53,8 @@ type Reader interface {
 	Integration(ctx context.Context, env access.EnvironmentID, slug string, o Ownership) (At[Integration], error)
 	// Integrations are all of an environment, in order of their ids. They are few.
 	Integrations(ctx context.Context, env access.EnvironmentID) ([]At[Integration], error)
+	// Configuration is an organization's of an integration.
+	Configuration(ctx context.Context, env access.EnvironmentID, id IntegrationID, organization string) (At[Configuration], error)
 	Account(ctx context.Context, env access.EnvironmentID, id AccountID) (At[Account], error)
 	Connections(ctx context.Context, env access.EnvironmentID, o Owner, slug string) (At[Connections], error)
 	Grant(ctx context.Context, env access.EnvironmentID, id GrantID) (At[Grant], error)
@@ -78,6 +80,10 @@ type Reader interface {
 	Memberships(ctx context.Context, env access.EnvironmentID) ([]IntegrationID, error)
 	// AccountsOf are up to limit accounts of an integration with ids behind after, for its removal.
 	AccountsOf(ctx context.Context, env access.EnvironmentID, id IntegrationID, after AccountID, limit int) ([]At[Account], error)
+	// Configured are the integrations that organizations have configured, removed ones too, in order of their
+	// ids, and ConfigurationsOf up to limit configurations of one, for its removal.
+	Configured(ctx context.Context, env access.EnvironmentID) ([]IntegrationID, error)
+	ConfigurationsOf(ctx context.Context, env access.EnvironmentID, id IntegrationID, limit int) ([]At[Configuration], error)
 }
 
 // At is a record with the revision it was read at. The record is shared and must not be changed.
@@ -100,8 +106,10 @@ type Put[T any] struct {
 type Change struct {
 	Environment access.EnvironmentID
 	Integration *Put[Integration]
-	Account     *Put[Account]
-	Connections *Put[Connections]
+	// Configuration is an organization's of an integration.
+	Configuration *Put[Configuration]
+	Account       *Put[Account]
+	Connections   *Put[Connections]
 	// Others are further accounts of the same grant: what happens to a grant happens to all of them.
 	Others []Put[Account]
 	// Grant's Previous is the TokenMAC of the record that is replaced, so that its index entry goes.

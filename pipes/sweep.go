@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"culvert/internal/access"
@@ -60,7 +61,8 @@ func (b *Broker) sweepUntil(ctx context.Context) {
 func (s *sweeper) round(ctx context.Context) {
 	for _, env := range s.environments.IDs() {
 		for what, sweep := range map[string]func(context.Context, access.EnvironmentID) error{
-			"accounts": s.accounts, "waiting flows": s.abandon, "expired flows": s.expire, "old flows": s.remove,
+			"accounts": s.accounts, "configurations": s.configurations,
+			"waiting flows": s.abandon, "expired flows": s.expire, "old flows": s.remove,
 			"old revocations": s.revocations,
 		} {
 			if err := sweep(ctx, env); err != nil && ctx.Err() == nil {
@@ -81,29 +83,13 @@ func (s *sweeper) trace(ctx context.Context, r audit.Record) (cause, error) {
 
 // accounts removes the accounts of integrations that are gone.
 func (s *sweeper) accounts(ctx context.Context, env access.EnvironmentID) error {
-	members, err := s.store.Memberships(ctx, env)
-	if err != nil || len(members) == 0 {
-		return err
-	}
-	// In this order: an integration is there before its first account, so one that is missing now was
-	// removed.
-	if err := s.store.Fence(ctx); err != nil {
-		return err
-	}
-	all, err := s.store.Integrations(ctx, env)
+	gone, err := s.gone(ctx, env, s.store.Memberships)
 	if err != nil {
 		return err
 	}
-	alive := map[IntegrationID]bool{}
-	for _, i := range all {
-		alive[i.Record.ID] = true
-	}
 	var failures error
 	left := sweepMost
-	for _, id := range members {
-		if alive[id] {
-			continue
-		}
+	for _, id := range gone {
 		for left > 0 {
 			removed, err := s.accountsOf(ctx, env, id)
 			// One that cannot be read must not keep the tokens of all others.
@@ -118,6 +104,28 @@ func (s *sweeper) accounts(ctx context.Context, env access.EnvironmentID) error 
 	}
 	s.wakeRevoker()
 	return failures
+}
+
+// gone are the removed integrations among those of a list, which is of what is stored after its integration.
+func (s *sweeper) gone(
+	ctx context.Context, env access.EnvironmentID, list func(context.Context, access.EnvironmentID) ([]IntegrationID, error),
+) ([]IntegrationID, error) {
+	ids, err := list(ctx, env)
+	if err != nil || len(ids) == 0 {
+		return nil, err
+	}
+	// In this order: an integration is there before its first account, so one that is missing now was
+	// removed.
+	if err := s.store.Fence(ctx); err != nil {
+		return nil, err
+	}
+	all, err := s.store.Integrations(ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(ids, func(id IntegrationID) bool {
+		return slices.ContainsFunc(all, func(i At[Integration]) bool { return i.Record.ID == id })
+	}), nil
 }
 
 func (s *sweeper) accountsOf(ctx context.Context, env access.EnvironmentID, id IntegrationID) (removed int, err error) {

@@ -138,7 +138,7 @@ func nextClient(client *Client, c *ClientCredentials, conn *connectors.Connector
 		if err != nil {
 			return nil, err
 		}
-		if c.Secret.Len() > 0 || fresh.ID != next.ID {
+		if c.Secret.Len() > 0 || fresh.ID != next.ID || fresh.Type != next.Type {
 			return fresh, nil // its secret is sealed next, or found missing
 		}
 	}

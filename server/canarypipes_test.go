@@ -127,12 +127,30 @@ func (d *door) pipesVisits(t *testing.T) (map[string]visit, []string) {
 			},
 		}
 	}
+	const configurations = "/organizations/org_2/data_integration_configurations"
+	d.do(t, post(integrations, `{"provider":"theirs","enabled":true,"credentials":{"type":"organization"},"custom_provider":{"name":"Theirs","authorization_url":"https://p.example/a","token_url":"https://p.example/t"}}`)).want(t, 201)
+	configure := func(rest string) visit {
+		return visit{
+			good: []request{put(configurations+"/theirs", `{"client_id":"id","client_secret":"`+canary+`"}`), put(configurations+"/second"+rest, `{"enabled":true}`)},
+			bad: []request{
+				put(configurations+"/second"+rest, `{"client_id":"`+canary+`","client_secret":"`+canary+`"}`), put(configurations+"/second"+rest, `{"client_secret":"`+canary+`"}`),
+				put(configurations+"/second"+rest, `{"scopes":["`+canary+`"]}`), put(configurations+"/second"+rest, `{"config":{"`+canary+`":"`+canary+`"}}`),
+				put(configurations+"/"+canary+rest, `{"enabled":true}`), put(configurations+"/second"+rest, `{"client_secret":"`+canary),
+				put(strings.Replace(configurations, "org_2", canary+"%00", 1)+"/second"+rest, `{"enabled":true}`),
+			},
+		}
+	}
 	return map[string]visit{
 		"PUT /data-integrations/:slug/client-credentials":  client("PUT", ""),
 		"POST /data-integrations/:slug/client-credentials": client("POST", `,"connection_intent":"add"`),
 
 		"PUT /data-integrations/:slug/api-key":  install("PUT", ""),
 		"POST /data-integrations/:slug/api-key": install("POST", `,"connection_intent":"add"`),
+		"GET /organizations/:organization_id/data_integration_configurations": {
+			good: []request{get(configurations + "?" + canary)}, bad: []request{get(strings.Replace(configurations, "org_2", canary+"%00", 1))},
+		},
+		"PUT /organizations/:organization_id/data_integration_configurations/:slug":              configure(""),
+		"PUT /organizations/:organization_id/data_integration_configurations/:slug/organization": configure("/organization"),
 		"POST /data-integrations": {
 			good: []request{
 				post(integrations, `{"provider":"second",`+credentials+`}`),

@@ -194,7 +194,7 @@ func pipesSentinels() []sentinel {
 			text: "There are several connected accounts; name one with connected_account_id."}},
 		{pipes.ErrEndpointChanged, problem{status: 409, code: "endpoint_changed",
 			text: "The token endpoint is at another origin than the stored credentials are bound to; store the client secret again, or connect again."}},
-		{pipes.ErrDisabled, problem{status: 400, code: "integration_disabled", text: "The data integration is not enabled."}},
+		{pipes.ErrDisabled, problem{status: 400, code: "integration_disabled", text: "The data integration is not enabled, or not for this organization."}},
 		{pipes.ErrUnknownCursor, *unknownCursor()},
 		{pipes.ErrAuthMethod, problem{status: 422, code: "auth_method_mismatch",
 			text: "The connected account uses another authentication."}},
@@ -203,7 +203,7 @@ func pipesSentinels() []sentinel {
 		{pipes.ErrTooLarge, problem{status: 422, code: "record_too_large",
 			text: "What is to be stored is too large; nothing was changed."}},
 		{pipes.ErrNotConfigured, problem{status: 422, code: "client_credentials_not_configured",
-			text: "The data integration has no client credentials."}},
+			text: "The data integration has no client credentials; where each organization has its own, they are in its configuration."}},
 		// The account is as it was, and the next request may succeed.
 		{pipes.ErrProvider, problem{status: 503, code: "provider_unavailable", retry: time.Second,
 			text: theProvider + " does not give a token just now; the connected account is as it was."}},

@@ -20,6 +20,7 @@ func eventTypes() map[events.Type]bool {
 		events.AccountConnected, events.AccountDisconnected, events.ReauthorizationAsked, events.ConnectionFailed,
 		events.GrantRefreshed, events.AccountUpdated, events.AccountExpiring,
 		events.IntegrationCreated, events.IntegrationUpdated, events.IntegrationDeleted,
+		events.ConfigurationUpdated, events.ConfigurationDeleted,
 	} {
 		types[t] = true
 	}

@@ -14,6 +14,8 @@ func pipesRoutes() []server.Route {
 	const (
 		account = "/user_management/users/:user_id/connected_accounts/:slug"
 		shared  = "/organizations/:organization_id/connected_accounts/:slug"
+
+		configurations = "/organizations/:organization_id/data_integration_configurations"
 	)
 	rows := []server.Route{
 		{Method: "POST", Path: "/data-integrations", Action: access.IntegrationsManage},
@@ -50,6 +52,9 @@ func pipesRoutes() []server.Route {
 		{Method: "PUT", Path: shared, Action: access.AccountsManage},
 		{Method: "DELETE", Path: shared, Action: access.AccountsManage},
 		{Method: "GET", Path: "/organizations/:organization_id/data_providers", Action: access.AccountsRead},
+		{Method: "GET", Path: configurations, Action: access.IntegrationsRead},
+		{Method: "PUT", Path: configurations + "/:slug", Action: access.IntegrationsManage},
+		{Method: "PUT", Path: configurations + "/:slug/organization", Action: access.IntegrationsManage},
 		{Method: "POST", Path: "/culvert/v1/authorizations/finish", Action: access.PipesFinish},
 		{Method: "GET", Path: "/culvert/v1/connectors", Action: access.IntegrationsRead},
 		{Method: "GET", Path: "/culvert/v1/data-integrations/:slug/attempts", Action: access.AttemptsRead},
@@ -77,6 +82,9 @@ func pipesBodies() map[string]string {
 
 		"POST /organizations/:organization_id/connected_accounts/:slug": user,
 		"PUT /organizations/:organization_id/connected_accounts/:slug":  user,
+
+		"PUT /organizations/:organization_id/data_integration_configurations/:slug":              `{"enabled":true}`,
+		"PUT /organizations/:organization_id/data_integration_configurations/:slug/organization": `{"enabled":true}`,
 
 		"POST /culvert/v1/authorizations/finish": `{"result_id":"x","code_verifier":"` + strings.Repeat("v", 43) + `"}`,
 		"PUT /data-integrations/:slug/api-key":   `{"user_id":"user_1","secret":"s"}`,

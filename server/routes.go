@@ -70,6 +70,10 @@ func (s *Server) table() []*route {
 		s.row(http.MethodDelete, "/organizations/:organization_id/connected_accounts/:slug", access.AccountsManage, s.deleteAccount(ofOrganization)),
 		s.row(http.MethodGet, "/organizations/:organization_id/data_providers", access.AccountsRead, s.listProviders(ofOrganization)),
 
+		s.row(http.MethodGet, "/organizations/:organization_id/data_integration_configurations", access.IntegrationsRead, s.listConfigurations()),
+		s.row(http.MethodPut, "/organizations/:organization_id/data_integration_configurations/:slug", access.IntegrationsManage, s.configure("")),
+		s.row(http.MethodPut, "/organizations/:organization_id/data_integration_configurations/:slug/organization", access.IntegrationsManage, s.configure(pipes.OwnedByOrganization)),
+
 		s.row(http.MethodPost, "/data-integrations/:slug/authorize", access.PipesAuthorize, s.authorize()),
 		s.leg(http.MethodGet, "/data-integrations/:ticket/authorize-redirect", access.FlowConfirm, s.confirm()),
 		s.leg(http.MethodPost, "/data-integrations/:ticket/authorize-redirect", access.FlowConfirm, s.depart()),

@@ -23,6 +23,9 @@ const (
 	listedSlug = "second"
 )
 
+// organization is the one that has set something of an integration.
+const organization = "org_1"
+
 var owner = pipes.Owner{Kind: pipes.OwnedByUser, User: "user_1"}
 
 // fillPipes stores one record of each kind that pipes has. Nothing in them is opened here, so what would
@@ -41,6 +44,9 @@ func (e *estate) fillPipes(t *testing.T, env *keys.Environment) {
 	must(t, e.stack.Store.Apply(t.Context(), pipes.Change{
 		Environment: env.ID(),
 		Integration: &pipes.Put[pipes.Integration]{Record: integration},
+		Configuration: &pipes.Put[pipes.Configuration]{Record: pipes.Configuration{
+			Integration: integration.ID, Environment: env.ID(), Slug: slug, Organization: organization, CreatedAt: now, UpdatedAt: now,
+		}},
 		Account:     &pipes.Put[pipes.Account]{Record: account},
 		Connections: &pipes.Put[pipes.Connections]{Record: pipes.Connections{Owner: owner, Slug: slug, Compatibility: account.ID}},
 		Grant:       &pipes.Put[pipes.Grant]{Record: grant},
@@ -90,6 +96,12 @@ func (e *estate) subjectOfPipes(key string, env access.EnvironmentID, field []st
 		return e.stored(key, func(t testing.TB) error {
 			_, err := e.stack.Store.Integration(t.Context(), env, slug, pipes.OwnedByUser)
 			_, allErr := e.stack.Store.Integrations(t.Context(), env)
+			return both(t, err, allErr)
+		})
+	case "configuration":
+		return e.stored(key, func(t testing.TB) error {
+			_, err := e.stack.Store.Configuration(t.Context(), env, pipes.IntegrationID(field[2]), organization)
+			_, allErr := e.stack.Store.ConfigurationsOf(t.Context(), env, pipes.IntegrationID(field[2]), 10)
 			return both(t, err, allErr)
 		})
 	case "account":

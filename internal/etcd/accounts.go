@@ -3,7 +3,6 @@ package etcd
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"culvert/internal/access"
 	"culvert/keys"
@@ -33,24 +32,12 @@ func (s *Store) Connections(ctx context.Context, env access.EnvironmentID, o pip
 	return found, err
 }
 
-// Memberships implements pipes.Reader: from one integration's first member to the next one's, so that
-// the work is bounded by the number of integrations and not by that of accounts.
+// Memberships implements pipes.Reader.
 func (s *Store) Memberships(ctx context.Context, env access.EnvironmentID) ([]pipes.IntegrationID, error) {
-	all := prefixMembers(env, "")
-	all = all[:len(all)-1]
-	var found []pipes.IntegrationID
-	for from := s.client.abs(all); ; {
-		first, err := s.fetchRange(ctx, from, s.client.end(all), 1)
-		if err != nil || len(first) == 0 {
-			return found, err
-		}
-		if _, err := open[member](s, env, first[0]); err != nil {
-			return nil, err
-		}
-		id, _, _ := strings.Cut(first[0].key[len(all):], "/")
-		found = append(found, pipes.IntegrationID(id))
-		from = s.client.end(prefixMembers(env, pipes.IntegrationID(id)))
-	}
+	return firsts(ctx, s, prefixMembers(env, ""), func(it *item) error {
+		_, err := open[member](s, env, it)
+		return err
+	})
 }
 
 // AccountsOf implements pipes.Reader.

@@ -23,6 +23,9 @@ func (s *Store) Apply(ctx context.Context, p pipes.Change) error {
 	if i := p.Integration; i != nil {
 		addPut(&b, keyIntegration(p.Environment, i.Record.Slug, i.Record.Ownership), i)
 	}
+	if c := p.Configuration; c != nil {
+		addPut(&b, configurationKey(e, c.Record.Integration, c.Record.Organization), c)
+	}
 	if p.Account != nil {
 		b.account(p.Account)
 	}
@@ -60,6 +63,7 @@ func (s *Store) Apply(ctx context.Context, p pipes.Change) error {
 // saves tokens a provider has already handed out.
 func frees(p pipes.Change) bool {
 	return p.Account != nil && p.Account.Remove || p.Integration != nil && p.Integration.Remove ||
+		p.Configuration != nil && p.Configuration.Remove ||
 		p.Flow != nil && p.Flow.Remove || p.Revocation != nil || p.Retired != nil && p.Retired.Remove || p.Grant != nil && p.Grant.Revision > 0
 }
 

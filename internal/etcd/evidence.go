@@ -66,6 +66,8 @@ func (s *Store) Evidence(ctx context.Context, env access.EnvironmentID, key stri
 		return m.revocation(ctx, it)
 	case kindIntegration, kindRetired:
 		return m.integration(it)
+	case kindConfiguration:
+		return m.configuration(it)
 	case kindFlow:
 		return m.flow(it)
 	}

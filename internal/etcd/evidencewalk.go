@@ -17,7 +17,7 @@ import (
 func provenKinds() []string {
 	return []string{
 		kindEnv, kindRegistered, kindAPIKey, kindCMKMap, kindSchedule, kindShred, kindJob, kindKEK,
-		kindIntegration, kindRetired, kindAccount, kindGrant, kindAttempt, kindRevocation, kindFlow, kindObject, kindRequest, kindEvent,
+		kindIntegration, kindConfiguration, kindRetired, kindAccount, kindGrant, kindAttempt, kindRevocation, kindFlow, kindObject, kindRequest, kindEvent,
 	}
 }
 

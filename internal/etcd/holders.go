@@ -16,10 +16,11 @@ import (
 // DEKs of PKCE verifiers and of waiting tokens, which are of use for minutes: a change of the record in
 // between would cost somebody his flow.
 func holderKinds() []string {
-	return []string{kindIntegration, kindRetired, kindGrant, kindRevocation, kindObject}
+	return []string{kindIntegration, kindConfiguration, kindRetired, kindGrant, kindRevocation, kindObject}
 }
 
-// holderLine is a run of one kind in time; false for integrations, whose keys are not ids and which are few.
+// holderLine is a run of one kind in time; false for integrations and what organizations set of them, whose
+// keys are not ids and which are few.
 func holderLine(kind string, env access.EnvironmentID) (timeline, bool) {
 	switch kind {
 	case kindGrant:
@@ -166,14 +167,25 @@ func (s *Store) holder(env access.EnvironmentID, it *item) keys.Holder {
 			err = keys.ErrTampered
 		}
 		if h.Err = err; err == nil && record.Client != nil && record.Client.Secret != nil {
-			h.Record = record
-			sealed := record.Client.Secret
-			h.DEKs = []keys.HeldDEK{{
-				KeyID: sealed.KeyID, Wrapped: sealed.WrappedDEK, Binding: record.SecretBinding(), SealedAt: sealed.SealedAt, ReencryptedAt: sealed.ReencryptedAt,
-			}}
+			h.Record, h.DEKs = record, secretDEK(record.Client.Secret, record.SecretBinding())
+		}
+	case kindConfiguration:
+		record, err := open[pipes.Configuration](s, env, it)
+		if err == nil && !s.isConfiguration(env, record, it.key) {
+			err = keys.ErrTampered
+		}
+		if h.Err = err; err == nil && record.Client != nil && record.Client.Secret != nil {
+			h.Record, h.DEKs = record, secretDEK(record.Client.Secret, record.SecretBinding())
 		}
 	}
 	return h
+}
+
+// secretDEK is the one DEK of a record that holds a client secret.
+func secretDEK(sealed *pipes.SealedSecret, b keys.ClientSecretBinding) []keys.HeldDEK {
+	return []keys.HeldDEK{{
+		KeyID: sealed.KeyID, Wrapped: sealed.WrappedDEK, Binding: b, SealedAt: sealed.SealedAt, ReencryptedAt: sealed.ReencryptedAt,
+	}}
 }
 
 func objectDEKs(h *vault.Header) []keys.HeldDEK {
@@ -228,6 +240,11 @@ func withDEKs(record any, deks [][]byte) any {
 		next.Grant = &held
 		return &next
 	case *pipes.Integration:
+		next, client, secret := *r, *r.Client, *r.Client.Secret
+		secret.WrappedDEK = deks[0]
+		client.Secret, next.Client = &secret, &client
+		return &next
+	case *pipes.Configuration:
 		next, client, secret := *r, *r.Client, *r.Client.Secret
 		secret.WrappedDEK = deks[0]
 		client.Secret, next.Client = &secret, &client

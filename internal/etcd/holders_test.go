@@ -33,8 +33,8 @@ func (p *place) mustHolders(t *testing.T, s *etcd.Store, limit int) (all []keys.
 	}
 }
 
-// mustPipes stores an integration with a client secret, and the same removed and kept; two grants, of which
-// one holds nothing any more; and two revocations, of which one has ended.
+// mustPipes stores an integration with a client secret, an organization's own for it, and the same removed and
+// kept; two grants, of which one holds nothing any more; and two revocations, of which one has ended.
 func (p *place) mustPipes(t *testing.T, s *etcd.Store, c keys.Conditions) {
 	t.Helper()
 	at := p.ids.Now()
@@ -45,6 +45,11 @@ func (p *place) mustPipes(t *testing.T, s *etcd.Store, c keys.Conditions) {
 	}
 	full := pipes.Grant{ID: pipes.GrantID("grant_" + id.ULID(at)), Environment: p.env, Integration: integration.ID, Generation: 3,
 		KeyID: c.KeyID, WrappedDEK: []byte("grant's"), Sealed: []byte("x"), ObtainedAt: at}
+	own := *integration.Client
+	own.Organization = "org_1"
+	configuration := pipes.Configuration{
+		Integration: integration.ID, Environment: p.env, Slug: integration.Slug, Organization: "org_1", Client: &own, CreatedAt: at, UpdatedAt: at,
+	}
 	empty := pipes.Grant{ID: pipes.GrantID("grant_" + id.ULID(at)), Environment: p.env, Integration: integration.ID, ObtainedAt: at}
 	held := full
 	held.ID = pipes.GrantID("grant_" + id.ULID(at))
@@ -56,6 +61,7 @@ func (p *place) mustPipes(t *testing.T, s *etcd.Store, c keys.Conditions) {
 		{Revocation: &pipes.Put[pipes.Revocation]{Record: ended}},
 		{Integration: &pipes.Put[pipes.Integration]{Record: integration}, Grant: &pipes.Put[pipes.Grant]{Record: full}, Conditions: []keys.Conditions{c}},
 		{Grant: &pipes.Put[pipes.Grant]{Record: empty}},
+		{Configuration: &pipes.Put[pipes.Configuration]{Record: configuration}, Conditions: []keys.Conditions{c}},
 	} {
 		change.Environment, change.Events = p.env, []events.Event{p.event(events.IntegrationCreated, "x")}
 		if err := s.Apply(t.Context(), change); err != nil {
@@ -76,7 +82,7 @@ func testHolders(t *testing.T, open opener) {
 		w := p.mustCreate(t, s, name, c)
 		objects = append(objects, etcd.KeyObject(p.env, w.Header.ID))
 	}
-	if n, err := s.CountHolders(t.Context(), p.env); err != nil || n != 11 {
+	if n, err := s.CountHolders(t.Context(), p.env); err != nil || n != 12 {
 		t.Errorf("count: %d, %v", n, err)
 	}
 	whole := p.mustHolders(t, s, 100)
@@ -103,7 +109,7 @@ func testHolders(t *testing.T, open opener) {
 			}
 		}
 	}
-	for what, want := range map[string]int{"integration": 1, "integration's DEKs": 1, "grant": 2, "grant's DEKs": 1, "retired": 1, "retired's DEKs": 1, "revocation": 2, "revocation's DEKs": 1, "object": 5, "object's DEKs": 5} {
+	for what, want := range map[string]int{"integration": 1, "integration's DEKs": 1, "configuration": 1, "configuration's DEKs": 1, "grant": 2, "grant's DEKs": 1, "retired": 1, "retired's DEKs": 1, "revocation": 2, "revocation's DEKs": 1, "object": 5, "object's DEKs": 5} {
 		if found[what] != want {
 			t.Errorf("%s: %d, want %d", what, found[what], want)
 		}

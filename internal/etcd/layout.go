@@ -38,6 +38,7 @@ import (
 //	event/{env}/{epoch}/{id}             event
 //	req/{env}/{day}/{H(method,path,key)} request record of an Idempotency-Key
 //	integration/{env}/{slug}/{ownership} integration
+//	configuration/{env}/{integration}/{H(item)} what one organization has set of an integration
 //	account/{env}/{id}                   connected account
 //	owner/{env}/{H(owner,slug)}          the connections of one owner at one provider
 //	member/{env}/{integration}/{account} which accounts an integration has
@@ -76,20 +77,21 @@ const (
 	kindEvent      = "event"
 	kindRequest    = "req"
 
-	kindIntegration = "integration"
-	kindAccount     = "account"
-	kindOwner       = "owner"
-	kindMember      = "member"
-	kindGrant       = "grant"
-	kindAttempt     = "attempt"
-	kindLock        = "lock"
-	kindToken       = "token"
-	kindDue         = "due"
-	kindFlow        = "flow"
-	kindRevocation  = "revocation"
-	kindRevoking    = "revoking"
-	kindRetired     = "retired"
-	kindJob         = "job"
+	kindIntegration   = "integration"
+	kindConfiguration = "configuration"
+	kindAccount       = "account"
+	kindOwner         = "owner"
+	kindMember        = "member"
+	kindGrant         = "grant"
+	kindAttempt       = "attempt"
+	kindLock          = "lock"
+	kindToken         = "token"
+	kindDue           = "due"
+	kindFlow          = "flow"
+	kindRevocation    = "revocation"
+	kindRevoking      = "revoking"
+	kindRetired       = "retired"
+	kindJob           = "job"
 )
 
 // formatMarker is the value at the format key. A root with another one belongs to another program or
@@ -158,6 +160,16 @@ func prefixRequests(env access.EnvironmentID, day time.Time) string {
 
 func keyIntegration(env access.EnvironmentID, slug string, o pipes.Ownership) string {
 	return kindIntegration + "/" + string(env) + "/" + slug + "/" + string(o)
+}
+
+// prefixConfigurations covers what organizations have set of one integration.
+func prefixConfigurations(env access.EnvironmentID, id pipes.IntegrationID) string {
+	return kindConfiguration + "/" + string(env) + "/" + string(id) + "/"
+}
+
+// keyConfiguration has the index of the organization's context item.
+func keyConfiguration(env access.EnvironmentID, id pipes.IntegrationID, item string) string {
+	return prefixConfigurations(env, id) + item
 }
 func keyAccount(env access.EnvironmentID, id pipes.AccountID) string {
 	return kindAccount + "/" + string(env) + "/" + string(id)
@@ -244,7 +256,7 @@ func mirrored(kind string) bool { return slices.Contains(mirroredKinds(), kind) 
 // cached kinds are read on request paths one key at a time.
 func cached(kind string) bool {
 	switch kind {
-	case kindKEK, kindKEKOf, kindObject, kindVersion, kindName, kindAccount, kindOwner, kindGrant, kindFlow:
+	case kindKEK, kindKEKOf, kindObject, kindVersion, kindName, kindConfiguration, kindAccount, kindOwner, kindGrant, kindFlow:
 		return true
 	}
 	return false

@@ -25,6 +25,8 @@ func (s *Store) HeldCiphertext(ctx context.Context, env access.EnvironmentID, h 
 		return r.Grant.Sealed, nil
 	case *pipes.Integration:
 		return r.Client.Secret.Ciphertext, nil
+	case *pipes.Configuration:
+		return r.Client.Secret.Ciphertext, nil
 	}
 	return nil, keys.ErrTampered
 }
@@ -97,6 +99,11 @@ func withValue(record any, at int, sealed keys.Sealed, job time.Time) any {
 		next.Grant = &held
 		return &next
 	case *pipes.Integration:
+		next, client, secret := *r, *r.Client, *r.Client.Secret
+		secret.WrappedDEK, secret.Ciphertext, secret.ReencryptedAt = sealed.WrappedDEK, sealed.Ciphertext, job
+		client.Secret, next.Client = &secret, &client
+		return &next
+	case *pipes.Configuration:
 		next, client, secret := *r, *r.Client, *r.Client.Secret
 		secret.WrappedDEK, secret.Ciphertext, secret.ReencryptedAt = sealed.WrappedDEK, sealed.Ciphertext, job
 		client.Secret, next.Client = &secret, &client

@@ -53,6 +53,10 @@ const (
 	IntegrationCreated Type = "pipes.integration.created"
 	IntegrationUpdated Type = "pipes.integration.updated"
 	IntegrationDeleted Type = "pipes.integration.deleted"
+
+	// ConfigurationUpdated and ConfigurationDeleted tell of what an organization has set of an integration.
+	ConfigurationUpdated Type = "pipes.configuration.updated"
+	ConfigurationDeleted Type = "pipes.configuration.deleted"
 )
 
 // Event is a change that is about to be committed. The store gives it its id, which contains the

@@ -233,6 +233,7 @@ func (s *Stack) MustEvents(t testing.TB, types ...events.Type) []events.Stored {
 			events.AccountConnected, events.AccountDisconnected, events.ReauthorizationAsked, events.ConnectionFailed,
 			events.GrantRefreshed, events.AccountUpdated, events.RevocationEnded, events.AccountExpiring,
 			events.IntegrationCreated, events.IntegrationUpdated, events.IntegrationDeleted,
+			events.ConfigurationUpdated, events.ConfigurationDeleted,
 		}
 	}
 	must(t, "fence", s.Store.Fence(t.Context()))
