@@ -99,9 +99,14 @@ func (s *Standing) whose(generation uint64, me Holder) turnOf {
 	return orphaned
 }
 
-// doubtful tells whether the token of this generation may have been used up without a readable reply.
-func (a *Attempt) doubtful(generation uint64) bool {
-	return a != nil && a.Generation == generation && (a.Ambiguous || !a.Idle)
+// next is the attempt that goes on from there, of this holder, under an id of its own. Whoever left one
+// without saying that no request is under way may have sent the token without hearing of it.
+func (s *Standing) next(generation uint64, me Holder, id string) Attempt {
+	next := Attempt{Generation: generation, ID: id, Owner: me.Node, Process: me.Process}
+	if a := s.Attempt.Record; a != nil && a.Generation == generation {
+		next.Sends, next.Ambiguous = a.Sends, a.Ambiguous || !a.Idle
+	}
+	return next
 }
 
 // familyPatience bounds how long a successor waits for the owner's node to come back with its journal,

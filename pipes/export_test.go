@@ -145,3 +145,15 @@ func StoppedBeforeSending(b *Broker, times int) {
 		return now
 	}
 }
+
+// Whose, BeginAttempt, SuccessorWait and InWindow are the decisions of the protocol of refreshes.
+func Whose(s Standing, generation uint64, me Holder) string {
+	return map[turnOf]string{free: "free", resumed: "resumed", held: "held", orphaned: "orphaned"}[s.whose(generation, me)]
+}
+func BeginAttempt(s Standing, generation uint64, me Holder, id string) Attempt {
+	return s.next(generation, me, id)
+}
+func SuccessorWait(settled time.Duration, killsFamily bool, accessLives time.Duration) time.Duration {
+	return successorWait(settled, killsFamily, accessLives)
+}
+func InWindow(began, now, window time.Duration) bool { return inWindow(began, now, window) }

@@ -274,8 +274,7 @@ func TestKilledBeforeTheTransaction(t *testing.T) {
 				t.Errorf("account %+v", a)
 			}
 		}
-		store.set(nil)
-		restarted := s.Restart(t)
+		restarted := s.Restart(t) // whose store works
 		pipes.Impatient(restarted.Broker)
 		eventually(t, "the replay", func() bool { return restarted.Counts.Of(pipes.CountReplayed) == 1 })
 		v := restarted.MustToken(t, "user_1")

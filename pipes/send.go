@@ -58,16 +58,11 @@ func (r *refreshing) claim(ctx context.Context, s *Standing) error {
 
 // begin makes the attempt that is about to be put over what stands there.
 func (r *refreshing) begin(s *Standing) {
-	b, me := r.broker, r.broker.holder()
-	r.attempt = Attempt{
-		Grant: r.key.grant, Generation: r.grant.Generation, TokenMAC: r.grant.TokenMAC,
-		ID: id.ULID(b.clock()), Owner: me.Node, Process: me.Process,
-	}
+	b := r.broker
+	r.attempt = s.next(r.grant.Generation, b.holder(), id.ULID(b.clock()))
+	r.attempt.Grant, r.attempt.TokenMAC = r.key.grant, r.grant.TokenMAC
 	if r.name != "" {
 		r.attempt.TokenMAC = nil // that is the main one's
-	}
-	if a := s.Attempt.Record; a != nil && a.Generation == r.grant.Generation {
-		r.attempt.Sends, r.attempt.Ambiguous = a.Sends, a.doubtful(r.grant.Generation)
 	}
 	r.attemptAt, r.lockAt = s.Attempt.Revision, s.Lock.Revision
 	r.announced, r.finished = false, false

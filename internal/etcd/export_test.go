@@ -324,3 +324,13 @@ func (s *Store) HeaderByNameAtOnce(ctx context.Context, env access.EnvironmentID
 	}
 	return s.headerByNameAtOnce(ctx, env, keyName(env, e.NameIndex(name)), name)
 }
+
+// RevokeLocks ends the lease of a store's locks as etcd does after a long silence.
+func (s *Store) RevokeLocks(ctx context.Context) error {
+	lease, err := s.session.current(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = s.client.kv.Revoke(ctx, lease)
+	return err
+}

@@ -42,6 +42,7 @@ func scenarios() []scenario {
 		{"CMKs", testCMKs},
 		{"schedules", testSchedules},
 		{"jobs", testJobs},
+		{"attempts", testAttempts},
 		{"shreds", testShreds},
 		{"request records", testRequestRecords},
 		{"request days", testRequestDays},

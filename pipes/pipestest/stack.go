@@ -65,6 +65,7 @@ type Stack struct {
 	Clock    *Clock
 	// JournalPath is the file of the broker's journal, Counts what the broker counted.
 	JournalPath string
+	Journal     *journal.Journal
 	Counts      *Counts
 	// Log is what the broker and its client logged.
 	Log *logtest.Buffer
@@ -173,7 +174,7 @@ func (s *Stack) open(t testing.TB) {
 	if s.JournalPath == "" {
 		s.JournalPath = filepath.Join(t.TempDir(), "journal")
 	}
-	s.Counts = new(Counts)
+	s.Counts, s.Journal = new(Counts), mustJournal(t, s.JournalPath)
 	returnTo := s.config.ReturnTo
 	if returnTo == nil {
 		returnTo = []string{ReturnTo}
@@ -182,7 +183,7 @@ func (s *Stack) open(t testing.TB) {
 		Store: store, Keys: s.Keys, Environments: s.Environments, Gate: s.Gate, Audit: s.Audit,
 		Connectors: catalog, Client: client, Egress: egress, PublicURL: PublicURL, ReturnTo: returnTo,
 		AnyLoopbackReturnTo: s.config.AnyLoopbackReturnTo, KeepAlive: s.config.KeepAlive, Now: s.Clock.Now, Logger: logger,
-		Journal: mustJournal(t, s.JournalPath), Count: s.Counts.add,
+		Journal: s.Journal, Count: s.Counts.add,
 	})
 	must(t, "broker", err)
 	t.Cleanup(func() {
