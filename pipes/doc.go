@@ -71,9 +71,14 @@
 //	                                       │
 //	refresh, detached from its callers:    ▼
 //	  fence, read the grant again ─▶ somebody was faster: done
-//	  audit intent ─▶ POST to the provider
-//	     ├─ tokens ──────────▶ seal ─▶ one transaction at generation+1, with its event ─▶ callers read the store
-//	     ├─ no readable reply ▶ the same refresh token again, at 0.2, 1 and 3 s
+//	  what is in the journal of this grant is stored first
+//	  somebody else has the lock ─▶ wait for a change; his node is gone ─▶ wait until he cannot be sending
+//	  audit intent, keys, room in the journal, connection to the provider
+//	  one transaction: attempt, lock (if the grant is as it was read, and nobody else is at it)
+//	  within 2 s ─▶ POST
+//	     ├─ tokens ──────────▶ seal ─▶ journal, fsync ─▶ one transaction at generation+1, with its event, without
+//	     │                     attempt and lock ─▶ callers read the store
+//	     ├─ no readable reply ▶ the attempt says so, then the same refresh token again, at 0.2, 1 and 3 s
 //	     ├─ refresh token dead ▶ read again; a newer generation wins; else all its accounts need reauthorization
 //	     ├─ client refused ───▶ breaker of the integration, accounts untouched
 //	     └─ anything else ────▶ pause of the grant: 1 s to 5 min (up to 1 h if the provider asks), accounts untouched
@@ -82,6 +87,12 @@
 // only over the generation that its refresh token was of: edits of the record in between are merged, a
 // newer generation drops the result. What is vended was read from the store, so no caller ever has a
 // token that a crash could lose.
+//
+// The attempt is what outlives a crash: how often the token was about to be sent, and whether a reply was
+// lost, by any owner. It is why "invalid_grant" can be told apart as revoked or as rotation_lost. Every step
+// compares its revision, so whoever was overtaken changes nothing any more. The lock is bound to a lease and
+// saves work; nothing rests on it. The files: attempt.go decides, send.go sends, successor.go waits for
+// those who are gone, journal.go survives a crash, keeper.go finishes what refreshes could not.
 //
 // # Refreshing what nobody asks for
 //
@@ -177,7 +188,11 @@
 //	a refresh races another, or a crash                 single flight, generation, stored before vended
 //	                                                    TestHundredCallersOneRefresh, TestTwoReplicasRefresh, TestRefreshEqualsModel,
 //	                                                    TestPersistedBeforeItIsVended, TestReconnectDuringARefresh, TestKilledBeforeTheTransaction,
+//	                                                    TestSendsAreAnnounced, TestLoserWaits, TestDeadOwner, TestNodeComesHome,
+//	                                                    TestStoppedBeforeTheSend, TestAmbiguityOutlivesItsProcess, TestProtocol,
 //	                                                    TestKillRefreshes
+//	a replica's disk is full when a token arrives       room in the journal is taken before one is sent
+//	                                                    TestNoJournalNoRefresh
 //	an account is gone, and its tokens live on          revoked at the provider where somebody says so: durable,
 //	                                                    repeated, one replica at a time, with an outcome to read
 //	                                                    TestRevokeOnDisconnect, TestRevocationIsRetried, TestRevocationsThatFail,
