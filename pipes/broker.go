@@ -54,8 +54,10 @@ type Broker struct {
 	paces    *paces
 	// identities are the identity calls behind vends.
 	identities *identities
-	waits      *waits
+	// waits are the flows whose tokens wait, and until when: the sweeper ends them in time.
+	waits *waits
 
+	// uses are the grants that this process vended; marks those of them that the store has as idle.
 	uses  *uses
 	marks chan mark
 	// keepAlive bounds how long a grant lies unused; 0: a third of what its provider allows.
@@ -65,8 +67,9 @@ type Broker struct {
 	sweepSoon chan struct{}
 	// revokeSoon wakes the revoker; capacity 1.
 	revokeSoon chan struct{}
-	stop       context.CancelFunc
-	sweeping   sync.WaitGroup
+	// stop ends the workers, which Close waits for.
+	stop    context.CancelFunc
+	workers sync.WaitGroup
 }
 
 // Config is what a [Broker] is made of. All fields are required unless they name a default.
@@ -144,12 +147,12 @@ func New(c Config) (*Broker, error) {
 	}
 	var life context.Context
 	life, b.stop = context.WithCancel(context.Background())
-	b.sweeping.Go(func() { b.sweepUntil(life) })
-	b.sweeping.Go(func() { b.keepUntil(life) })
-	b.sweeping.Go(func() { b.revokeUntil(life) })
+	b.workers.Go(func() { b.sweepUntil(life) })
+	b.workers.Go(func() { b.keepUntil(life) })
+	b.workers.Go(func() { b.revokeUntil(life) })
 	if c.Background {
-		b.sweeping.Go(func() { b.careUntil(life) })
-		b.sweeping.Go(func() { b.markUntil(life) })
+		b.workers.Go(func() { b.careUntil(life) })
+		b.workers.Go(func() { b.markUntil(life) })
 	}
 	return b, nil
 }
@@ -159,7 +162,7 @@ func New(c Config) (*Broker, error) {
 // stands in the journal by then is stored by the node's next start.
 func (b *Broker) Close(ctx context.Context) error {
 	b.stop()
-	b.sweeping.Wait()
+	b.workers.Wait()
 	b.identities.close()
 	if lost := b.refreshes.close(ctx); lost > 0 {
 		return fmt.Errorf("pipes: %d refreshes given up: %w", lost, ctx.Err())

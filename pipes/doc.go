@@ -4,6 +4,72 @@
 // It decides and orders. Tokens, client secrets and verifiers pass through as [secret.Bytes] and are
 // sealed and opened by package keys; providers are asked by package connectors; records lie in a [Store].
 //
+// # Where is what
+//
+//	broker.go errors.go verdict.go          the Broker and what it is made of; its errors; what the trail says of them
+//	operation.go check.go event.go          how a call begins and ends; what input has to be; events
+//	store.go                                what a store promises, and the one Change that all records move by
+//
+// Integrations:
+//
+//	integrations.go createintegration.go updateintegration.go listintegrations.go   the noun, and what is done with it
+//	connectors.go provider.go methods.go    what can be integrated; the provider behind one; how accounts are connected
+//	breaker.go                              clients that their provider refuses
+//
+// Accounts and grants:
+//
+//	accounts.go slot.go dataproviders.go    the noun; which of an owner's accounts is meant; all that an owner can connect
+//	grants.go named.go                      the grant that accounts point to; its tokens beside the main one
+//	arrive.go                               the one way in for what a provider, an import or an owner brought
+//	importing.go install.go installclient.go    accounts without a flow: tokens, API keys, clients of their own
+//	identity.go reason.go                   whose an account is at the provider; why one needs reauthorization
+//
+// Flows, in the order of their legs:
+//
+//	flows.go ticket.go pace.go returnto.go  the noun; what browsers bring; how often; where they may end
+//	authorize.go confirm.go depart.go       begin, ask, leave for the provider; leg.go is what legs share
+//	callback.go exchange.go settle.go       come back; the one send of the code; how a flow ends
+//	finish.go choose.go waiting.go          who ends it instead: a session, a choice; tokens that wait for them
+//	handoff.go attempts.go                  flows in a pop-up; the list of flows that have not come back
+//
+// Vending and refreshing:
+//
+//	token.go credentials.go                 vending
+//	refresh.go flight.go turns.go           one refresh; one for all who want it; how many at once
+//	attempt.go send.go successor.go         the attempt and lock that replicas see, not a flow's; sending behind it;
+//	                                        going on with somebody else's
+//	window.go boottime_linux.go boottime_other.go    how soon after its attempt a token is sent, and by which clock
+//	persist.go journal.go keeper.go         storing what came: in etcd, before that on this disk, later from there
+//	refetch.go                              tokens that nothing rotates: those of an account's own client
+//	caretaker.go due.go                     refreshing what nobody asks for, and when
+//	count.go                                what an operator counts
+//
+// Endings:
+//
+//	revocation.go revoke.go revoker.go sharing.go    the noun; one attempt at it; all of them; who else would lose his
+//	sweep.go                                what is over is removed
+//
+// # Who works without being asked
+//
+// Each is one goroutine on every replica, from [New] to [Broker.Close]; none is a leader. What they have to do
+// stands in the store or in this node's journal, so a restart goes on by itself; what they remember beside it
+// saves time and nothing else.
+//
+//	worker      looks       does                                            of two replicas
+//	sweeper     a minute    removes accounts of removed integrations,       both try, one conflicts
+//	            or woken    ends flows nobody came back from, forgets
+//	                        old flows and revocations
+//	keeper      a second    stores what this node's journal still has,      each its own journal
+//	                        releases what its refreshes left
+//	revoker     10 s        tells providers of tokens nobody needs,         claim on each revocation
+//	            or woken    for a day
+//	caretaker   5 s         refreshes grants before they end, announces     claim on each grant, and the
+//	                        ends that no refresh moves                      attempt of the refresh
+//
+// The caretaker alone can be switched off ([Config].Background), and with it goes the goroutine that marks
+// idle grants as in use. The trail names them as actors of the source "system"; the keeper there is called
+// "refresh journal".
+//
 // # Connecting an account
 //
 //	backend              broker                         browser                        provider
