@@ -1,6 +1,7 @@
 package pipes
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -32,7 +33,7 @@ type CallbackRequest struct {
 // session binding the tokens are stored with the flow, for [Broker.Finish].
 // A provider's error ends it too, as does everything else that no further callback could mend; the
 // Result then has a code. The first callback that gets so far decides; every later one of the flow, and
-// any that comes meanwhile, is answered with its result.
+// any that comes meanwhile, is answered with its result; while tokens wait only those of its browser.
 //
 // Errors, after which the flow is as it was: [ErrTicket] for a flow state that is unknown, forged,
 // expired or another integration's; [ErrOtherBrowser]; [ErrConflict].
@@ -63,7 +64,30 @@ func (l *leg) callback(ctx context.Context, r *CallbackRequest, departure string
 		result, err = l.decide(ctx, r, d)
 		return err
 	})
-	return result, err
+	if err == nil {
+		err = l.tells(departure)
+	}
+	if err != nil {
+		return Result{}, err
+	}
+	return result, nil
+}
+
+// tells checks that who is answered with a flow that waits is the browser that brought its tokens.
+//
+// Attacker: who began a flow with session binding departs with its link too, and comes back behind the victim
+// to be told the victim's result id, which is all that his verifier lacks. Defence: his cookie is another one,
+// whichever callback exchanges a code and whoever waits for it. Tabs of one browser are the same.
+func (l *leg) tells(departure string) error {
+	f := l.flow.Record
+	if f.Outcome != nil || f.Waiting == nil {
+		return nil
+	}
+	asks, brought := f.departure(departure), f.departure(f.Waiting.Departure)
+	if asks == nil || brought == nil || !bytes.Equal(asks.BindingHash, brought.BindingHash) {
+		return ErrOtherBrowser
+	}
+	return nil
 }
 
 // returned checks that a callback is the departure's: at its own redirect URI, in its own browser.

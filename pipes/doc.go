@@ -185,6 +185,8 @@
 //	… where the caller binds the flow to a session      result id in the victim's browser, verifier in the
 //	                                                    attacker's session: they do not meet
 //	                                                    TestSessionBinding, TestFinishNeedsBothHalves
+//	… or departs with the same link, to be told the     only the browser that brought the tokens is told it
+//	result id at his own callback                       TestResultIDIsForOneBrowser
 //	… or opens a pop-up and hands it a flow of his      the message's origin must be the application's (server);
 //	                                                    both tokens of one flow, once
 //	                                                    TestHandoff, TestHandoffTokens, TestHandoffRefused
