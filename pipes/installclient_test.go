@@ -187,3 +187,26 @@ func TestMetadataOfAReply(t *testing.T) {
 		}
 	}
 }
+
+// The caretaker fetches a client's next token as a caller would, and sends no refresh token that is not there.
+func TestCaretakerFetchesForClients(t *testing.T) {
+	s := pipestest.New(t)
+	pipes.Impatient(s.Broker)
+	s.Clock.Stop()
+	mustClientIntegration(t, s)
+	a, err := s.Broker.InstallClientCredentials(t.Context(), s.Call(), clientOf("user_1"))
+	must(t, err)
+	for n := range uint64(2) {
+		if v, err := credential(t, s, "user_1"); err != nil || !s.Provider.Alive(string(v.AccessToken.Reveal())) {
+			t.Fatalf("vended %+v, %v", v, err)
+		}
+		s.Clock.Advance(57 * time.Minute)
+		pipes.Care(t.Context(), s.Broker)
+		if g := mustGrant(t, s, a.Grant); g.Dead || g.Generation != 2+n || !g.DueAt.After(s.Clock.Now()) {
+			t.Fatalf("grant at generation %d, dead %t (%s), due %s", g.Generation, g.Dead, g.Reason, g.DueAt)
+		}
+	}
+	if n := s.Provider.Refreshes(); n != 0 {
+		t.Errorf("%d refresh tokens were sent", n)
+	}
+}

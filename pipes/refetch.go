@@ -99,6 +99,7 @@ func (r *refreshing) keep(ctx context.Context, fetched *Grant, tokens keys.Grant
 	g := *current.Record
 	g.Generation++
 	g.ObtainedAt, g.ExpiresAt, g.Metadata = fetched.ObtainedAt, fetched.ExpiresAt, fetched.Metadata
+	b.schedule(&g, r.conn, r.unasked && !b.uses.used(r.grant))
 	change := Change{Environment: g.Environment}
 	e, err := r.cause().aboutRefresh(r.account, b.now())
 	if err != nil {

@@ -40,6 +40,11 @@ type refreshing struct {
 // refresh is what a flight runs. The account is one that points to the grant: the one that was asked for.
 func (o *operation) refresh(a *Account, g *Grant, name string, behind bool) func(context.Context) error {
 	r := &refreshing{operation: o.fork(), account: a, key: keyOf(g), name: name, behind: behind}
+	return r.way(g)
+}
+
+// way is how a grant gets its next token: in its client's own name, or by its refresh token.
+func (r *refreshing) way(g *Grant) func(context.Context) error {
 	if g.Method == MethodClientCredentials {
 		return r.refetch
 	}
@@ -53,7 +58,7 @@ var errAgain = errors.New("pipes: refresh has to look again")
 // caller.
 func (o *operation) refreshUnasked(a *Account, g *Grant) func(context.Context) error {
 	r := &refreshing{operation: o.fork(), account: a, key: keyOf(g), behind: true, unasked: true}
-	return r.run
+	return r.way(g)
 }
 
 // run sees to it that the store has a token that works, or says why it cannot. nil means that the store
