@@ -194,6 +194,8 @@ type timing struct {
 	poll time.Duration
 	// sweep is the sweeper's interval, care the caretaker's, revoke the revoker's.
 	sweep, care, revoke time.Duration
+	// revokeMost is about how many revocations one round of the revoker begins.
+	revokeMost int
 }
 
 func defaultTiming() timing {
@@ -212,6 +214,8 @@ func defaultTiming() timing {
 		poll:     50 * time.Millisecond,
 		sweep:    time.Minute,
 		revoke:   10 * time.Second,
+
+		revokeMost: 1000,
 	}
 }
 

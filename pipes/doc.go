@@ -266,6 +266,9 @@
 //	                                                    TestRevokeOnDisconnect, TestRevocationIsRetried, TestRevocationsThatFail,
 //	                                                    TestRevocationSurvivesACrash, TestRevocationsOfTwoReplicas,
 //	                                                    TestRemovedIntegrationIsRevoked
+//	the provider of thousands of them is down           a bounded part of the queue in each round, in turn; one
+//	                                                    request of an integration in a round that goes unanswered
+//	                                                    TestRevocationsOfAProviderThatIsDown
 //	a revocation takes others' tokens along             kept where another account has the grant, or the same person's
 //	                                                    consent at a provider that ends it whole, or nobody can tell
 //	                                                    TestSharedGrantIsKept, TestSharedConsentIsKept

@@ -24,8 +24,24 @@ func Sweep(ctx context.Context, b *Broker) {
 	s.round(ctx)
 }
 
-// Revoke runs one round of the revoker.
-func Revoke(ctx context.Context, b *Broker) { revoker{b}.round(ctx) }
+// Revoke runs one round of a revoker that has not worked before.
+func Revoke(ctx context.Context, b *Broker) { newRevoker(b).round(ctx) }
+
+// Revoker returns the rounds of one revoker that looks at so many revocations in each, about. woken tells that the
+// next one is to begin at once, and takes it back; the broker's own revoker is at rest.
+func Revoker(b *Broker, most int) (round func(context.Context), woken func() bool) {
+	b.stop()
+	b.workers.Wait()
+	b.timing.revokeMost = most
+	return newRevoker(b).round, func() bool {
+		select {
+		case <-b.revokeSoon:
+			return true
+		default:
+			return false
+		}
+	}
+}
 
 // Care runs one round of the caretaker, to its end.
 func Care(ctx context.Context, b *Broker) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"culvert/internal/access"
@@ -12,9 +13,8 @@ import (
 )
 
 const (
-	// revokeBatch is how many pending revocations are read at once, revokeMost how many one round begins.
+	// revokeBatch is how many pending revocations are read at once.
 	revokeBatch = 100
-	revokeMost  = 1000
 	// revokeAtOnce bounds the integrations that are sent revocations at once. One integration's go one
 	// after the other: nobody waits for them, and a provider that hangs keeps no other waiting.
 	revokeAtOnce = 8
@@ -31,7 +31,15 @@ const (
 
 // revoker tells providers what has to be revoked. Its queue is in the store, so a restart resumes by itself;
 // any number of replicas work on it, one at a time on each revocation.
-type revoker struct{ *Broker }
+type revoker struct {
+	*Broker
+	// from is behind what the last round of each environment has looked at, which was not all: so a provider
+	// that is down keeps no other waiting, however much there is to revoke there. It belongs to the revoker's
+	// goroutine.
+	from map[access.EnvironmentID]AccountID
+}
+
+func newRevoker(b *Broker) *revoker { return &revoker{b, map[access.EnvironmentID]AccountID{}} }
 
 // wakeRevoker makes the next round begin now.
 func (b *Broker) wakeRevoker() {
@@ -43,7 +51,7 @@ func (b *Broker) wakeRevoker() {
 
 // revokeUntil works until the context ends, first at once.
 func (b *Broker) revokeUntil(ctx context.Context) {
-	v := revoker{b}
+	v := newRevoker(b)
 	tick := time.NewTicker(b.timing.revoke)
 	defer tick.Stop()
 	for {
@@ -57,7 +65,7 @@ func (b *Broker) revokeUntil(ctx context.Context) {
 	}
 }
 
-func (v revoker) round(ctx context.Context) {
+func (v *revoker) round(ctx context.Context) {
 	for _, env := range v.environments.IDs() {
 		if err := v.work(ctx, env); err != nil && ctx.Err() == nil {
 			v.log.LogAttrs(ctx, slog.LevelWarn, "revocations not finished",
@@ -67,7 +75,7 @@ func (v revoker) round(ctx context.Context) {
 }
 
 // work sends what is due, and lets go of removed integrations of which nothing is left to revoke.
-func (v revoker) work(ctx context.Context, env access.EnvironmentID) error {
+func (v *revoker) work(ctx context.Context, env access.EnvironmentID) error {
 	if err := v.store.Fence(ctx); err != nil {
 		return err
 	}
@@ -80,6 +88,7 @@ func (v revoker) work(ctx context.Context, env access.EnvironmentID) error {
 	if err != nil {
 		return err
 	}
+	var answered atomic.Bool
 	for _, i := range empty {
 		if waiting != nil && !waiting[i.Record.ID] {
 			if err := v.forget(ctx, i); err != nil {
@@ -93,20 +102,28 @@ func (v revoker) work(ctx context.Context, env access.EnvironmentID) error {
 		places <- struct{}{}
 		work.Go(func() {
 			defer func() { <-places }()
-			v.inTurn(ctx, env, some)
+			if v.inTurn(ctx, env, some) {
+				answered.Store(true)
+			}
 		})
 	}
 	work.Wait()
+	// Where nobody answers the next round waits for its time: it would ask without a pause.
+	if waiting == nil && answered.Load() {
+		v.wakeRevoker()
+	}
 	return nil
 }
 
 // due is what may be sent now, by integration, and the integrations of all that is pending; of those nil if
-// there is more than one round looks at.
-func (v revoker) due(ctx context.Context, env access.EnvironmentID) (map[IntegrationID][]AccountID, map[IntegrationID]bool, error) {
+// this round does not look at all of it.
+func (v *revoker) due(ctx context.Context, env access.EnvironmentID) (map[IntegrationID][]AccountID, map[IntegrationID]bool, error) {
 	due, waiting := map[IntegrationID][]AccountID{}, map[IntegrationID]bool{}
-	now, n := v.now(), 0
-	for after := AccountID(""); n < revokeMost; {
-		ids, next, err := v.store.Revoking(ctx, env, after, revokeBatch)
+	now, n, from := v.now(), 0, v.from[env]
+	after := from
+	delete(v.from, env)
+	for n < v.timing.revokeMost {
+		ids, next, err := v.store.Revoking(ctx, env, after, min(revokeBatch, v.timing.revokeMost))
 		if err != nil && !v.passOver(ctx, env, err) {
 			return nil, nil, err
 		}
@@ -125,17 +142,20 @@ func (v revoker) due(ctx context.Context, env access.EnvironmentID) (map[Integra
 				n++
 			}
 		}
-		if next == "" {
-			return due, waiting, nil
+		if after = next; after != "" {
+			continue
 		}
-		after = next
+		if from != "" {
+			waiting = nil // what stands before it was not looked at
+		}
+		return due, waiting, nil
 	}
-	v.wakeRevoker()
+	v.from[env] = after
 	return due, nil, nil
 }
 
 // passOver tells of a record that is not what was stored, and of which more is for a verification to say.
-func (v revoker) passOver(ctx context.Context, env access.EnvironmentID, err error) bool {
+func (v *revoker) passOver(ctx context.Context, env access.EnvironmentID, err error) bool {
 	if !errors.Is(err, keys.ErrTampered) {
 		return false
 	}
@@ -143,24 +163,26 @@ func (v revoker) passOver(ctx context.Context, env access.EnvironmentID, err err
 	return true
 }
 
-// inTurn sends one integration's revocations, until one says that the next would end no better.
-func (v revoker) inTurn(ctx context.Context, env access.EnvironmentID, some []AccountID) {
+// inTurn sends one integration's revocations, until one says that the next would end no better. answered tells
+// that none did.
+func (v *revoker) inTurn(ctx context.Context, env access.EnvironmentID, some []AccountID) (answered bool) {
 	for _, id := range some {
 		if ctx.Err() != nil {
-			return
+			return false
 		}
 		again, err := v.one(ctx, env, id)
 		if err != nil && ctx.Err() == nil {
 			v.log.LogAttrs(ctx, slog.LevelWarn, "revocation not finished", slog.String("account", string(id)), slog.Any("error", err))
 		}
 		if again {
-			return
+			return false
 		}
 	}
+	return true
 }
 
 // emptied are the removed integrations that have no accounts any more.
-func (v revoker) emptied(ctx context.Context, env access.EnvironmentID) ([]At[Integration], error) {
+func (v *revoker) emptied(ctx context.Context, env access.EnvironmentID) ([]At[Integration], error) {
 	all, err := v.store.Retired(ctx, env)
 	if err != nil {
 		return nil, err
@@ -179,7 +201,7 @@ func (v revoker) emptied(ctx context.Context, env access.EnvironmentID) ([]At[In
 }
 
 // forget removes what was kept of a removed integration, its client secret among it.
-func (v revoker) forget(ctx context.Context, i At[Integration]) error {
+func (v *revoker) forget(ctx context.Context, i At[Integration]) error {
 	err := v.store.Apply(ctx, Change{
 		Environment: i.Record.Environment, Retired: &Put[Integration]{Record: *i.Record, Revision: i.Revision, Remove: true},
 	})
