@@ -171,6 +171,8 @@ func TestOnlyWhatMayAskAProviderWaitsLonger(t *testing.T) {
 		"POST /user_management/users/:user_id/connected_accounts/:slug",
 		"PUT /data-integrations/:slug", "PUT /data-integrations/:slug/api-key", "PUT /data-integrations/:slug/client-credentials", "PUT /data-integrations/:slug/organization",
 		"PUT /organizations/:organization_id/connected_accounts/:slug",
+		"PUT /organizations/:organization_id/data_integration_configurations/:slug",
+		"PUT /organizations/:organization_id/data_integration_configurations/:slug/organization",
 		"PUT /user_management/users/:user_id/connected_accounts/:slug",
 	}
 	got := newDoor(t).server.Unhurried()
