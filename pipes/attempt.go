@@ -7,8 +7,9 @@ import (
 )
 
 // Attempt is a refresh of one generation of a grant, as stored at the grant's id. It has no lease: it must
-// outlive a crash of its owner, because the refresh token in it may have been used up. It is put before the
-// token is sent, and goes with the generation.
+// outlive a crash of its owner, because the refresh token that it is about may have been used up. It is put
+// before the token is sent, and goes with the generation. The attempts that people list are flows
+// ([AttemptView]).
 type Attempt struct {
 	Grant      GrantID `cbor:"1,keyasint"`
 	Generation uint64  `cbor:"2,keyasint"`

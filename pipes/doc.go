@@ -14,6 +14,7 @@
 //
 //	integrations.go createintegration.go updateintegration.go listintegrations.go   the noun, and what is done with it
 //	connectors.go provider.go methods.go    what can be integrated; the provider behind one; how accounts are connected
+//	configuration.go configurations.go      what one organization sets of one; setting it
 //	breaker.go                              clients that their provider refuses
 //
 // Accounts and grants:
@@ -47,7 +48,7 @@
 // Endings:
 //
 //	revocation.go revoke.go revoker.go sharing.go    the noun; one attempt at it; all of them; who else would lose his
-//	sweep.go                                what is over is removed
+//	sweep.go sweepconfigurations.go         what is over is removed
 //
 // # Who works without being asked
 //
@@ -56,9 +57,9 @@
 // saves time and nothing else.
 //
 //	worker      looks       does                                            of two replicas
-//	sweeper     a minute    removes accounts of removed integrations,       both try, one conflicts
-//	            or woken    ends flows nobody came back from, forgets
-//	                        old flows and revocations
+//	sweeper     a minute    removes accounts and configurations of          both try, one conflicts
+//	            or woken    removed integrations, ends flows nobody
+//	                        came back from, forgets old ones
 //	keeper      a second    stores what this node's journal still has,      each its own journal
 //	                        releases what its refreshes left
 //	revoker     10 s        tells providers of tokens nobody needs,         claim on each revocation

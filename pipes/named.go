@@ -82,8 +82,15 @@ func (g *Grant) as(name string) *Grant {
 	return &as
 }
 
-// renew notes the times of a named token that was refreshed.
+// renew notes the times of the token that was refreshed.
 func (g *Grant) renew(l *landing) {
+	if l.tokens.Renewed == "" {
+		g.ObtainedAt, g.ExpiresAt, g.Dead, g.Reason = l.obtainedAt, l.expiresAt, false, ""
+		if !l.refreshExpiresAt.IsZero() {
+			g.RefreshExpiresAt = l.refreshExpiresAt
+		}
+		return
+	}
 	named := maps.Clone(g.Named)
 	if named == nil {
 		named = map[string]NamedToken{}

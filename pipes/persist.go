@@ -114,8 +114,7 @@ func (r *refreshing) persistOnce(ctx context.Context, l *landing) error {
 		return err
 	}
 	change.Events = []events.Event{e}
-	main := l.tokens.Renewed == ""
-	if g.Dead && main {
+	if g.Dead && l.tokens.Renewed == "" {
 		// It was judged by what the provider said of the old token, after the very rotation that is stored now.
 		if err := b.turn(ctx, &change, &g, "", Connected, "", r.cause()); err != nil {
 			return err
@@ -127,14 +126,7 @@ func (r *refreshing) persistOnce(ctx context.Context, l *landing) error {
 	g.Generation++
 	// Where the tokens came from is where they may be sent, whatever the record says meanwhile.
 	g.Origin = l.origin
-	if main {
-		g.ObtainedAt, g.ExpiresAt, g.Dead, g.Reason = l.obtainedAt, l.expiresAt, false, ""
-		if !l.refreshExpiresAt.IsZero() {
-			g.RefreshExpiresAt = l.refreshExpiresAt
-		}
-	} else {
-		g.renew(l)
-	}
+	g.renew(l)
 	g.Client = l.client
 	if g.TokenMAC, err = r.tokenMAC(ctx, l.tokens); err != nil {
 		return err

@@ -183,7 +183,7 @@ func pipesSentinels() []sentinel {
 		{pipes.ErrRefused, problem{status: 422, code: "provider_refused",
 			text: theProvider + " refuses a token to this client, for another reason than its secret; the server's log has the provider's code. Nothing was changed."}},
 		{pipes.ErrMultiple, problem{status: 404, code: "multiple_connections_unavailable",
-			text: "The owner has a connected account there already, and cannot have a further one."}},
+			text: "The owner has a connected account there already, and cannot have a further one; PUT changes the one there is."}},
 		{pipes.ErrNoRevocation, problem{status: 404, code: "entity_not_found", text: "Revocation not found."}},
 		{pipes.ErrIntegrationExists, problem{status: 409, code: "integration_exists",
 			text: "This provider has a data integration of this ownership already."}},

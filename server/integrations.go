@@ -155,8 +155,8 @@ func (s *Server) updateIntegration(owner pipes.Ownership) handler {
 	})
 }
 
-// decodeUpdateIntegration reads a change. null is as good as absent, as everywhere, but for the four
-// members whose schema has null as a value: it takes them back to what they are without being set.
+// decodeUpdateIntegration reads a change. null is as good as absent, as everywhere, but for the members
+// whose schema has null as a value: it takes them back to what they are without being set.
 func decodeUpdateIntegration(x *exchange, owner pipes.Ownership) (pipes.UpdateIntegration, error) {
 	q := pipes.UpdateIntegration{Ownership: owner}
 	var err error
@@ -195,23 +195,19 @@ func decodeUpdateIntegration(x *exchange, owner pipes.Ownership) (pipes.UpdateIn
 			changed("revocation_url", textInto, &custom.RevocationURL),
 		),
 	)
-	if slices.Contains(nulls, "description") {
-		q.Description = new(string)
-	}
 	if slices.Contains(nulls, "scopes") {
 		q.Scopes = new([]string)
 	}
-	if slices.Contains(nulls, "custom_provider.refresh_token_url") {
-		custom.RefreshTokenURL = new(string)
-	}
-	if slices.Contains(nulls, "custom_provider.issuer") {
-		custom.Issuer = new(string)
-	}
-	if slices.Contains(nulls, "custom_provider.identity_url") {
-		custom.IdentityURL = new(string)
-	}
-	if slices.Contains(nulls, "custom_provider.revocation_url") {
-		custom.RevocationURL = new(string)
+	for name, text := range map[string]**string{
+		"description":                       &q.Description,
+		"custom_provider.refresh_token_url": &custom.RefreshTokenURL,
+		"custom_provider.issuer":            &custom.Issuer,
+		"custom_provider.identity_url":      &custom.IdentityURL,
+		"custom_provider.revocation_url":    &custom.RevocationURL,
+	} {
+		if slices.Contains(nulls, name) {
+			*text = new(string)
+		}
 	}
 	if hasCredentials {
 		q.Credentials = &credentials
