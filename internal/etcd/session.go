@@ -58,6 +58,9 @@ func (s *session) current(ctx context.Context) (clientv3.LeaseID, error) {
 	s.work.Go(func() {
 		for range alive { // the answers say nothing but that it lives
 		}
+		if s.life.Err() != nil {
+			return // close revokes it, and has to know it for that
+		}
 		if life.Err() == nil {
 			s.log.Warn("lease of this process's locks has ended; the next lock makes another")
 		}
