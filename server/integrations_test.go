@@ -192,7 +192,7 @@ func TestHostileIntegrations(t *testing.T) {
 		"credentials as text":  {`{"provider":"second","credentials":"` + marker + `"}`, "invalid_type", 422},
 		"no type":              {`{"provider":"second","credentials":{"client_id":"id",` + secret + `}}`, "required", 422},
 		"type":                 {`{"provider":"second","credentials":{"type":"` + marker + `","client_id":"id",` + secret + `}}`, "invalid_value", 422},
-		"organization's":       {`{"provider":"second","credentials":{"type":"organization"}}`, "not_supported", 422},
+		"a shared client":      {`{"provider":"second","credentials":{"type":"shared"}}`, "invalid_value", 422},
 		"no client id":         {`{"provider":"second","credentials":{"type":"custom",` + secret + `}}`, "required", 422},
 		"no secret":            {`{"provider":"second","credentials":{"type":"custom","client_id":"id"}}`, "required", 422},
 		"secret of a number":   {`{"provider":"second","credentials":{"type":"custom","client_id":"id","client_secret":123}}`, "invalid_type", 422},
