@@ -18,7 +18,7 @@ func eventTypes() map[events.Type]bool {
 		"vault.dek.read", "vault.dek.decrypted",
 		events.BYOKVerified, events.BYOKDeleted,
 		events.AccountConnected, events.AccountDisconnected, events.ReauthorizationAsked, events.ConnectionFailed,
-		events.GrantRefreshed, events.AccountUpdated, events.AccountExpiring,
+		events.GrantRefreshed, events.RevocationEnded, events.AccountUpdated, events.AccountExpiring,
 		events.IntegrationCreated, events.IntegrationUpdated, events.IntegrationDeleted,
 		events.ConfigurationUpdated, events.ConfigurationDeleted,
 	} {
@@ -97,7 +97,7 @@ func (q query) eventTypes(known map[events.Type]bool) ([]events.Type, error) {
 			switch {
 			case name == "":
 			case !known[t]:
-				return nil, refused("unknown_event_type", "events", "may only name events of the contract")
+				return nil, refused("unknown_event_type", "events", "may only name events that the API has, in full and without wildcards")
 			case !seen[t]:
 				seen[t] = true
 				types = append(types, t)

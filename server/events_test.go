@@ -1,6 +1,10 @@
 package server_test
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"strconv"
 	"testing"
 )
 
@@ -80,7 +84,7 @@ func TestEventsRefused(t *testing.T) {
 	shape(t, missing.object(t), refusal("required", "events", "events is required."))
 	d.do(t, request{method: "GET", path: "/events?events="}).want(t, 422)
 	unknown := d.do(t, request{method: "GET", path: "/events?events=vault.data.created,user.created"}).want(t, 422)
-	shape(t, unknown.object(t), refusal("unknown_event_type", "events", "events may only name events of the contract."))
+	shape(t, unknown.object(t), refusal("unknown_event_type", "events", "events may only name events that the API has, in full and without wildcards."))
 
 	for _, query := range []string{
 		"&limit=0", "&limit=-1", "&limit=x", "&order=sideways", "&limit=1&limit=2",
@@ -95,5 +99,31 @@ func TestEventsRefused(t *testing.T) {
 		"&range_start=2026-01-01T00:00:00Z&range_end=2027-01-01T00:00:00%2B01:00",
 	} {
 		d.do(t, request{method: "GET", path: allEvents + query}).want(t, 200)
+	}
+}
+
+// TestEventsWritten: whatever this server writes can be asked for.
+func TestEventsWritten(t *testing.T) {
+	d := newDoor(t)
+	file, err := parser.ParseFile(token.NewFileSet(), "../internal/events/event.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	ast.Inspect(file, func(n ast.Node) bool {
+		constant, ok := n.(*ast.ValueSpec)
+		if !ok || len(constant.Values) != 1 {
+			return true
+		}
+		name, err := strconv.Unquote(constant.Values[0].(*ast.BasicLit).Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked++
+		d.do(t, request{method: "GET", path: "/events?events=" + name}).want(t, 200)
+		return false
+	})
+	if asked < 20 {
+		t.Errorf("asked for %d events", asked)
 	}
 }
