@@ -33,7 +33,7 @@ const (
 // reasons is the one table of them: what people are told to do about each.
 func reasons() map[string]string {
 	return map[string]string{
-		ReasonRevoked:        "The provider no longer accepts the tokens: the user or an administrator took the consent back. Ask the user to connect again.",
+		ReasonRevoked:        "The provider no longer accepts the tokens, mostly because the user or an administrator took the consent back. Ask the user to connect again.",
 		ReasonRotationLost:   "The provider replaced the refresh token, and its reply never arrived. Ask the user to connect again, and look for an outage at that time.",
 		ReasonExpiredIdle:    "The refresh token was not used for longer than the provider keeps it. Ask the user to connect again.",
 		ReasonRefreshExpired: "The refresh token has reached the end that the provider set for it. Ask the user to connect again.",

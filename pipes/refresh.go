@@ -268,6 +268,12 @@ func (r *refreshing) credentials(ctx context.Context) (connectors.Credentials, k
 }
 
 func (r *refreshing) logFailure(ctx context.Context, failed *connectors.Error) {
-	r.broker.log.LogAttrs(ctx, slog.LevelWarn, "refresh failed", slog.String("provider", r.account.Slug), slog.String("grant", string(r.key.grant)),
-		slog.String("class", failed.Class.String()), slog.String("code", failed.Code), slog.Any("error", failed.Cause))
+	attrs := []slog.Attr{
+		slog.String("provider", r.account.Slug), slog.String("grant", string(r.key.grant)),
+		slog.String("class", failed.Class.String()), slog.String("code", failed.Code),
+	}
+	if failed.Cause != nil { // none where the provider answered
+		attrs = append(attrs, slog.Any("error", failed.Cause))
+	}
+	r.broker.log.LogAttrs(ctx, slog.LevelWarn, "refresh failed", attrs...)
 }
