@@ -132,10 +132,14 @@ func visible(s string) bool {
 	return true
 }
 
-// checkConfig refuses all configuration: no provider here declares a field of it yet.
+// noConfig is the rule of config in every request.
+const noConfig = "must be left out: values of config fields are not kept yet, and the provider's defaults stand"
+
+// checkConfig refuses all configuration: values of config fields are not stored yet, and what is not stored
+// must not seem to be.
 func checkConfig(config map[string]string) error {
 	if len(config) > 0 {
-		return invalid("config", "has fields that the provider does not declare")
+		return invalid("config", noConfig)
 	}
 	return nil
 }

@@ -169,7 +169,7 @@ func (r *Configure) check(i *Integration, conn *connectors.Connector) error {
 	id, key := r.ClientID != "", r.ClientSecret.Len() > 0
 	switch {
 	case r.Enabled == nil && r.Scopes == nil && !id && !key && r.Config == nil:
-		return malformedBody("enabled", CodeRequired, "or scopes, client_id or config is required")
+		return malformedBody("enabled", CodeRequired, "or scopes or client_id with client_secret is required")
 	case id && !key:
 		return malformedBody("client_secret", CodeRequired, "is required with client_id")
 	case key && !id:
@@ -177,7 +177,7 @@ func (r *Configure) check(i *Integration, conn *connectors.Connector) error {
 	case id && !i.leavesClients():
 		return malformedBody("client_id", CodeInvalid, `needs an integration whose credentials are of type "organization"`)
 	case len(r.Config) > 0:
-		return malformedBody("config", CodeInvalid, "has fields that the provider does not declare")
+		return malformedBody("config", CodeInvalid, noConfig)
 	case r.ClientSecret.Len() > MaxToken:
 		return invalid("client_secret", "is too long")
 	}

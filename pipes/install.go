@@ -27,6 +27,7 @@ type APIKeyInstall struct {
 	Request
 	Labels
 	Intent Intent
+	Config map[string]string
 	Secret secret.Bytes
 }
 
@@ -51,7 +52,7 @@ func (b *Broker) InstallAPIKey(ctx context.Context, call access.Call, r APIKeyIn
 	}
 	var stored Account
 	err = o.retry(ctx, func() error {
-		i, s, err := o.installable(ctx, &r.Request, r.Intent, MethodAPIKey, gather(r.Labels.check(), checkSecret("secret", r.Secret, 1)))
+		i, s, err := o.installable(ctx, &r.Request, r.Intent, MethodAPIKey, gather(r.Labels.check(), checkSecret("secret", r.Secret, 1), checkConfig(r.Config)))
 		if err != nil {
 			return err
 		}

@@ -21,6 +21,11 @@ func (b *Broker) connector(i *Integration) (*connectors.Connector, error) {
 	if !ok {
 		return nil, ErrNoIntegration
 	}
+	// Config fields that nobody has set have their defaults. One that is required has none: then the connector
+	// stays a template, of which no URL is built.
+	if filled, err := conn.With(i.Config); err == nil {
+		return filled, nil
+	}
 	return conn, nil
 }
 
@@ -128,10 +133,12 @@ func (s *SealedSecret) Sealed() keys.Sealed {
 	return keys.Sealed{KeyID: s.KeyID, WrappedDEK: s.WrappedDEK, Ciphertext: s.Ciphertext}
 }
 
-// usable tells whether an integration can begin and refresh anything: it has client credentials, and
-// they may be sent to where the provider is now.
+// usable tells whether an integration can begin and refresh anything: it is known where the provider is, it has
+// client credentials, and they may be sent to where the provider is now.
 func (i *Integration) usable(conn *connectors.Connector) error {
 	switch {
+	case conn.AuthorizationURL != "" && !conn.Complete():
+		return unsupported("config", "accounts of this provider, which needs values in its config fields, can only be imported")
 	case i.Client == nil || i.Client.ID == "" || conn.AuthorizationURL == "" || conn.TokenURL == "":
 		return ErrNotConfigured
 	case i.lacksSecret(conn):

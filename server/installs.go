@@ -58,7 +58,10 @@ func decodeAPIKey(x *exchange, connection intent) (pipes.APIKeyInstall, error) {
 	if q.Slug, err = x.segment("slug"); err != nil {
 		return q, err
 	}
-	return q, x.object(append(installMembers(&q.Request, &q.Labels, &q.Intent, connection), required("secret", secretInto, &q.Secret))...)
+	return q, x.object(append(installMembers(&q.Request, &q.Labels, &q.Intent, connection),
+		required("secret", secretInto, &q.Secret),
+		optional("config", itemsInto, &q.Config),
+	)...)
 }
 
 // putClient is PUT /data-integrations/{slug}/client-credentials.
