@@ -17,7 +17,8 @@ import (
 const testConnectorLong = `Calls a provider's endpoints without credentials and tells what they answer: whether the authorization page is
 there, whether the token endpoint refuses a code that nobody was given, whether what needs a token or key says so, and
 whether the provider's metadata, if it has any, names the same endpoint. Nothing is created there. Calls go where the
-settings let the server's go (pipes.connectors, pipes.egress.allow), each once and for 10 seconds at most.
+settings let the server's go (pipes.connectors, pipes.egress.allow), each once and for 10 seconds at most. Loopback,
+which culvert dev allows by itself, is asked for here: --set pipes.egress.allow=127.0.0.1:8500.
 
 A provider with config fields needs their values: --field shop=acme. Without them their examples are used, which
 are no customer's, so that not all of it may be there.
