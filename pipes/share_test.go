@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"culvert/connectors"
 	"culvert/connectors/connectorstest"
 	"culvert/internal/events"
 	"culvert/pipes"
@@ -152,4 +153,39 @@ func TestRefreshTokenInUse(t *testing.T) {
 	must(t, errOf(s.Broker.UpdateAccount(t.Context(), s.Call(), pipestest.Request("user_1"), tokens)))
 	tokens.RefreshToken = pipestest.Secret("another")
 	must(t, errOf(s.Broker.ImportAccount(t.Context(), s.Call(), pipestest.Request("user_2"), tokens)))
+}
+
+// Where organizations have clients of their own, the consent is to the organization's: one account of a person
+// keeps another's within the same organization, and within none that has another client.
+func TestSharedConsentThroughAnOrganizationsClient(t *testing.T) {
+	for name, c := range map[string]struct {
+		others string
+		state  pipes.RevocationState
+	}{
+		"the same client": {pipestest.ClientID, pipes.RevocationKept}, "another client": {"another", pipes.Revoked},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := pipestest.WithConfig(t, pipestest.Config{Connector: func(conn *connectors.Connector) {
+				conn.RevokesAll, conn.IdentityURL = true, ""
+			}})
+			must(t, errOf(s.Broker.CreateIntegration(t.Context(), s.Call(), pipes.CreateIntegration{
+				Slug: pipestest.Slug, Enabled: true, Credentials: &pipes.ClientCredentials{Type: "organization"},
+			})))
+			must(t, errOf(s.Broker.Configure(t.Context(), s.Call(), client("org_1", pipestest.ClientID, pipestest.ClientSecret))))
+			must(t, errOf(s.Broker.Configure(t.Context(), s.Call(), client("org_2", c.others, pipestest.ClientSecret))))
+			var ids []pipes.AccountID
+			for _, organization := range []string{"org_1", "org_2"} {
+				a, err := s.Broker.ImportAccount(t.Context(), s.Call(), within(organization), pipes.AccountTokens{AccessToken: pipestest.Secret("at")})
+				must(t, err)
+				identify(t, s, a.ID, "one person")
+				ids = append(ids, a.ID)
+			}
+			r := within("org_1")
+			r.RevokeAtProvider = choice(true)
+			must(t, s.Broker.DeleteAccount(t.Context(), s.Call(), r))
+			if r := awaitRevocation(t, s, ids[0], over); r.State != c.state {
+				t.Errorf("revocation %+v, want %s", r, c.state)
+			}
+		})
+	}
 }

@@ -14,7 +14,7 @@ const maxSharers = 2000
 //
 // Where it cannot be told, the answer is that they would: a consent too many at the provider can be taken
 // back by its user, and tokens that died cannot be brought back. Gap: a flow whose code is exchanged in
-// this very moment.
+// this very moment, or whose tokens wait; and another environment that has the same client.
 func (r *revoking) sharedWith(ctx context.Context) (code string, err error) {
 	b := r.broker
 	if err := b.store.Fence(ctx); err != nil {
@@ -33,10 +33,10 @@ func (r *revoking) sharedWith(ctx context.Context) (code string, err error) {
 		if err != nil {
 			return "", err
 		}
-		if i.Record.clientID() != r.integration.clientID() || conn.TokenOrigin() != r.conn.TokenOrigin() {
+		if conn.TokenOrigin() != r.conn.TokenOrigin() || !i.Record.leavesClients() && i.Record.clientID() != r.integration.clientID() {
 			continue
 		}
-		if code, err := r.sharedIn(ctx, i.Record.ID, &left); err != nil || code != "" {
+		if code, err := r.sharedIn(ctx, i.Record, &left); err != nil || code != "" {
 			return code, err
 		}
 	}
@@ -44,18 +44,23 @@ func (r *revoking) sharedWith(ctx context.Context) (code string, err error) {
 }
 
 // sharedIn looks through one integration's accounts. An account whose grant is gone or that never had one
-// loses nothing.
-func (r *revoking) sharedIn(ctx context.Context, id IntegrationID, left *int) (code string, err error) {
+// loses nothing, nor does one that was connected through another client: where organizations have their own
+// that is the organization's.
+func (r *revoking) sharedIn(ctx context.Context, i *Integration, left *int) (code string, err error) {
 	for after := AccountID(""); ; {
-		batch, err := r.broker.store.AccountsOf(ctx, r.record.Environment, id, after, revokeBatch)
+		batch, err := r.broker.store.AccountsOf(ctx, r.record.Environment, i.ID, after, revokeBatch)
 		if err != nil {
 			return "", err
 		}
 		for _, found := range batch {
 			a := found.Record
 			after = a.ID
+			through, err := r.broker.integrationFor(ctx, i, a.Owner)
+			if err != nil {
+				return "", err
+			}
 			switch {
-			case a.Grant == "":
+			case a.Grant == "" || through.clientID() != r.integration.clientID():
 			case a.Identifier != "" && a.Identifier == r.record.Identifier:
 				return RevocationShared, nil
 			case a.Identifier == "" || r.record.Identifier == "":
