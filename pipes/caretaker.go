@@ -205,7 +205,7 @@ func (g *Grant) wanted(conn *connectors.Connector, now time.Time, b *Broker) boo
 	if !g.Refreshable {
 		return false
 	}
-	if !now.Before(g.ObtainedAt.Add(b.keptEvery(g, conn))) {
+	if !g.refetched() && !now.Before(g.ObtainedAt.Add(b.keptEvery(g, conn))) {
 		return true
 	}
 	return !g.Idle && !g.ExpiresAt.IsZero() && !now.Before(g.margined(conn))

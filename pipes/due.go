@@ -13,6 +13,9 @@ const (
 	// reply says: a third of it is a week. Once a week costs next to nothing, and the shortest limit that is
 	// documented anywhere is a week.
 	unknownIdle = 21 * 24 * time.Hour
+	// leastKept is below all refresh tokens that are worth keeping alive: a reply may claim an end in a second,
+	// for any number of grants.
+	leastKept = time.Minute
 	// maxWarning is how long before the end of a grant its accounts' owners hear of it: two weeks, or a
 	// fifth of its life where that is less.
 	maxWarning = 14 * 24 * time.Hour
@@ -31,7 +34,7 @@ func (b *Broker) schedule(g *Grant, conn *connectors.Connector, idle bool) {
 			g.DueAt = at.UTC().Truncate(time.Millisecond)
 		}
 	}
-	if g.Refreshable {
+	if g.Refreshable && !g.refetched() {
 		sooner(g.ObtainedAt.Add(b.keptEvery(g, conn)))
 	}
 	if !idle && g.Refreshable && !g.ExpiresAt.IsZero() {
@@ -68,7 +71,7 @@ func (b *Broker) keptEvery(g *Grant, conn *connectors.Connector) time.Duration {
 	if idle == 0 {
 		idle = unknownIdle
 	}
-	every := idle / 3
+	every := max(idle/3, leastKept)
 	if b.keepAlive > 0 {
 		every = min(every, b.keepAlive)
 	}
@@ -87,7 +90,10 @@ func (g *Grant) end(conn *connectors.Connector) time.Time {
 }
 
 func (g *Grant) lastDay(conn *connectors.Connector) time.Time {
-	if !g.Refreshable {
+	switch {
+	case g.refetched():
+		return time.Time{}
+	case !g.Refreshable:
 		return g.ExpiresAt
 	}
 	end := g.RefreshExpiresAt

@@ -73,6 +73,10 @@ type Grant struct {
 	Metadata map[string]string `cbor:"27,keyasint,omitempty"`
 }
 
+// refetched reports a grant whose account has a client of its own: its next token needs no other before it, so
+// no provider forgets it and no end is one of the grant.
+func (g *Grant) refetched() bool { return g.Method == MethodClientCredentials }
+
 // MaxGrantAccounts bounds how many accounts share a grant.
 const MaxGrantAccounts = 16
 

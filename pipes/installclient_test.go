@@ -210,3 +210,29 @@ func TestCaretakerFetchesForClients(t *testing.T) {
 		t.Errorf("%d refresh tokens were sent", n)
 	}
 }
+
+// No provider forgets a client, and the end of its token is nobody's: what nobody uses is left in peace, and no
+// owner is told to connect again.
+func TestUnusedClientsAreLeftInPeace(t *testing.T) {
+	s := pipestest.New(t)
+	pipes.Impatient(s.Broker)
+	s.Clock.Stop()
+	mustClientIntegration(t, s)
+	s.Provider.Next(connectorstest.JSON(200, `{"access_token":"for-two-days","expires_in":172800,"token_type":"bearer"}`))
+	a, err := s.Broker.InstallClientCredentials(t.Context(), s.Call(), clientOf("user_1"))
+	must(t, err)
+	// The first token counts as used: there is one more.
+	for _, after := range []time.Duration{48*time.Hour - 2*time.Minute, 30 * 24 * time.Hour} {
+		s.Clock.Advance(after)
+		pipes.Care(t.Context(), s.Broker)
+		if g := mustGrant(t, s, a.Grant); g.Generation != 2 || g.Dead {
+			t.Errorf("after %s: generation %d", after, g.Generation)
+		}
+	}
+	if n := len(s.MustEvents(t, events.AccountExpiring)); n != 0 {
+		t.Errorf("%d ends were announced", n)
+	}
+	if v, err := credential(t, s, "user_1"); err != nil || !v.Active {
+		t.Errorf("vended %+v, %v", v, err)
+	}
+}
