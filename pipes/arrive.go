@@ -1,6 +1,7 @@
 package pipes
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -33,7 +34,8 @@ type arrival struct {
 	// state is that of the account, [Connected] if empty; reason says why it is another.
 	state  State
 	reason string
-	// keyLast4 is of an API key; client, secretLast4 and metadata are of client credentials.
+	// keyLast4 is of an API key; client, secretLast4 and metadata are of client credentials, client of
+	// tokens that waited, too.
 	keyLast4, client, secretLast4 string
 	metadata                      map[string]string
 }
@@ -109,7 +111,7 @@ func (o *operation) grantArrival(ctx context.Context, change *Change, account *A
 	g.Refreshable, g.TokenMAC, g.Client, g.Method, g.Metadata = mac != nil, mac, got.client, "", got.metadata
 	switch got.method {
 	case MethodOAuth:
-		g.Client = got.integration.clientID()
+		g.Client = cmp.Or(got.client, got.integration.clientID()) // tokens that waited know theirs
 	case MethodClientCredentials:
 		g.Refreshable, g.Method = true, got.method
 	}

@@ -340,3 +340,18 @@ func TestChallenges(t *testing.T) {
 		t.Errorf("a flow that never was: %v", err)
 	}
 }
+
+// Tokens that wait belong to the client that they were given to, whichever one the integration has when they are
+// claimed: no other may refresh or revoke them.
+func TestWaitingTokensKeepTheirClient(t *testing.T) {
+	s := pipestest.New(t)
+	s.MustIntegration(t, pipestest.Slug)
+	r := s.MustWait(t, "user_1")
+	other := pipestest.Credentials()
+	other.ID = "another"
+	must(t, errOf(s.Broker.UpdateIntegration(t.Context(), s.Call(), pipes.UpdateIntegration{Slug: pipestest.Slug, Credentials: other})))
+	must(t, errOf(s.Broker.Finish(t.Context(), s.Call(), r)))
+	if g := mustGrant(t, s, s.MustAccount(t, "user_1").Grant); g.Client != pipestest.ClientID {
+		t.Errorf("the grant is of the client %q", g.Client)
+	}
+}
