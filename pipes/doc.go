@@ -210,10 +210,27 @@
 //	return_to leads to his site                         exact origins; what parsers disagree on is refused
 //	                                                    TestReturnTo, TestReturnToAnyLoopback, TestWithOutcome,
 //	                                                    TestReturnToIsCheckedAgain
+//	reads a code, ticket or token where it passes by    redirected away at once; no referrer, no cache, and pages
+//	                                                    that load nothing (server)
+//	                                                    TestFlowWithoutReturnTo, TestScripts, TestCanary, TestVend
+//	frames a page of ours, or keeps a hold on it        frame-ancestors, and an opener of its own alone (server)
+//	                                                    TestPolicy, TestHandoff
+//	sets or steals the flow cookie                      __Host-, HttpOnly, Secure, Lax, two hours at most (server)
+//	                                                    TestFlow, TestAgeOfTheCookie
+//	sends a parameter twice, or far too much of one     refused before anything is looked up (server)
+//	                                                    TestTickets, TestButtons
+//	opens what a flow left behind                       verifiers and waiting tokens leave the record with its end
+//	                                                    TestSettledFlowKeepsNoSecret
 //	moves the token endpoint to collect the secrets     sealed for an origin; it must be sent again to move
 //	                                                    TestMovedTokenEndpoint, TestSealedTokensAreBound
 //	points a custom provider at the inside              checked here, and at every dial by connectors.Egress
-//	                                                    TestCreateIntegrationRefusals
+//	                                                    TestCreateIntegrationRefusals, TestEgressCheckURL,
+//	                                                    TestEgressRanges, TestEgressRebinding
+//	names a host of his own in a config field           one label, or a name below the provider's domain, before any
+//	                                                    URL is built (connectors)
+//	                                                    TestWithRefusesHostileValues, TestConfigRules, TestLint
+//	answers with a redirect, without end, or twice      not followed; bounds of size and time; one send for one call
+//	                                                    TestClientSendsOnce, TestClientEndlessReply, TestBoundsOfReplies
 //	a custom slug shadows a provider                    refused
 //	                                                    TestCreateIntegrationRefusals
 //	reconnects a shared grant as somebody else          it leaves the grant; the others keep theirs
@@ -246,6 +263,12 @@
 //	one of several tokens dies, or is refreshed         each with its own refresh token, as the grant's next
 //	                                                    generation, under one seal with the others
 //	                                                    TestNamedTokens, TestDeadNamedToken, TestKilledWithANamedToken
+//	seals of one kind, place or time pass for another's a domain for each, with all that is decided on (keys)
+//	                                                    TestPurposesOfPipesDoNotStandInForEachOther,
+//	                                                    TestEachFieldOfABindingOfPipesIsBound, TestKeyedHashesOfPipesNeverMeet
+//	a token is had without a trace                      the intent stands in the trail before, the answer waits for its
+//	                                                    record
+//	                                                    TestEveryMethodNeedsTheAuditLog, TestRefreshIsInTheTrail
 //	reads logs, events, audit records, errors           no secret is in any
 //	                                                    TestCanaryIsNowhere, TestCanaryIsNotRendered
 //	a provider is down, or lies                         classes of failures; no account is flipped by an outage
@@ -272,7 +295,8 @@
 //	                                                    TestRevocationsOfAProviderThatIsDown
 //	a revocation takes others' tokens along             kept where another account has the grant, or the same person's
 //	                                                    consent at a provider that ends it whole, or nobody can tell
-//	                                                    TestSharedGrantIsKept, TestSharedConsentIsKept
+//	                                                    TestSharedGrantIsKept, TestSharedConsentIsKept,
+//	                                                    TestSharedConsentThroughAnOrganizationsClient
 //	tokens that wait for it are used or led elsewhere   at a place of their own, bound to their origin and client
 //	                                                    TestRevokedTokensAreNotVended, TestRevocationIsBound
 //	calls without the right                             permit first, one record of each denial
@@ -283,6 +307,12 @@
 //
 // Later, with the issues that bring them: the relay, DPoP, PAR, form_post, rights per provider and
 // organization, and reporting a token that an API refused.
+//
+// Nor are there yet two client secrets at once for a rotation, and limits of how often a caller vends.
+//
+// There is no discovery (RFC 8414): endpoints are data of the program or an administrator's definition, never
+// another server's word. A signature of a provider's over its callback (Shopify's hmac) is not looked at: what it
+// vouches for, the flow state, the cookie and the pinned host of the shop do already.
 //
 // # What is not stopped
 //

@@ -2,6 +2,7 @@ package pipes_test
 
 import (
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 
@@ -47,4 +48,38 @@ func TestResultIDIsForOneBrowser(t *testing.T) {
 	// What the fence keeps apart is enough, once somebody has both.
 	finish := pipes.FinishRequest{ResultID: pipestest.ResultID(t, same.ReturnTo), Verifier: verifier}
 	must(t, errOf(s.Broker.Finish(t.Context(), s.Call(), finish)))
+}
+
+// However a flow ends, verifiers and waiting tokens are out of its record by then.
+func TestSettledFlowKeepsNoSecret(t *testing.T) {
+	s := pipestest.New(t)
+	s.MustIntegration(t, pipestest.Slug)
+	holds := func(id string) bool {
+		t.Helper()
+		must(t, s.Store.Fence(t.Context()))
+		f, err := s.Store.Flow(t.Context(), s.Environment.ID(), pipes.FlowID(strings.Split(id, "-")[1]))
+		must(t, err)
+		held := f.Record.Waiting != nil
+		for _, d := range f.Record.Departures {
+			held = held || d.Verifier != nil
+		}
+		return held
+	}
+	connected, denied, bound := s.MustAuthorize(t, "user_1"), s.MustAuthorize(t, "user_2"), s.MustWait(t, "user_3")
+	good, bad := s.Browser().MustReturn(t, connected), s.Browser().MustReturn(t, denied)
+	bad.ProviderError = pipes.CodeAccessDenied
+	for what, c := range map[string]struct {
+		flow string
+		end  func() error
+	}{
+		"connected": {connected, func() error { return errOf(s.Broker.Callback(t.Context(), good)) }},
+		"denied":    {denied, func() error { return errOf(s.Broker.Callback(t.Context(), bad)) }},
+		"finished":  {bound.ResultID, func() error { return errOf(s.Broker.Finish(t.Context(), s.Call(), bound)) }},
+	} {
+		before := holds(c.flow)
+		must(t, c.end())
+		if !before || holds(c.flow) {
+			t.Errorf("%s: held %t before its end, %t after it", what, before, holds(c.flow))
+		}
+	}
 }
