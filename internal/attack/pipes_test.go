@@ -2,6 +2,9 @@ package attack_test
 
 import (
 	"errors"
+	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +43,7 @@ func (e *estate) fillPipes(t *testing.T, env *keys.Environment) {
 		Sealed: []byte("sealed"), ObtainedAt: now, TokenMAC: []byte("keyed hash of a refresh token"),
 	}
 	account.Grant = grant.ID
+	grant.DueAt = now.Add(time.Hour)
 	told := []events.Event{{Type: events.DataCreated, Data: []byte("{}"), At: now, Node: "test"}}
 	must(t, e.stack.Store.Apply(t.Context(), pipes.Change{
 		Environment: env.ID(),
@@ -56,6 +60,12 @@ func (e *estate) fillPipes(t *testing.T, env *keys.Environment) {
 		}},
 		Events: told,
 	}))
+	_, err := e.stack.Store.PutAttempt(t.Context(), pipes.Step{Environment: env.ID(), Attempt: pipes.Attempt{
+		Grant: grant.ID, Generation: 1, ID: ulid(), Owner: "another", Process: "first", Sends: 1, At: now,
+	}})
+	must(t, err)
+	// Of another grant, so that it is not attacked together with the attempt, and without a lease.
+	e.writer.MustPut(t, "lock/"+string(env.ID())+"/grant_"+ulid(), []byte("another first"))
 	integration, account = newAccount(env.ID(), "gone", now)
 	must(t, e.stack.Store.Apply(t.Context(), pipes.Change{
 		Environment: env.ID(),
@@ -124,6 +134,16 @@ func (e *estate) subjectOfPipes(key string, env access.EnvironmentID, field []st
 			_, err := e.stack.Store.Grant(t.Context(), env, pipes.GrantID(last))
 			return err
 		})
+	case "attempt":
+		return e.stored(key, func(t testing.TB) error {
+			_, err := e.stack.Store.Standing(t.Context(), env, pipes.GrantID(last))
+			_, allErr := e.stack.Store.Attempts(t.Context(), env)
+			return both(t, err, allErr)
+		})
+	case "lock":
+		return e.unproven(key, func(t testing.TB) error { return e.locked(t, env, pipes.GrantID(last)) })
+	case "due":
+		return e.unproven(key, func(t testing.TB) error { return e.claimed(t, key, env, field[2], pipes.GrantID(last)) })
 	case "token":
 		return e.stored(key, func(t testing.TB) error {
 			_, err := e.stack.Store.GrantOf(t.Context(), env, []byte("keyed hash of a refresh token"))
@@ -153,6 +173,42 @@ func (e *estate) subjectOfPipes(key string, env access.EnvironmentID, field []st
 		})
 	}
 	return nil
+}
+
+// unproven is a record in whose value nothing stands that is relied on: whatever it is, it does what it does by
+// being there.
+func (e *estate) unproven(key string, read func(testing.TB) error) *subject {
+	s := e.stored(key, read)
+	s.broken = []string{ok}
+	return s
+}
+
+// locked asks whether a grant is locked.
+func (e *estate) locked(t testing.TB, env access.EnvironmentID, grant pipes.GrantID) error {
+	t.Helper()
+	found, err := e.stack.Store.Standing(t.Context(), env, grant)
+	if err == nil && found.Lock.Revision == 0 {
+		return errors.New("there is no lock")
+	}
+	return err
+}
+
+// claimed claims the grant that is due at a time, as a caretaker does, and puts its place back as it was.
+func (e *estate) claimed(t testing.TB, key string, env access.EnvironmentID, at string, grant pipes.GrantID) error {
+	t.Helper()
+	millis, err := strconv.ParseInt(at, 16, 64)
+	must(t, err)
+	value, due := e.writer.MustAll(t)[key], time.UnixMilli(millis)
+	claim := pipes.Claim{Environment: env, Until: due.Add(time.Hour)}
+	ids, err := e.stack.Store.ClaimDue(t.Context(), env, due, claim.Until, 10)
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(ids, []pipes.GrantID{grant}) {
+		return fmt.Errorf("due are %q", ids)
+	}
+	e.writer.MustPut(t, key, value)
+	return e.stack.Store.ReleaseDue(t.Context(), claim, grant, time.Time{})
 }
 
 // both are two ways to one record, which must agree on it.
