@@ -54,6 +54,8 @@ type Broker struct {
 	paces    *paces
 	// identities are the identity calls behind vends.
 	identities *identities
+	// reports are the checks of tokens that APIs refused.
+	reports *reports
 	// waits are the flows whose tokens wait, and until when: the sweeper ends them in time.
 	waits *waits
 
@@ -139,7 +141,7 @@ func New(c Config) (*Broker, error) {
 		guard:     &trail.Guard{Gate: c.Gate, Audit: c.Audit, Fence: c.Store.Fence, Verdict: judge},
 		timing:    defaultTiming(),
 		refreshes: newRefreshes(), breakers: newBreakers(), paces: newPaces(), waits: newWaits(),
-		turns: newTurns(maxTurnsIntegration, maxTurns), identities: newIdentities(),
+		turns: newTurns(maxTurnsIntegration, maxTurns), identities: newIdentities(), reports: newReports(),
 		pending: pending, process: rand.Text(), count: c.Count,
 		keeper:    keeper{home: map[access.EnvironmentID]bool{}},
 		sweepSoon: make(chan struct{}, 1), revokeSoon: make(chan struct{}, 1),
@@ -164,6 +166,7 @@ func (b *Broker) Close(ctx context.Context) error {
 	b.stop()
 	b.workers.Wait()
 	b.identities.close()
+	b.reports.close()
 	if lost := b.refreshes.close(ctx); lost > 0 {
 		return fmt.Errorf("pipes: %d refreshes given up: %w", lost, ctx.Err())
 	}

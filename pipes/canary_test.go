@@ -81,6 +81,14 @@ func TestCanaryIsNowhere(t *testing.T) {
 	must(t, errOf(s.Broker.Handoff(t.Context(), popup, handed.HandoffToken)))
 	note("access token", s.MustToken(t, "user_1").AccessToken)
 
+	// Reports of tokens, of the account's and of others.
+	for _, text := range []string{secrets["access token"], "canary-reported-token"} {
+		found, err := s.Broker.TokenRefused(t.Context(), s.Call(), pipes.RefusedToken{Request: pipestest.Request("user_1"), Token: pipestest.Secret(text)})
+		say(err)
+		fmt.Fprintf(&said, "%+v\n", found)
+	}
+	secrets["reported token"] = "canary-reported-token"
+
 	// Refreshes that fail in every way, with replies that repeat what was sent.
 	for n, fault := range []connectorstest.Fault{
 		connectorstest.JSON(400, `{"error":"canary-in-an-error-code-4711"}`), connectorstest.HTML(500), connectorstest.LostReply(),

@@ -42,6 +42,7 @@
 //	window.go boottime_linux.go boottime_other.go    how soon after its attempt a token is sent, and by which clock
 //	persist.go journal.go keeper.go         storing what came: in etcd, before that on this disk, later from there
 //	refetch.go                              tokens that nothing rotates: those of an account's own client
+//	refused.go reports.go                   what becomes of a token that an API refused, once a minute
 //	caretaker.go due.go                     refreshing what nobody asks for, and when
 //	count.go                                what an operator counts
 //
@@ -160,6 +161,16 @@
 // compares its revision, so whoever was overtaken changes nothing any more. The lock is bound to a lease and
 // saves work; nothing rests on it. The files: attempt.go decides, send.go sends, successor.go waits for
 // those who are gone, journal.go survives a crash, keeper.go finishes what refreshes could not.
+//
+// # A token that an API refused
+//
+//	TokenRefused ─▶ not the present one ────────────────────────────────▶ newer_token
+//	           ├─▶ identity call (one check of a grant in a minute) ─ 200 ▶ still_works
+//	           │      ├─ no answer, 429, 5xx ───────────────────────────▶ unknown
+//	           │      └─ 401 ─┐
+//	           ├─▶ ended ─────┼─▶ refresh, at this generation alone ──────▶ refreshed, or dead: needs_reauthorization
+//	           │              └─▶ no refresh token ───────────────────────▶ needs_reauthorization (refused_by_api)
+//	           └─▶ nobody to ask ─▶ refresh ─────▶ as above; no refresh token: unknown
 //
 // # Refreshing what nobody asks for
 //
@@ -299,14 +310,19 @@
 //	                                                    TestSharedConsentThroughAnOrganizationsClient
 //	tokens that wait for it are used or led elsewhere   at a place of their own, bound to their origin and client
 //	                                                    TestRevokedTokensAreNotVended, TestRevocationIsBound
+//	reports a token that works, or somebody else's, to  only the account's present one leads to anything, and what
+//	end an account                                      the provider says of it decides
+//	                                                    TestRefusedToken, TestReportOfAnothersToken, TestReportsToTwoReplicas
+//	reports without end, to have the provider asked     one check of a grant in a minute, for all who report
+//	                                                    TestStormOfReports
 //	calls without the right                             permit first, one record of each denial
 //	                                                    TestEveryMethodIsAuthorized, TestFlowActorMayNothingElse
 //
 // Cookie attributes, headers of pages, the Origin of forms and parameters that come twice are server's;
 // redirects, sizes, timeouts, one send per call and what may be in an error are connectors'.
 //
-// Later, with the issues that bring them: the relay, DPoP, PAR, form_post, rights per provider and
-// organization, and reporting a token that an API refused.
+// Later, with the issues that bring them: the relay, DPoP, PAR, form_post, and rights per provider
+// and organization.
 //
 // Nor are there yet two client secrets at once for a rotation, and limits of how often a caller vends.
 //

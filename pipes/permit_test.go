@@ -101,6 +101,9 @@ func useCases() map[string]useCase {
 		"Credentials": {access.TokenVend, func(ctx context.Context, b *pipes.Broker, call access.Call) (any, error) {
 			return b.Credentials(ctx, call, user)
 		}},
+		"TokenRefused": {access.TokenReport, func(ctx context.Context, b *pipes.Broker, call access.Call) (any, error) {
+			return b.TokenRefused(ctx, call, pipes.RefusedToken{Request: user, Token: pipestest.Secret("x")})
+		}},
 		"Finish": {access.PipesFinish, func(ctx context.Context, b *pipes.Broker, call access.Call) (any, error) {
 			return b.Finish(ctx, call, pipes.FinishRequest{}) // see on
 		}},

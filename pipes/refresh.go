@@ -21,6 +21,10 @@ type refreshing struct {
 	behind bool
 	// unasked is one that the caretaker began: whether the access token still lives does not matter.
 	unasked bool
+	// refused is one of a token that an API refused, whether it lives or not: of generation refusedAt alone,
+	// because a newer one has not been refused.
+	refused   bool
+	refusedAt uint64
 	// grant is the record whose refresh token is sent, at its revision.
 	grant       *Grant
 	grantAt     int64
@@ -59,6 +63,14 @@ var errAgain = errors.New("pipes: refresh has to look again")
 func (o *operation) refreshUnasked(a *Account, g *Grant) func(context.Context) error {
 	r := &refreshing{operation: o.fork(), account: a, key: keyOf(g), behind: true, unasked: true}
 	return r.way(g)
+}
+
+// refreshRefused is what a flight runs for a token that an API refused.
+func (o *operation) refreshRefused(at *reached) func(context.Context) error {
+	r := &refreshing{
+		operation: o.fork(), account: at.account, key: keyOf(at.grant), name: at.name, refused: true, refusedAt: at.grant.Generation,
+	}
+	return r.run
 }
 
 // run sees to it that the store has a token that works, or says why it cannot. nil means that the store
@@ -130,7 +142,7 @@ func (r *refreshing) round(ctx context.Context) (wait time.Duration, err error) 
 		if err := r.intend(ctx); err != nil {
 			return 0, err
 		}
-		return 0, r.bury(ctx, ReasonExpired)
+		return 0, r.bury(ctx, r.unrenewable())
 	}
 	if err := r.held(); err != nil {
 		return 0, err
@@ -198,7 +210,21 @@ func (r *refreshing) look(ctx context.Context) (needed bool, err error) {
 	if r.unasked && !r.grant.Dead && r.grant.wanted(r.conn, b.now(), b) {
 		return true, nil
 	}
-	return !r.grant.Dead && !r.grant.Named[r.name].Dead && r.grant.as(r.name).due(r.conn, b.now()) != living, nil
+	if r.grant.Dead || r.grant.Named[r.name].Dead {
+		return false, nil
+	}
+	if r.refused {
+		return r.grant.Generation == r.refusedAt, nil
+	}
+	return r.grant.as(r.name).due(r.conn, b.now()) != living, nil
+}
+
+// unrenewable is why a token that does not work, and has no refresh token, is dead.
+func (r *refreshing) unrenewable() string {
+	if r.refused && !r.grant.as(r.name).ended(r.broker.now()) {
+		return ReasonRefusedByAPI
+	}
+	return ReasonExpired
 }
 
 // intend puts the intent into the trail, before anything is sent or changed.

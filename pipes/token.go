@@ -87,50 +87,69 @@ func (o *operation) vend(ctx context.Context, r *Request, only AuthMethod) (Vend
 
 // vendOnce is one look: an answer, an error, or neither where it is worth looking again.
 func (o *operation) vendOnce(ctx context.Context, r *Request, only AuthMethod) (*Vended, error) {
+	at, none, err := o.reach(ctx, r, only)
+	if err != nil || none != nil {
+		return none, err
+	}
+	return o.fresh(ctx, at.integration, at.conn, at.account, at.grant, at.name)
+}
+
+// reached is the token that a request leads to, with what it is decided by.
+type reached struct {
+	integration *Integration
+	conn        *connectors.Connector
+	account     *Account
+	grant       *Grant
+	// name is that of the token; empty for the main one.
+	name string
+}
+
+// reach finds the token that a request means. none is the answer where the account has no living one.
+func (o *operation) reach(ctx context.Context, r *Request, only AuthMethod) (at *reached, none *Vended, err error) {
 	i, s, err := o.request(ctx, r)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if !i.Enabled {
-		return nil, ErrDisabled
+		return nil, nil, ErrDisabled
 	}
 	found, err := s.choose(r)
 	if errors.Is(err, ErrNoAccount) && r.AccountID == "" {
-		return &Vended{Error: NotInstalled}, nil
+		return nil, &Vended{Error: NotInstalled}, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	a := found.Record
 	o.Record.AccountID, o.Record.GrantID, o.Record.Revision = string(a.ID), string(a.Grant), found.Revision
 	if only != "" && a.Method != only {
-		return nil, &AuthMethodError{Uses: a.Method}
+		return nil, nil, &AuthMethodError{Uses: a.Method}
 	}
 	if a.State != Connected || a.Grant == "" {
-		return &Vended{Error: VendNeedsReauthorization, Reason: a.Reason}, nil
+		return nil, &Vended{Error: VendNeedsReauthorization, Reason: a.Reason}, nil
 	}
 	g, err := o.broker.grant(ctx, o.Environment(), a.Grant)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if g.Record.Integration != a.Integration {
-		return nil, keys.ErrTampered
+		return nil, nil, keys.ErrTampered
 	}
 	if g.Record.Dead {
-		return &Vended{Error: VendNeedsReauthorization, Reason: g.Record.Reason}, nil
+		return nil, &Vended{Error: VendNeedsReauthorization, Reason: g.Record.Reason}, nil
 	}
 	conn, err := o.broker.connector(i)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	name, err := g.Record.token(r.TokenName)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if n := g.Record.Named[name]; n.Dead {
-		return &Vended{Error: VendNeedsReauthorization, Reason: n.Reason}, nil
+		return nil, &Vended{Error: VendNeedsReauthorization, Reason: n.Reason}, nil
 	}
-	return o.fresh(ctx, i, conn, a, g.Record, name)
+	return &reached{integration: i, conn: conn, account: a, grant: g.Record, name: name}, nil, nil
 }
 
 // fresh vends a grant's token of this name, or sees to it that there is one.
@@ -158,12 +177,9 @@ func (o *operation) vended(ctx context.Context, i *Integration, conn *connectors
 	if err != nil {
 		return nil, err
 	}
-	token := tokens.Access
-	if name != "" {
-		token = tokens.Named[name]
-	}
-	if token.Len() == 0 {
-		return nil, keys.ErrTampered
+	token, err := accessToken(tokens, name)
+	if err != nil {
+		return nil, err
 	}
 	o.identifyBehind(ctx, a, g, conn, tokens.Access)
 	o.broker.touched(g, conn)
@@ -173,6 +189,18 @@ func (o *operation) vended(ctx context.Context, i *Integration, conn *connectors
 		Scopes: scopes, MissingScopes: connectors.MissingScopes(conn, requestedScopes(i, conn), scopes),
 		Config: a.Config, Metadata: g.Metadata,
 	}, nil
+}
+
+// accessToken is the one of this name.
+func accessToken(t keys.GrantTokens, name string) (secret.Bytes, error) {
+	token := t.Access
+	if name != "" {
+		token = t.Named[name]
+	}
+	if token.Len() == 0 {
+		return secret.Bytes{}, keys.ErrTampered
+	}
+	return token, nil
 }
 
 // need is what a grant's token asks for.

@@ -29,7 +29,7 @@ func judge(action access.Action, err error) trail.Verdict {
 // removing are one action with three, and a browser is shown pages and sent on: 0 says nothing.
 func successStatus(action access.Action) int {
 	switch action {
-	case access.IntegrationsRead, access.AccountsRead, access.AttemptsRead, access.TokenVend, access.PipesAuthorize, access.PipesFinish:
+	case access.IntegrationsRead, access.AccountsRead, access.AttemptsRead, access.TokenVend, access.TokenReport, access.PipesAuthorize, access.PipesFinish:
 		return 200
 	}
 	return 0

@@ -296,6 +296,14 @@ func (d *door) pipesVisits(t *testing.T) (map[string]visit, []string) {
 			good: []request{get("/culvert/v1/revocations/" + d.mustRevoke(t, "user_4", canary+"-4"))},
 			bad:  []request{get("/culvert/v1/revocations/" + canary), get("/culvert/v1/revocations/%FF" + canary)},
 		},
+		"POST /culvert/v1/data-integrations/:slug/token-refused": {
+			good: []request{post(refusedPath, `{"user_id":"user_1","access_token":"`+canary+`"}`)},
+			bad: []request{
+				post(refusedPath, `{"user_id":"user_1","access_token":["`+canary+`"]}`), post(refusedPath, `{"access_token":"`+canary+`"}`),
+				post(refusedPath, `{"user_id":"`+canary+`\u0000","access_token":"`+canary+`"}`), post(refusedPath, `{"user_id":"user_1","access_token":"`+canary),
+				post(refusedPath, `{"user_id":"user_1","access_token":"`+canary+`","token_name":"`+canary+`"}`),
+			},
+		},
 		"GET /culvert/v1/data-integrations/:slug/attempts": {
 			good: []request{get("/culvert/v1/data-integrations/provider/attempts?" + canary)},
 			bad:  []request{get("/culvert/v1/data-integrations/provider/attempts?after=" + canary), get("/culvert/v1/data-integrations/" + canary + "/attempts")},

@@ -58,6 +58,7 @@ func pipesRoutes() []server.Route {
 		{Method: "POST", Path: "/culvert/v1/authorizations/finish", Action: access.PipesFinish},
 		{Method: "GET", Path: "/culvert/v1/connectors", Action: access.IntegrationsRead},
 		{Method: "GET", Path: "/culvert/v1/data-integrations/:slug/attempts", Action: access.AttemptsRead},
+		{Method: "POST", Path: "/culvert/v1/data-integrations/:slug/token-refused", Action: access.TokenReport},
 		{Method: "GET", Path: "/culvert/v1/revocations", Action: access.AccountsRead},
 		{Method: "GET", Path: "/culvert/v1/revocations/:id", Action: access.AccountsRead},
 	}
@@ -85,6 +86,8 @@ func pipesBodies() map[string]string {
 
 		"PUT /organizations/:organization_id/data_integration_configurations/:slug":              `{"enabled":true}`,
 		"PUT /organizations/:organization_id/data_integration_configurations/:slug/organization": `{"enabled":true}`,
+
+		"POST /culvert/v1/data-integrations/:slug/token-refused": `{"user_id":"user_1","access_token":"t"}`,
 
 		"POST /culvert/v1/authorizations/finish": `{"result_id":"x","code_verifier":"` + strings.Repeat("v", 43) + `"}`,
 		"PUT /data-integrations/:slug/api-key":   `{"user_id":"user_1","secret":"s"}`,

@@ -87,6 +87,7 @@ func (s *Server) table() []*route {
 		s.row(http.MethodPost, "/culvert/v1/authorizations/finish", access.PipesFinish, s.finish()),
 		s.row(http.MethodGet, "/culvert/v1/connectors", access.IntegrationsRead, s.listConnectors()),
 		s.row(http.MethodGet, "/culvert/v1/data-integrations/:slug/attempts", access.AttemptsRead, s.listAttempts()),
+		s.asking(http.MethodPost, "/culvert/v1/data-integrations/:slug/token-refused", access.TokenReport, s.tokenRefused()),
 		s.row(http.MethodGet, "/culvert/v1/revocations", access.AccountsRead, s.listRevocations()),
 		s.row(http.MethodGet, "/culvert/v1/revocations/:id", access.AccountsRead, s.readRevocation()),
 
@@ -170,6 +171,13 @@ func (s *Server) row(method, path string, action access.Action, h handler) *rout
 			r.parameters = append(r.parameters, name)
 		}
 	}
+	return r
+}
+
+// asking is a row of our own that may have to wait for a provider.
+func (s *Server) asking(method, path string, action access.Action, h handler) *route {
+	r := s.row(method, path, action, h)
+	r.prompt = false
 	return r
 }
 

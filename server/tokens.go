@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http"
+	"time"
 
 	"culvert/pipes"
 )
@@ -58,20 +59,57 @@ func (s *Server) vendCredential() handler {
 	})
 }
 
+// tokenRefused is POST /culvert/v1/data-integrations/{slug}/token-refused, our own extension: what to do about
+// a token that a provider's API refused.
+func (s *Server) tokenRefused() handler {
+	return handle(endpoint[pipes.RefusedToken, pipes.Refused]{
+		status: http.StatusOK,
+		decode: func(x *exchange) (pipes.RefusedToken, error) {
+			var q pipes.RefusedToken
+			var err error
+			if q.Slug, err = x.segment("slug"); err != nil {
+				return q, err
+			}
+			return q, x.object(append(vendMembers(&q.Request), required("access_token", secretInto, &q.Token))...)
+		},
+		call: s.pipes.TokenRefused,
+		encode: func(b []byte, found pipes.Refused) ([]byte, error) {
+			w := &jsonWriter{b: b}
+			w.raw(`{"outcome":`)
+			w.text(string(found.Outcome))
+			if found.Reason != "" {
+				w.reason(found.Reason)
+			}
+			w.raw(`,"retry_after":`)
+			if found.RetryAfter > 0 {
+				found.RetryAfter += time.Second - 1 // rounded up
+			}
+			w.secondsOrNull(found.RetryAfter)
+			w.raw(`}`)
+			return w.done()
+		},
+	})
+}
+
 func decodeVend(x *exchange) (pipes.Request, error) {
 	var q pipes.Request
 	var err error
 	if q.Slug, err = x.segment("slug"); err != nil {
 		return q, err
 	}
-	return q, x.object(
+	return q, x.object(vendMembers(&q)...)
+}
+
+// vendMembers are what chooses a token.
+func vendMembers(q *pipes.Request) []member {
+	return []member{
 		required("user_id", textInto, &q.UserID),
 		optional("organization_id", textInto, &q.OrganizationID),
 		optional("connected_account_id", textInto, &q.AccountID),
 		optional("connection_owner", textInto, &q.ConnectionOwner),
 		optional("supports_multiple_connections", flagInto, &q.Plural),
 		optional("token_name", textInto, &q.TokenName),
-	)
+	}
 }
 
 // inactive appends the whole answer where there is no token; false if there is one.

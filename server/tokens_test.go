@@ -12,6 +12,7 @@ import (
 
 const (
 	tokenPath      = "/data-integrations/provider/token"
+	refusedPath    = "/culvert/v1/data-integrations/provider/token-refused"
 	credentialPath = "/data-integrations/provider/credentials"
 	user1          = `{"user_id":"user_1"}`
 )
@@ -208,4 +209,37 @@ func TestAttempts(t *testing.T) {
 	} {
 		d.do(t, get(path+"?"+query)).mustRefuse(t, 400, code)
 	}
+}
+
+// TestTokenRefused: what a caller is told whose token an API refused.
+func TestTokenRefused(t *testing.T) {
+	d := newPipesDoor(t, pipestest.Config{Provider: connectorstest.Config{Rotate: true}})
+	d.mustIntegration(t, pipestest.Slug, "")
+	report := func(token string) answer {
+		return d.do(t, post(refusedPath, `{"user_id":"user_1","access_token":"`+token+`"}`))
+	}
+	report("x").mustRefuse(t, 404, "entity_not_found")
+	d.mustConnect(t)
+	mustList(t, d.do(t, post(refusedPath, user1)).want(t, 422), "required")
+	mustList(t, report("").want(t, 422), "required")
+	shape(t, report("not "+marker).want(t, 200).object(t), map[string]any{"outcome": "newer_token", "retry_after": nil})
+	vend := func() string {
+		return d.do(t, post(tokenPath, user1)).want(t, 200).object(t)["access_token"].(map[string]any)["access_token"].(string)
+	}
+	old := vend()
+	shape(t, report(old).want(t, 200).object(t), map[string]any{"outcome": "refreshed", "retry_after": nil})
+	present := vend()
+	if present == old {
+		t.Error("the refused token is vended again")
+	}
+	// Within the minute the provider is not asked again; after it, its word ends the account.
+	again := report(present).want(t, 200).object(t)
+	if wait, _ := again["retry_after"].(float64); again["outcome"] != "unknown" || wait < 1 || wait > 60 {
+		t.Errorf("a report within the minute: %v", again)
+	}
+	d.pipes.Provider.RevokeAll()
+	d.pipes.Clock.Advance(time.Minute)
+	shape(t, report(present).want(t, 200).object(t), map[string]any{
+		"outcome": "needs_reauthorization", "reason": "revoked", "reason_hint": pipes.ReasonHint("revoked"), "retry_after": nil,
+	})
 }

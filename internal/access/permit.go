@@ -42,6 +42,7 @@ const (
 	PipesAuthorize     Action = "pipes.authorize"
 	PipesFinish        Action = "pipes.finish"
 	TokenVend          Action = "pipes.token.vend"
+	TokenReport        Action = "pipes.token.report"
 	TokenRefresh       Action = "pipes.token.refresh"
 	TokenRevoke        Action = "pipes.token.revoke"
 	AccountsRead       Action = "pipes.accounts.read"
