@@ -40,7 +40,7 @@ type arrival struct {
 	metadata                      map[string]string
 }
 
-// arrive is the change that gives an owner's account fresh tokens: a new account, or the one there is,
+// arrive is the change that gives an owner's account fresh tokens: a new account, or the slot's,
 // which keeps its id and its grant at the next generation. share lets the account join another's grant
 // if that has the same refresh token; else that is [ErrTokenInUse]. An account keeps its method:
 // [AuthMethodError].
@@ -51,7 +51,7 @@ func (o *operation) arrive(ctx context.Context, s slot, got arrival, share bool)
 	}
 	account, revision := Account{
 		ID: AccountID(o.broker.newID(accountPrefix)), Environment: o.Environment(), Integration: got.integration.ID,
-		Slug: got.integration.Slug, Owner: got.owner, Method: got.method, CreatedAt: now,
+		Slug: got.integration.Slug, Owner: got.owner, Standard: s.beside, Method: got.method, CreatedAt: now,
 	}, int64(0)
 	if s.account.Record != nil {
 		account, revision = *s.account.Record, s.account.Revision

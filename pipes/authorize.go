@@ -44,6 +44,10 @@ type AuthorizeRequest struct {
 	// RequireHandoff is for a flow in a pop-up of the application's page, which hands it over with a message:
 	// there is no confirmation page then.
 	RequireHandoff bool
+	// Intent and AccountID say which of several accounts: a further one, or one that is there. Without both it
+	// is that of the compatibility slot, or a new one if there is none.
+	Intent    Intent
+	AccountID AccountID
 }
 
 // Authorized is a flow that has begun.
@@ -61,7 +65,8 @@ type Authorized struct {
 // nowhere.
 //
 // Errors: [*InvalidError], [ErrReturnTo], [ErrNoIntegration], [ErrDisabled], [ErrNotConfigured],
-// [ErrEndpointChanged], [*AuthMethodError].
+// [ErrEndpointChanged], [*AuthMethodError]; [ErrNoAccount] and [ErrAccountSelection] for an account that is to
+// be connected again; [ErrTooManyConnections].
 func (b *Broker) Authorize(ctx context.Context, call access.Call, r AuthorizeRequest) (Authorized, error) {
 	o, err := b.begin(ctx, call, access.PipesAuthorize)
 	if err != nil {
@@ -98,7 +103,8 @@ func (o *operation) authorize(ctx context.Context, r AuthorizeRequest) (Authoriz
 	case err != nil:
 		return Authorized{}, err
 	}
-	if err := o.keepsMethod(ctx, i, owner); err != nil {
+	account, err := o.aimedAt(ctx, i, owner, &r)
+	if err != nil {
 		return Authorized{}, err
 	}
 	e, err := b.environments.Environment(o.Environment())
@@ -109,7 +115,7 @@ func (o *operation) authorize(ctx context.Context, r AuthorizeRequest) (Authoriz
 	f := Flow{
 		ID: FlowID(id.ULID(now)), Environment: o.Environment(), Integration: i.ID, Slug: i.Slug, Owner: owner,
 		ActingUser: r.UserID, UserLabel: r.UserLabel, ReturnTo: r.ReturnTo, CreatedAt: now, ExpiresAt: now.Add(TicketTTL),
-		Challenge: r.Challenge,
+		Challenge: r.Challenge, Intent: r.Intent, Account: account,
 	}
 	begun := b.link(e, &f, r.RequireHandoff)
 	o.Record.FlowID = string(f.ID)
@@ -138,24 +144,40 @@ func (b *Broker) link(e *keys.Environment, f *Flow, handoff bool) Authorized {
 	return Authorized{URL: b.publicURL + "/pipes/authorize?token=" + text, RedirectToken: text, HandoffToken: token}
 }
 
-// keepsMethod refuses a flow that would end at an account of another method: its user is told before, not
-// behind the consent page.
-func (o *operation) keepsMethod(ctx context.Context, i *Integration, w Owner) error {
-	if len(i.AuthMethods) == 1 {
-		return nil
-	}
+// aimedAt is the account that the caller has chosen, if it has chosen one. What could only end in a failure is
+// refused: no account of this id, no place for a further one, an account of another method. The flow's user is
+// told before, not behind the consent page.
+func (o *operation) aimedAt(ctx context.Context, i *Integration, w Owner, r *AuthorizeRequest) (AccountID, error) {
 	s, err := o.findSlot(ctx, i, w)
-	if a := s.account.Record; err == nil && a != nil && a.Method != MethodOAuth {
-		return &AuthMethodError{Uses: a.Method, Wanted: MethodOAuth}
+	if err != nil {
+		return "", err
 	}
-	return err
+	if s, err = s.aimed(r.Intent, r.AccountID); err != nil {
+		return "", err
+	}
+	a := s.account.Record
+	switch {
+	case a == nil:
+		return "", nil
+	case a.Method != MethodOAuth:
+		return "", &AuthMethodError{Uses: a.Method, Wanted: MethodOAuth}
+	case r.Intent == "" && r.AccountID == "":
+		return "", nil
+	}
+	o.Record.AccountID = string(a.ID)
+	return a.ID, nil
 }
 
 func (o *operation) checkAuthorize(r *AuthorizeRequest) (Owner, error) {
-	request := Request{Slug: r.Slug, UserID: r.UserID, OrganizationID: r.OrganizationID, ConnectionOwner: r.ConnectionOwner}
+	request := Request{
+		Slug: r.Slug, UserID: r.UserID, OrganizationID: r.OrganizationID, ConnectionOwner: r.ConnectionOwner, AccountID: r.AccountID,
+	}
+	if err := request.checkAccountID(); err != nil {
+		return Owner{}, err
+	}
 	owner, wrong := request.owner()
 	return owner, gather(
-		request.checkActing(), wrong, checkText("user_label", r.UserLabel, MaxID), checkConfig(r.Config), o.broker.returnTo.check(r.ReturnTo),
+		request.checkActing(), wrong, r.Intent.check(&request), checkText("user_label", r.UserLabel, MaxID), checkConfig(r.Config), o.broker.returnTo.check(r.ReturnTo),
 		checkChallenge(r), checkHandoff(r),
 	)
 }

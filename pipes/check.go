@@ -189,7 +189,7 @@ func (r *Request) checkActing() error {
 // checkAccountID refuses a malformed selector before anything is looked up.
 func (r *Request) checkAccountID() error {
 	if r.AccountID != "" && !r.AccountID.WellFormed() {
-		return invalid("connected_account_id", "must be the id of a connected account")
+		return malformedBody("connected_account_id", CodeInvalid, "must be the id of a connected account")
 	}
 	return nil
 }

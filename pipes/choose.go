@@ -51,9 +51,13 @@ func (f *Flow) choosing() bool {
 	return f.Outcome == nil && f.Waiting != nil && f.Waiting.Choice != nil && !f.Waiting.Choice.Replace
 }
 
-// choice is what has to be asked before tokens are stored; nil for nothing.
+// choice is what has to be asked before tokens are stored; nil for nothing. Who adds an account replaces none,
+// and where the account is gone storing says so.
 func (l *leg) choice(ctx context.Context, got arrival) (*Choice, error) {
-	s, err := l.findSlot(ctx, got.integration, got.owner)
+	s, err := l.aim(ctx, got)
+	if _, definite := removedMeanwhile(err); definite {
+		return nil, nil
+	}
 	if a := s.account.Record; err == nil && differs(a, got) {
 		return &Choice{Account: a.ID, Identifier: a.Identifier, DisplayName: a.DisplayName}, nil
 	}

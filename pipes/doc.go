@@ -20,6 +20,7 @@
 // Accounts and grants:
 //
 //	accounts.go slot.go dataproviders.go    the noun; which of an owner's accounts is meant; all that an owner can connect
+//	further.go                              several accounts of one owner, and which one a flow is for
 //	grants.go named.go                      the grant that accounts point to; its tokens beside the main one
 //	arrive.go                               the one way in for what a provider, an import or an owner brought
 //	importing.go install.go installclient.go    accounts without a flow: tokens, API keys, clients of their own
@@ -263,6 +264,11 @@
 //	                                                    TestRefreshTokenInUse
 //	one owner's account for another's                   owners compared as bytes, selectors within the owner
 //	                                                    TestOwnersDoNotMix, TestAccountSelector
+//	one organization's client for another's             the owner's configuration, and a grant bound to its client
+//	                                                    TestOneOrganizationsClientIsNotAnothers
+//	a further account takes the first one's place       added beside it; a flow that renews names its account from
+//	                                                    the beginning, and connects none in its place
+//	                                                    TestFurtherConnections, TestAuthorizeWithIntent
 //	puts one customer's API key in another's place      sealed like a grant's tokens, under the account's key context
 //	                                                    TestSealedKeyIsBound
 //	moves the endpoint to collect customers' clients    sealed with their grant, for the origin that took them

@@ -33,9 +33,9 @@ var (
 	// ErrRefused means that the provider refuses a token to such a client for another reason (422
 	// provider_refused).
 	ErrRefused = errors.New("pipes: provider refuses a token")
-	// ErrMultiple means that the owner has an account there, and no further one can be added (404
-	// multiple_connections_unavailable).
-	ErrMultiple = errors.New("pipes: multiple connections unavailable")
+	// ErrTooManyConnections means that the owner has [MaxConnections] accounts there (422
+	// too_many_connections).
+	ErrTooManyConnections = errors.New("pipes: too many connections")
 	// ErrEndpointChanged means that the token endpoint is not the one a grant or client secret is bound
 	// to: nothing is sent there before an administrator has confirmed it (409 endpoint_changed).
 	ErrEndpointChanged = errors.New("pipes: token endpoint changed")

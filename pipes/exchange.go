@@ -169,7 +169,7 @@ func (l *leg) save(ctx context.Context, got arrival, departure string) (Result, 
 
 // store stores the tokens with the account they are for, and settles the flow, in one transaction.
 func (l *leg) store(ctx context.Context, got arrival, departure string) (*Account, error) {
-	s, err := l.findSlot(ctx, got.integration, got.owner)
+	s, err := l.aim(ctx, got)
 	if err != nil {
 		return nil, err
 	}

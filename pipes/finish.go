@@ -37,7 +37,8 @@ type FinishRequest struct {
 //
 // Errors: [*InvalidError]; [ErrNoAuthorization] for a result id that is unknown, forged, expired or another
 // environment's, and for a flow that failed; [ErrVerifier]; [ErrDisabled] while the integration cannot be
-// used; [ErrTokenInUse]; [*AuthMethodError]; [ErrNoAccount] if the account was removed since; [ErrConflict].
+// used; [ErrTokenInUse]; [*AuthMethodError]; [ErrNoAccount] if the account was removed since;
+// [ErrTooManyConnections]; [ErrConflict].
 func (b *Broker) Finish(ctx context.Context, call access.Call, r FinishRequest) (Account, error) {
 	o, err := b.begin(ctx, call, access.PipesFinish)
 	if err != nil {

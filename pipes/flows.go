@@ -51,6 +51,10 @@ type Flow struct {
 	// when it was used.
 	HandoffHash []byte    `cbor:"23,keyasint,omitempty"`
 	HandedAt    time.Time `cbor:"24,keyasint,omitzero"`
+	// Intent is [IntentAdd] for a further account. Account is the one that is connected again where the caller
+	// has chosen it; empty for that of the compatibility slot, as it is in the end.
+	Intent  Intent    `cbor:"25,keyasint,omitempty"`
+	Account AccountID `cbor:"26,keyasint,omitempty"`
 }
 
 // MaxDepartures bounds how many flow states one ticket mints.

@@ -22,6 +22,8 @@ type AccountTokens struct {
 	Scopes []string
 	// State is derived from the tokens if empty.
 	State State
+	// Intent can be [IntentAdd] for an import, and [IntentReauthorize] for an update, which is the same as none.
+	Intent Intent
 }
 
 // ImportAccount connects an account with tokens that the caller has from elsewhere, or without tokens:
@@ -32,8 +34,11 @@ type AccountTokens struct {
 // are known to end). expires_at without either of the tokens is refused, and a refresh token without an
 // access token.
 //
+// With [IntentAdd] it is a further account of an owner who has one: [ErrAccountExists] means then that one of
+// his has this access token.
+//
 // Errors: [*InvalidError], [ErrNoIntegration], [ErrAccountExists], [*AuthMethodError], [ErrTokenInUse],
-// [ErrConflict].
+// [ErrTooManyConnections], [ErrConflict].
 func (b *Broker) ImportAccount(ctx context.Context, call access.Call, r Request, t AccountTokens) (Account, error) {
 	return b.putAccount(ctx, call, r, t, (*operation).importAccount)
 }
@@ -78,8 +83,11 @@ func (b *Broker) putAccount(
 	return committed(ctx, o, stored, err)
 }
 
-func (o *operation) importAccount(ctx context.Context, _ *Request, t *AccountTokens, i *Integration, s slot) (Change, *Account, error) {
-	if s.account.Record != nil {
+func (o *operation) importAccount(ctx context.Context, r *Request, t *AccountTokens, i *Integration, s slot) (Change, *Account, error) {
+	if err := t.Intent.only(IntentAdd, r); err != nil {
+		return Change{}, nil, err
+	}
+	if t.Intent != IntentAdd && s.account.Record != nil {
 		return Change{}, nil, ErrAccountExists
 	}
 	if t.State == Connected && t.AccessToken.Len() == 0 {
@@ -92,10 +100,21 @@ func (o *operation) importAccount(ctx context.Context, _ *Request, t *AccountTok
 	if err != nil {
 		return Change{}, nil, err
 	}
+	if t.Intent == IntentAdd {
+		if err := o.imported(ctx, s.all(), t); err != nil {
+			return Change{}, nil, err
+		}
+		if s, err = s.further(); err != nil {
+			return Change{}, nil, err
+		}
+	}
 	return o.arrive(ctx, s, got, false)
 }
 
 func (o *operation) updateAccount(ctx context.Context, r *Request, t *AccountTokens, i *Integration, s slot) (Change, *Account, error) {
+	if err := t.Intent.only(IntentReauthorize, r); err != nil {
+		return Change{}, nil, err
+	}
 	found, err := s.choose(r)
 	if err != nil {
 		return Change{}, nil, err

@@ -3,7 +3,6 @@ package pipes
 import (
 	"cmp"
 	"context"
-	"errors"
 
 	"culvert/connectors"
 	"culvert/internal/access"
@@ -44,7 +43,7 @@ func (l *Labels) check() error {
 // another provider's by then. No provider is asked: what a key is good for is seen when it is used.
 //
 // Errors: [*InvalidError], [ErrNoIntegration], [ErrDisabled], [ErrNoAccount] if one was named or is to be
-// renewed, [ErrAccountSelection], [ErrMultiple], [*AuthMethodError], [ErrConflict].
+// renewed, [ErrAccountSelection], [ErrTooManyConnections], [*AuthMethodError], [ErrConflict].
 func (b *Broker) InstallAPIKey(ctx context.Context, call access.Call, r APIKeyInstall) (Account, error) {
 	o, err := b.begin(ctx, call, access.AccountsManage)
 	if err != nil {
@@ -103,18 +102,27 @@ func (n Intent) check(r *Request) error {
 	return nil
 }
 
+// only is check for a call that has no other intent than one.
+func (n Intent) only(one Intent, r *Request) error {
+	if n != "" && n != one {
+		return invalid("connection_intent", `can only be "`+string(one)+`" here`)
+	}
+	return n.check(r)
+}
+
 // target is the slot with the account that an install is about, which has the method m, or with none for a
-// new one. Unlike a read it looks at all accounts, whether or not the caller says that it knows of several:
-// no key is put in the place of another's.
+// new one: where the compatibility slot is free, and no account is named or to be renewed. Unlike a read it
+// looks at all accounts, whether or not the caller says that it knows of several: no key is put in the place
+// of another's.
 func (s slot) target(r *Request, intent Intent, m AuthMethod) (slot, error) {
-	named := *r
-	named.Plural = true
-	found, err := s.choose(&named)
+	if intent == IntentAdd {
+		return s.further()
+	}
+	if intent == "" && r.AccountID == "" && s.account.Record == nil {
+		return s.further()
+	}
+	found, err := s.choose(&Request{AccountID: r.AccountID, Plural: true})
 	switch {
-	case errors.Is(err, ErrNoAccount) && r.AccountID == "" && intent != IntentReauthorize:
-		return s, nil
-	case intent == IntentAdd:
-		return slot{}, ErrMultiple
 	case err != nil:
 		return slot{}, err
 	case found.Record.Method != m:

@@ -105,10 +105,27 @@ func TestInstallTargets(t *testing.T) {
 		t.Errorf("an account that is not there: %v", err)
 	}
 	must(t, install(adds))
-	if err := install(adds); !errors.Is(err, pipes.ErrMultiple) {
-		t.Errorf("a second account: %v, want ErrMultiple", err)
-	}
 	must(t, install(renews))
+	second, err := s.Broker.InstallAPIKey(t.Context(), s.Call(), adds)
+	if err != nil || !second.Standard {
+		t.Errorf("a second account: %+v, %v", second, err)
+	}
+	plain := with(func(*pipes.APIKeyInstall) {})
+	for what, r := range map[string]pipes.APIKeyInstall{"renewed": renews, "connected": plain} {
+		if err := install(r); !errors.Is(err, pipes.ErrAccountSelection) {
+			t.Errorf("%s, and which one is not said: %v", what, err)
+		}
+	}
+	named := with(func(r *pipes.APIKeyInstall) { r.Intent, r.AccountID = pipes.IntentReauthorize, second.ID })
+	if a, err := s.Broker.InstallAPIKey(t.Context(), s.Call(), named); err != nil || a.ID != second.ID || !a.Standard {
+		t.Errorf("renewed: %+v, %v", a, err)
+	}
+	// Who connects without more fills the slot that is free, and leaves the other's key.
+	must(t, s.Broker.DeleteAccount(t.Context(), s.Call(), plain.Request))
+	if a, err := s.Broker.InstallAPIKey(t.Context(), s.Call(), plain); err != nil || a.ID == second.ID || a.Standard {
+		t.Errorf("connected: %+v, %v", a, err)
+	}
+	must(t, s.Broker.DeleteAccount(t.Context(), s.Call(), plain.Request))
 	must(t, install(with(func(r *pipes.APIKeyInstall) { r.OrganizationID = "org_1" }))) // another owner
 	for field, r := range map[string]pipes.APIKeyInstall{
 		"user_id":              with(func(r *pipes.APIKeyInstall) { r.UserID = "" }),

@@ -34,6 +34,10 @@ const (
 	// CodeAccountMismatch: the user signed in as another account at the provider than the one that is
 	// connected, and did not choose to replace it.
 	CodeAccountMismatch = "account_mismatch"
+	// CodeAccountRemoved: the account that the flow was to connect again was disconnected meanwhile.
+	CodeAccountRemoved = "account_removed"
+	// CodeTooManyConnections: the owner's last place was taken meanwhile.
+	CodeTooManyConnections = "too_many_connections"
 )
 
 // failure is a flow that connects nothing, and why.
@@ -54,7 +58,7 @@ func unsaved(err error) (why failure, definite bool) {
 	case errors.Is(err, errMismatch):
 		return mismatch("the account was connected as another one meanwhile"), true
 	}
-	return failure{}, false
+	return removedMeanwhile(err)
 }
 
 // Result is how a flow ended, for the page or the redirect that follows.

@@ -18,6 +18,8 @@ type slot struct {
 	account At[Account]
 	// standard are further accounts.
 	standard []At[Account]
+	// beside: an account that is new becomes one of those, because the compatibility slot is taken.
+	beside bool
 }
 
 // findSlot reads what an owner has at an integration. Accounts of another integration, which had the
@@ -95,13 +97,17 @@ func (s *slot) choose(r *Request) (At[Account], error) {
 	return At[Account]{}, ErrAccountSelection
 }
 
-// taken is the connections record with an account in the compatibility slot.
+// taken is the connections record with a new account in the place that the slot is for. Accounts of an
+// integration that is gone are not in it any more.
 func (s *slot) taken(id AccountID) *Put[Connections] {
-	next := Connections{Owner: s.owner, Slug: s.slug}
-	if s.connections.Record != nil {
-		next = *s.connections.Record
+	next := Connections{Owner: s.owner, Slug: s.slug, Compatibility: id}
+	for _, a := range s.standard {
+		next.Standard = append(next.Standard, a.Record.ID)
 	}
-	next.Compatibility = id
+	if s.beside {
+		next.Compatibility = s.connections.Record.Compatibility
+		next.Standard = append(next.Standard, id)
+	}
 	return &Put[Connections]{Record: next, Revision: s.connections.Revision}
 }
 

@@ -54,7 +54,7 @@ func judgeKnown(err error) (trail.Verdict, bool) {
 		{ErrVerifier, CodeVerifier, 422},
 		{ErrBadClient, "invalid_client_credentials", 422},
 		{ErrRefused, "provider_refused", 422},
-		{ErrMultiple, "multiple_connections_unavailable", 404},
+		{ErrTooManyConnections, CodeTooManyConnections, 422},
 		{ErrNoRevocation, "entity_not_found", 404},
 		{ErrIntegrationExists, "integration_exists", 409},
 		{ErrAccountExists, "account_exists", 409},

@@ -31,7 +31,7 @@ func (s *Server) readAccount(owner ownerDecoder) handler {
 }
 
 // importAccount is POST on the same path. An Idempotency-Key is ignored: a second import is a 409 that
-// changes nothing.
+// changes nothing, except one that adds an account without tokens.
 func (s *Server) importAccount(owner ownerDecoder) handler {
 	return handle(endpoint[accountRequest, pipes.Account]{
 		status: http.StatusCreated,
@@ -47,7 +47,13 @@ func (s *Server) importAccount(owner ownerDecoder) handler {
 func (s *Server) updateAccount(owner ownerDecoder) handler {
 	return handle(endpoint[accountRequest, pipes.Account]{
 		status: http.StatusOK,
-		decode: func(x *exchange) (accountRequest, error) { return decodeAccountTokens(x, owner) },
+		decode: func(x *exchange) (accountRequest, error) {
+			q, err := decodeAccountTokens(x, owner)
+			if err != nil {
+				return q, err
+			}
+			return q, decodeReauthorize(x)
+		},
 		call: func(ctx context.Context, c access.Call, q accountRequest) (pipes.Account, error) {
 			return s.pipes.UpdateAccount(ctx, c, q.Request, q.tokens)
 		},
@@ -155,6 +161,7 @@ func decodeAccountTokens(x *exchange, owner ownerDecoder) (accountRequest, error
 		optional("expires_at", momentInto, &q.tokens.ExpiresAt),
 		optional("scopes", listInto, &q.tokens.Scopes),
 		optional("state", textInto, &q.tokens.State),
+		optional("connection_intent", textInto, &q.tokens.Intent),
 	}
 	if q.ConnectionOwner == pipes.OwnedByOrganization {
 		return q, x.object(append(members, required("user_id", textInto, &q.UserID))...)
@@ -164,6 +171,20 @@ func decodeAccountTokens(x *exchange, owner ownerDecoder) (accountRequest, error
 		return q, err
 	}
 	return q, decodeObject(raw, members...)
+}
+
+// decodeReauthorize reads the intent of an update, which stands in the query and can be one thing alone: an
+// update connects nothing that is not there.
+func decodeReauthorize(x *exchange) error {
+	parameters, err := x.query()
+	if err != nil {
+		return err
+	}
+	text, err := parameters.text("connection_intent")
+	if err == nil && text != "" && pipes.Intent(text) != pipes.IntentReauthorize {
+		err = malformedQuery("connection_intent", `can only be "reauthorize" here`)
+	}
+	return err
 }
 
 func encodeAccount(b []byte, a pipes.Account) ([]byte, error) {

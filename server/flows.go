@@ -37,6 +37,8 @@ func (s *Server) authorize() handler {
 				optional("code_challenge", textInto, &q.Challenge),
 				optional("code_challenge_method", textInto, &q.ChallengeMethod),
 				optional("require_handoff", flagInto, &q.RequireHandoff),
+				optional("connection_intent", textInto, &q.Intent),
+				optional("connected_account_id", textInto, &q.AccountID),
 			)
 		},
 		call: s.pipes.Authorize,

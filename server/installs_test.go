@@ -55,7 +55,12 @@ func TestAPIKeyLife(t *testing.T) {
 		t.Errorf("rotated %v", rotated)
 	}
 	// Adding is another verb, and says so. The labels are the caller's.
-	d.do(t, post(keyPath, `{"user_id":"user_1","secret":"sk-a-second-key","connection_intent":"add"}`)).mustRefuse(t, 404, "multiple_connections_unavailable")
+	second := d.do(t, post(keyPath, `{"user_id":"user_1","secret":"sk-a-second-key","connection_intent":"add"}`)).want(t, 201).object(t)
+	if second["connection_role"] != "standard" || second["id"] == account["id"] {
+		t.Errorf("added %v", second)
+	}
+	d.do(t, put(keyPath, `{"user_id":"user_1","secret":"sk-whose-is-this"}`)).mustRefuse(t, 409, "account_selection_required")
+	d.do(t, remove("/user_management/users/user_1/connected_accounts/keys?connected_account_id="+second["id"].(string))).want(t, 204)
 	added := d.do(t, post(keyPath, `{"user_id":"user_2","secret":"short","connection_intent":"add","account_identifier":"acme","account_display_name":"Acme"}`)).want(t, 201).object(t)
 	shape(t, added, accountPicture(map[string]any{
 		"auth_method": "api_key", "user_id": "user_2", "account_identifier": "acme", "account_display_name": "Acme",
@@ -74,18 +79,17 @@ func TestInstallRefused(t *testing.T) {
 	d.mustKeys(t)
 	d.mustIntegration(t, pipestest.Slug, "")
 	for name, c := range map[string]struct{ method, body, code string }{
-		"no user":            {"PUT", `{"secret":"s"}`, "required"},
-		"empty user":         {"PUT", `{"user_id":"","secret":"s"}`, "required"},
-		"no secret":          {"PUT", `{"user_id":"u"}`, "required"},
-		"empty secret":       {"PUT", `{"user_id":"u","secret":""}`, "required"},
-		"secret of numbers":  {"PUT", `{"user_id":"u","secret":7}`, "invalid_type"},
-		"long secret":        {"PUT", `{"user_id":"u","secret":"` + strings.Repeat("s", 64<<10+1) + `"}`, "invalid_value"},
-		"added by PUT":       {"PUT", `{"user_id":"u","secret":"s","connection_intent":"add"}`, "invalid_value"},
-		"renewed by POST":    {"POST", `{"user_id":"u","secret":"s","connection_intent":"reauthorize"}`, "invalid_value"},
-		"nothing by POST":    {"POST", `{"user_id":"u","secret":"s"}`, "required"},
-		"selector by POST":   {"POST", `{"user_id":"u","secret":"s","connection_intent":"add","connected_account_id":"data_installation_01KAR8Z3S3Z0C5M2N1V7W9X4YQ"}`, "invalid_value"},
-		"malformed selector": {"PUT", `{"user_id":"u","secret":"s","connected_account_id":"` + marker + `"}`, "invalid_value"},
-		"owner":              {"PUT", `{"user_id":"u","secret":"s","connection_owner":"` + marker + `"}`, "invalid_value"},
+		"no user":           {"PUT", `{"secret":"s"}`, "required"},
+		"empty user":        {"PUT", `{"user_id":"","secret":"s"}`, "required"},
+		"no secret":         {"PUT", `{"user_id":"u"}`, "required"},
+		"empty secret":      {"PUT", `{"user_id":"u","secret":""}`, "required"},
+		"secret of numbers": {"PUT", `{"user_id":"u","secret":7}`, "invalid_type"},
+		"long secret":       {"PUT", `{"user_id":"u","secret":"` + strings.Repeat("s", 64<<10+1) + `"}`, "invalid_value"},
+		"added by PUT":      {"PUT", `{"user_id":"u","secret":"s","connection_intent":"add"}`, "invalid_value"},
+		"renewed by POST":   {"POST", `{"user_id":"u","secret":"s","connection_intent":"reauthorize"}`, "invalid_value"},
+		"nothing by POST":   {"POST", `{"user_id":"u","secret":"s"}`, "required"},
+		"selector by POST":  {"POST", `{"user_id":"u","secret":"s","connection_intent":"add","connected_account_id":"data_installation_01KAR8Z3S3Z0C5M2N1V7W9X4YQ"}`, "invalid_value"},
+		"owner":             {"PUT", `{"user_id":"u","secret":"s","connection_owner":"` + marker + `"}`, "invalid_value"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := d.do(t, request{method: c.method, path: keyPath, body: c.body}).want(t, 422)
@@ -95,6 +99,7 @@ func TestInstallRefused(t *testing.T) {
 			}
 		})
 	}
+	d.do(t, put(keyPath, `{"user_id":"u","secret":"s","connected_account_id":"`+marker+`"}`)).mustRefuse(t, 400, "invalid_value")
 	const good = `{"user_id":"u","secret":"s"}`
 	d.do(t, put("/data-integrations/nobody/api-key", good)).mustRefuse(t, 404, "entity_not_found")
 	d.do(t, put("/data-integrations/provider/api-key", good)).mustRefuse(t, 422, "auth_method_mismatch")
@@ -147,7 +152,9 @@ func TestClientCredentialsLife(t *testing.T) {
 	})
 	d.do(t, post("/data-integrations/machines/token", user1)).mustRefuse(t, 422, "auth_method_mismatch")
 	d.do(t, put(clientPath, strings.Replace(good, pipestest.ClientSecret, "wrong", 1))).mustRefuse(t, 422, "invalid_client_credentials")
-	d.do(t, post(clientPath, strings.Replace(good, "}", `,"connection_intent":"add"}`, 1))).mustRefuse(t, 404, "multiple_connections_unavailable")
+	if second := d.do(t, post(clientPath, strings.Replace(good, "}", `,"connection_intent":"add"}`, 1))).want(t, 201).object(t); second["connection_role"] != "standard" {
+		t.Errorf("added %v", second)
+	}
 	mustList(t, d.do(t, put(clientPath, `{"user_id":"u","client_id":"c"}`)).want(t, 422), "required")
 	mustList(t, d.do(t, put(clientPath, `{"user_id":"u","client_id":"","client_secret":"s"}`)).want(t, 422), "required")
 	d.do(t, put(keyPath, `{"user_id":"u","secret":"s"}`)).mustRefuse(t, 404, "entity_not_found")

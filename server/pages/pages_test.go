@@ -160,7 +160,7 @@ func TestWords(t *testing.T) {
 	for _, code := range []string{
 		pages.Connected + "!", "canceled", "access_denied", "provider_error", "invalid_callback", "issuer_mismatch",
 		"authorization_code_exchange_error", "exchange_interrupted", "integration_unavailable", "endpoint_changed",
-		"refresh_token_in_use", "account_mismatch", "authorization_expired", "authorization_not_finished",
+		"refresh_token_in_use", "account_mismatch", "account_removed", "too_many_connections", "authorization_expired", "authorization_not_finished",
 		"code_verifier_mismatch", "a code of tomorrow",
 	} {
 		m := pages.Outcome(code, hostile)

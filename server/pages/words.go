@@ -32,6 +32,11 @@ func Outcome(code, provider string) Message {
 	case "account_mismatch":
 		return nothing("You signed in as another account at "+provider+" than the one that is connected, and it was kept.",
 			"Go back to the application. To connect the same account again, sign in at "+provider+" with it first.")
+	case "account_removed":
+		return nothing("The account that was to be connected again was disconnected meanwhile.")
+	case "too_many_connections":
+		return nothing("There are as many accounts of "+provider+" connected as there can be.",
+			"Go back to the application and disconnect one first.")
 	case "refresh_token_in_use":
 		return nothing("This account of "+provider+" is connected already, for somebody else.",
 			"Sign in to "+provider+" with another account, or ask those who run the application.")
