@@ -115,7 +115,7 @@ func (o *operation) grantArrival(ctx context.Context, change *Change, account *A
 	case MethodClientCredentials:
 		g.Refreshable, g.Method = true, got.method
 	}
-	g.Main, g.Named = got.main, got.named
+	g.Main, g.Named, g.Since = got.main, got.named, 0
 	g.Dead, g.Reason = false, ""
 	if err := o.broker.consented(&g, got); err != nil {
 		return err

@@ -6,9 +6,10 @@ import (
 	"culvert/internal/access"
 )
 
-// Attempt is a refresh of one generation of a grant, as stored at the grant's id. It has no lease: it must
-// outlive a crash of its owner, because the refresh token that it is about may have been used up. It is put
-// before the token is sent, and goes with the generation. The attempts that people list are flows
+// Attempt is a refresh of one token of one generation of a grant, as stored at the grant's id. It has no
+// lease: it must outlive a crash of its owner, because the refresh token that it is about may have been used
+// up. It is put before the token is sent, and goes with it. A grant of several tokens has one attempt:
+// whoever wants to refresh another of them finishes it first. The attempts that people list are flows
 // ([AttemptView]).
 type Attempt struct {
 	Grant      GrantID `cbor:"1,keyasint"`
@@ -25,6 +26,8 @@ type Attempt struct {
 	Idle bool `cbor:"9,keyasint,omitempty"`
 	// Process tells the lives of one node apart.
 	Process string `cbor:"10,keyasint,omitempty"`
+	// Name is which of the grant's tokens it is of; empty for the main one.
+	Name string `cbor:"11,keyasint,omitempty"`
 }
 
 // Lock keeps others from a grant while its holder refreshes it. It ends with its holder's lease, and saves
@@ -82,17 +85,27 @@ const (
 	orphaned
 )
 
-// whose decides whose turn it is at a generation of a grant, for one life of one node.
+// open is the attempt of a token that the grant still has; nil if there is none. Its generation is an older
+// one where a journal brought another of the tokens meanwhile.
+func (s *Standing) open(g *Grant) *Attempt {
+	a := s.Attempt.Record
+	if a == nil || !g.keeps(a.Name, a.Generation) || g.Named[a.Name].Dead {
+		return nil
+	}
+	return a
+}
+
+// whose decides whose turn it is at a grant, for one life of one node.
 //
 // The lives of one node do not overlap: the state directory is locked, and so is the node's place in etcd.
 // So what an earlier life of this node left is taken over at once: its journal was read before.
-func (s *Standing) whose(generation uint64, me Holder) turnOf {
-	a := s.Attempt.Record
+func (s *Standing) whose(g *Grant, me Holder) turnOf {
+	a := s.open(g)
 	locked := s.Lock.Revision != 0 && s.Lock.Holder.Node != me.Node
 	switch {
 	case locked:
 		return held
-	case a == nil || a.Generation != generation:
+	case a == nil:
 		return free
 	case a.Owner == me.Node || a.Idle:
 		return resumed
@@ -100,11 +113,11 @@ func (s *Standing) whose(generation uint64, me Holder) turnOf {
 	return orphaned
 }
 
-// next is the attempt that goes on from there, of this holder, under an id of its own. Whoever left one
-// without saying that no request is under way may have sent the token without hearing of it.
-func (s *Standing) next(generation uint64, me Holder, id string) Attempt {
-	next := Attempt{Generation: generation, ID: id, Owner: me.Node, Process: me.Process}
-	if a := s.Attempt.Record; a != nil && a.Generation == generation {
+// next is the attempt of one of the tokens that goes on from there, of this holder, under an id of its own.
+// Whoever left one without saying that no request is under way may have sent the token without hearing of it.
+func (s *Standing) next(g *Grant, name string, me Holder, id string) Attempt {
+	next := Attempt{Generation: g.Generation, Name: name, ID: id, Owner: me.Node, Process: me.Process}
+	if a := s.open(g); a != nil && a.Name == name {
 		next.Sends, next.Ambiguous = a.Sends, a.Ambiguous || !a.Idle
 	}
 	return next

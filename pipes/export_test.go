@@ -163,11 +163,11 @@ func StoppedBeforeSending(b *Broker, times int) {
 }
 
 // Whose, BeginAttempt, SuccessorWait and InWindow are the decisions of the protocol of refreshes.
-func Whose(s Standing, generation uint64, me Holder) string {
-	return map[turnOf]string{free: "free", resumed: "resumed", held: "held", orphaned: "orphaned"}[s.whose(generation, me)]
+func Whose(s Standing, g *Grant, me Holder) string {
+	return map[turnOf]string{free: "free", resumed: "resumed", held: "held", orphaned: "orphaned"}[s.whose(g, me)]
 }
-func BeginAttempt(s Standing, generation uint64, me Holder, id string) Attempt {
-	return s.next(generation, me, id)
+func BeginAttempt(s Standing, g *Grant, name string, me Holder, id string) Attempt {
+	return s.next(g, name, me, id)
 }
 func SuccessorWait(settled time.Duration, killsFamily bool, accessLives time.Duration) time.Duration {
 	return successorWait(settled, killsFamily, accessLives)

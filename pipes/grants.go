@@ -71,6 +71,9 @@ type Grant struct {
 	Method AuthMethod `cbor:"26,keyasint,omitempty"`
 	// Metadata is what the token reply said besides, of the connector's fields.
 	Metadata map[string]string `cbor:"27,keyasint,omitempty"`
+	// Since is the generation that gave the main token, in a grant of several that was refreshed; 0: the
+	// present one.
+	Since uint64 `cbor:"28,keyasint,omitempty"`
 }
 
 // refetched reports a grant whose account has a client of its own: its next token needs no other before it, so

@@ -230,7 +230,7 @@ func (o *operation) replay(ctx context.Context, e *pendingEntry) error {
 	b, key := o.broker, grantKey{e.Environment, e.Grant}
 	o.Record.GrantID, o.Record.AccountID, o.Record.IntegrationID = string(e.Grant), string(e.Account), string(e.Integration)
 	found, err := b.store.Grant(ctx, key.env, key.grant)
-	if errors.Is(err, ErrNotFound) || err == nil && found.Record.Generation != e.Generation {
+	if errors.Is(err, ErrNotFound) || err == nil && !found.Record.keepsAny(e.Generation) {
 		return nil // it landed before the crash, or the user has connected again
 	}
 	if err != nil {

@@ -1,6 +1,7 @@
 package pipes
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"strings"
@@ -13,8 +14,8 @@ import (
 )
 
 // NamedToken is what is decided on of a further token of a grant, such as the user's beside the bot's. It is
-// refreshed by itself, as the grant's next generation: all of a grant's tokens stand under one seal, so that
-// none is lost with another's refresh.
+// refreshed by itself, as the grant's next generation: all of a grant's tokens stand under one seal. Of which
+// generation each one is stands beside it, so that what is known of it outlives the refreshes of the others.
 type NamedToken struct {
 	ObtainedAt time.Time `cbor:"1,keyasint"`
 	// ExpiresAt is zero for a token that does not end.
@@ -23,6 +24,8 @@ type NamedToken struct {
 	// Dead is set once the provider has said so of this token alone, for Reason.
 	Dead   bool   `cbor:"4,keyasint,omitempty"`
 	Reason string `cbor:"5,keyasint,omitempty"`
+	// Since is the generation that gave this token; 0: the present one.
+	Since uint64 `cbor:"6,keyasint,omitempty"`
 }
 
 // refreshNames begins the names under which the refresh tokens of a reply's further tokens are kept:
@@ -82,6 +85,80 @@ func (g *Grant) as(name string) *Grant {
 	return &as
 }
 
+// tokens are the names of a grant's tokens, the main one's empty.
+func (g *Grant) tokens() []string { return append(slices.Collect(maps.Keys(g.Named)), "") }
+
+// since is the generation that gave one of the tokens.
+func (g *Grant) since(name string) uint64 {
+	at := g.Since
+	if name != "" {
+		at = g.Named[name].Since
+	}
+	if at == 0 {
+		return g.Generation
+	}
+	return at
+}
+
+// keeps reports that one of the tokens is the one that it was at a generation: whatever moved the grant since
+// was a refresh of the others.
+func (g *Grant) keeps(name string, generation uint64) bool {
+	return g.since(name) <= generation && generation <= g.Generation
+}
+
+// keepsAny reports that one of the tokens is the one that it was at a generation.
+func (g *Grant) keepsAny(generation uint64) bool {
+	return slices.ContainsFunc(g.tokens(), func(name string) bool { return g.keeps(name, generation) })
+}
+
+// advance gives the grant its next generation, for a refresh of one of its tokens. The others note that theirs
+// is an older one.
+func (g *Grant) advance(name string) {
+	if len(g.Named) > 0 {
+		named := maps.Clone(g.Named)
+		for other, n := range named {
+			n.Since = g.since(other)
+			named[other] = n
+		}
+		g.Since, g.Named = g.since(""), named
+	}
+	g.Generation++
+	if name == "" && g.Since > 0 {
+		g.Since = g.Generation
+	}
+}
+
+// over is what a grant has once a refresh has landed in it. Where others of its tokens were refreshed since that
+// one began, theirs are the newer ones.
+func (r *refreshing) over(ctx context.Context, g *Grant, l *landing) (keys.GrantTokens, error) {
+	next := l.tokens
+	next.Renewed = ""
+	if g.Generation == l.generation {
+		return next, nil
+	}
+	newer, err := r.openGrant(ctx, g)
+	if err != nil {
+		return keys.GrantTokens{}, err
+	}
+	next.Named = map[string]secret.Bytes{}
+	maps.Copy(next.Named, l.tokens.Named)
+	for _, name := range g.tokens() {
+		if g.since(name) <= l.generation {
+			continue
+		}
+		if name == "" {
+			next.Access, next.Refresh, next.Previous = newer.Access, newer.Refresh, newer.Previous
+			name = g.Main
+		}
+		for _, kept := range []string{name, refreshNames + name} {
+			if token, there := newer.Named[kept]; there {
+				next.Named[kept] = token
+			}
+		}
+	}
+	return next, nil
+}
+
 // renew notes the times of the token that was refreshed.
 func (g *Grant) renew(l *landing) {
 	if l.tokens.Renewed == "" {
@@ -97,6 +174,7 @@ func (g *Grant) renew(l *landing) {
 	}
 	named[l.tokens.Renewed] = NamedToken{
 		ObtainedAt: l.obtainedAt, ExpiresAt: l.expiresAt, Refreshable: l.tokens.Named[refreshNames+l.tokens.Renewed].Len() > 0,
+		Since: g.Generation,
 	}
 	g.Named = named
 }

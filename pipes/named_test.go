@@ -208,3 +208,138 @@ func TestKilledWithANamedToken(t *testing.T) {
 		t.Errorf("refresh tokens (-got +want):\n%s", diff)
 	}
 }
+
+// dies is the end of a node's lease: its attempt stays, without its lock.
+func dies(t *testing.T, s *pipestest.Stack) {
+	t.Helper()
+	left := standing(t, s)
+	must(t, errOf(s.Store.PutAttempt(t.Context(), pipes.Step{
+		Environment: s.Environment.ID(), Attempt: *left.Attempt.Record, Revision: left.Attempt.Revision, Lock: pipes.LockReleased,
+	})))
+}
+
+// withJournaled is a stack that died with the result of one token's refresh in its journal alone, and a replica.
+func withJournaled(t *testing.T, name string, reply connectorstest.Fault) (s, replica *pipestest.Stack) {
+	t.Helper()
+	s, store := withTwoTokens(t)
+	s.Clock.Advance(time.Hour)
+	store.set(func(c pipes.Change) error {
+		if isRefresh(c) {
+			return &outage.Error{Dependency: outage.Etcd}
+		}
+		return nil
+	})
+	s.Provider.Next(reply)
+	go func() { _, _ = vendNamed(t, s, name) }()
+	eventually(t, "an entry in the journal", func() bool { return pipes.Pending(s.Broker) == 1 })
+	dies(t, s)
+	replica = s.Replica(t)
+	pipes.Impatient(replica.Broker)
+	pipes.Settled(replica.Broker, 10*time.Millisecond)
+	return s, replica
+}
+
+// comesBack is the next life of a node, which has stored what its journal had.
+func comesBack(t *testing.T, s *pipestest.Stack) *pipestest.Stack {
+	t.Helper()
+	restarted := s.Restart(t)
+	pipes.Impatient(restarted.Broker)
+	eventually(t, "the replay", func() bool { return restarted.Counts.Of(pipes.CountReplayed) == 1 })
+	return restarted
+}
+
+func wantDead(t *testing.T, s *pipestest.Stack, name, reason string) {
+	t.Helper()
+	if v, err := vendNamed(t, s, name); err != nil || v.Active || v.Reason != reason {
+		t.Errorf("token %q: %+v, %v; want it to be dead as %s", name, v, err, reason)
+	}
+}
+
+var deadToken = connectorstest.JSON(400, `{"error":"invalid_grant"}`)
+
+// The main token is refreshed while a dead node has the named one's result: first the named one's refresh is
+// finished, and what the node brings is stored beside the main one's, whose refresh goes on meanwhile.
+func TestMainTokenPassesANamedResult(t *testing.T) {
+	s, replica := withJournaled(t, "user", userReply("2"))
+	s.Provider.Next(deadToken)
+	wantDead(t, replica, "user", pipes.ReasonRotationLost)
+	s.Provider.Next(botReply("2"))
+	s.Provider.Hold()
+	vended := make(chan error, 1)
+	go func() {
+		_, err := vendNamed(t, replica, "bot")
+		vended <- err
+	}()
+	eventually(t, "the main token's refresh", func() bool { return s.Provider.Refreshes() == 3 })
+	restarted := comesBack(t, s)
+	if left := standing(t, s); left.Attempt.Record == nil || left.Attempt.Record.Name != "" || left.Lock.Revision == 0 {
+		t.Errorf("the replay of one token left %+v of the other", left)
+	}
+	s.Provider.Release()
+	must(t, <-vended)
+	wantToken(t, restarted, "user", "canary-user-2", 30*time.Minute)
+	wantToken(t, restarted, "bot", "canary-bot-2", time.Hour)
+	if diff := cmp.Diff(sentRefreshTokens(s), []string{"canary-user-r1", "canary-user-r1", "canary-bot-r1"}); diff != "" {
+		t.Errorf("refresh tokens (-got +want):\n%s", diff)
+	}
+	if g := mustGrant(t, s, s.MustAccount(t, "user_1").Grant); g.Generation != 3 || standing(t, s).Attempt.Record != nil {
+		t.Errorf("generation %d, left %+v", g.Generation, standing(t, s))
+	}
+	s.Clock.Advance(time.Hour)
+	s.Provider.Next(botReply("3"), userReply("3"))
+	wantToken(t, replica, "bot", "canary-bot-3", time.Hour)
+	wantToken(t, replica, "user", "canary-user-3", 30*time.Minute)
+}
+
+// The named token is wanted while a dead node has the main one's result: it is not sent before the main one's
+// refresh is finished, and the grant lives again with what the node brings.
+func TestNamedTokenPassesAMainResult(t *testing.T) {
+	s, replica := withJournaled(t, "bot", botReply("2"))
+	s.Provider.Next(deadToken)
+	wantDead(t, replica, "user", pipes.ReasonRotationLost)
+	restarted := comesBack(t, s)
+	s.Provider.Next(userReply("2"))
+	wantToken(t, restarted, "user", "canary-user-2", 30*time.Minute)
+	wantToken(t, replica, "bot", "canary-bot-2", time.Hour)
+	if diff := cmp.Diff(sentRefreshTokens(s), []string{"canary-bot-r1", "canary-bot-r1", "canary-user-r1"}); diff != "" {
+		t.Errorf("refresh tokens (-got +want):\n%s", diff)
+	}
+}
+
+// What was lost of one token is known until that one is refreshed or judged, whichever other is wanted.
+func TestAmbiguityIsOfOneToken(t *testing.T) {
+	lost := connectorstest.Fault{Drop: true}
+	for _, row := range []struct{ lost, wanted string }{{"user", "bot"}, {"bot", "user"}} {
+		t.Run(row.lost, func(t *testing.T) {
+			s, _ := withTwoTokens(t)
+			s.Clock.Advance(time.Hour)
+			s.Provider.Next(lost, lost, lost, lost)
+			if v, err := vendNamed(t, s, row.lost); err == nil {
+				t.Fatalf("vended %+v", v)
+			}
+			replica := s.Replica(t)
+			pipes.Impatient(replica.Broker)
+			s.Provider.Next(deadToken, botReply("2"))
+			if _, err := vendNamed(t, replica, row.wanted); err != nil {
+				t.Error(err)
+			}
+			wantDead(t, replica, row.lost, pipes.ReasonRotationLost)
+			if n := replica.Counts.Of(pipes.CountRotationLost); n != 1 {
+				t.Errorf("%d rotations lost", n)
+			}
+		})
+	}
+	t.Run("and none is lost", func(t *testing.T) {
+		s, _ := withTwoTokens(t)
+		s.Clock.Advance(time.Hour)
+		s.Provider.Next(lost, lost, lost, lost)
+		if v, err := vendNamed(t, s, "user"); err == nil {
+			t.Fatalf("vended %+v", v)
+		}
+		replica := s.Replica(t)
+		pipes.Impatient(replica.Broker)
+		s.Provider.Next(userReply("2"), botReply("2"))
+		wantToken(t, replica, "bot", "canary-bot-2", time.Hour)
+		wantToken(t, replica, "user", "canary-user-2", 30*time.Minute)
+	})
+}

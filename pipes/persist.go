@@ -16,7 +16,7 @@ import (
 
 // landing is what a refresh brought, on its way into the store.
 type landing struct {
-	// tokens are all of the grant's; Renewed is the name of the one that was refreshed.
+	// tokens are all of the grant's at that generation; Renewed is the name of the one that was refreshed.
 	tokens keys.GrantTokens
 	// generation and origin are of the token that was sent.
 	generation uint64
@@ -65,8 +65,8 @@ func (r *refreshing) land(ctx context.Context, room *journal.Room, l *landing) e
 
 // persist stores what a refresh brought as the grant's next generation. The fence is the generation, not
 // the revision of the record: whoever edits the record without refreshing it must not cost a token, so a
-// conflict at the same generation is merged. A newer generation, or a grant that is gone, drops the
-// result; it is not revoked at the provider, which could end the newer one too.
+// conflict at the same generation is merged, and so is a generation that another of the grant's tokens made. A
+// newer generation of this token, or a grant that is gone, drops the result; it is not revoked at the provider, which could end the newer one too.
 //
 // While etcd is away it keeps trying: a rotated refresh token is nowhere else but in the journal, from which
 // the keeper goes on when this gives up. nil means that the store has to be read.
@@ -100,7 +100,7 @@ func (r *refreshing) persistOnce(ctx context.Context, l *landing) error {
 		return err
 	}
 	current, err := b.store.Grant(ctx, r.key.env, r.key.grant)
-	if errors.Is(err, ErrNotFound) || err == nil && current.Record.Generation != l.generation {
+	if errors.Is(err, ErrNotFound) || err == nil && !current.Record.keeps(l.tokens.Renewed, l.generation) {
 		b.count(CountDropped)
 		return nil
 	}
@@ -108,7 +108,14 @@ func (r *refreshing) persistOnce(ctx context.Context, l *landing) error {
 		return err
 	}
 	g := *current.Record
-	change := Change{Environment: g.Environment, Previous: g.TokenMAC, Concludes: true}
+	tokens, err := r.over(ctx, &g, l)
+	if err != nil {
+		return err
+	}
+	change := Change{Environment: g.Environment, Previous: g.TokenMAC}
+	if err := r.conclude(ctx, &change, &g, l.tokens.Renewed); err != nil {
+		return err
+	}
 	e, err := r.cause().aboutRefresh(r.account, b.now())
 	if err != nil {
 		return err
@@ -123,16 +130,14 @@ func (r *refreshing) persistOnce(ctx context.Context, l *landing) error {
 	if err := r.rescope(ctx, &change, &g, l.scopes); err != nil {
 		return err
 	}
-	g.Generation++
+	g.advance(l.tokens.Renewed)
 	// Where the tokens came from is where they may be sent, whatever the record says meanwhile.
 	g.Origin = l.origin
 	g.renew(l)
 	g.Client = l.client
-	if g.TokenMAC, err = r.tokenMAC(ctx, l.tokens); err != nil {
+	if g.TokenMAC, err = r.tokenMAC(ctx, tokens); err != nil {
 		return err
 	}
-	tokens := l.tokens
-	tokens.Renewed = ""
 	if r.conn != nil {
 		b.schedule(&g, r.conn, r.unasked && !b.uses.used(r.grant))
 	}
@@ -146,6 +151,23 @@ func (r *refreshing) persistOnce(ctx context.Context, l *landing) error {
 		return err
 	}
 	b.count(CountRefreshed)
+	return nil
+}
+
+// conclude ends the refresh of one of a grant's tokens in the change that renews or ends it. An attempt of another
+// one stays as it is: it says what became of a token that the grant still has.
+func (r *refreshing) conclude(ctx context.Context, change *Change, g *Grant, name string) error {
+	change.Concludes = true
+	if len(g.Named) == 0 {
+		return nil
+	}
+	s, err := r.broker.store.Standing(ctx, r.key.env, r.key.grant)
+	if err != nil {
+		return err
+	}
+	a := s.open(g)
+	change.Concludes = s.Attempt.Record != nil && (a == nil || a.Name == name)
+	change.AttemptAt = s.Attempt.Revision
 	return nil
 }
 
@@ -223,16 +245,18 @@ func (r *refreshing) buryOnce(ctx context.Context, reason string) error {
 		return err
 	}
 	current, err := b.store.Grant(ctx, r.key.env, r.key.grant)
-	if errors.Is(err, ErrNotFound) || err == nil && (current.Record.Generation != r.grant.Generation || current.Record.Dead || current.Record.Named[r.name].Dead) {
+	if errors.Is(err, ErrNotFound) || err == nil && r.overtaken(current.Record) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
 	g := *current.Record
-	change := Change{Environment: g.Environment, Previous: g.TokenMAC, Concludes: true}
+	change := Change{Environment: g.Environment, Previous: g.TokenMAC}
 	if r.announced {
-		change.AttemptAt = r.attemptAt
+		change.Concludes, change.AttemptAt = true, r.attemptAt
+	} else if err := r.conclude(ctx, &change, &g, r.name); err != nil {
+		return err
 	}
 	if r.name != "" {
 		if err := r.buryNamed(&change, &g, reason); err != nil {

@@ -126,6 +126,8 @@ func (w *protocolWorld) store(generation uint64, token int) {
 	w.standing = pipes.Standing{}
 }
 
+func (w *protocolWorld) grant() *pipes.Grant { return &pipes.Grant{Generation: w.generation} }
+
 // take is the provider's work on one request.
 func (w *protocolWorld) take(r *protocolRequest) {
 	r.taken, r.reply = true, -1
@@ -236,7 +238,7 @@ func (w *protocolWorld) look(n *protocolNode) {
 	if w.dead != "" || w.quiet {
 		return
 	}
-	switch pipes.Whose(w.standing, w.generation, n.holder()) {
+	switch pipes.Whose(w.standing, w.grant(), n.holder()) {
 	case "held":
 		return
 	case "orphaned":
@@ -248,7 +250,7 @@ func (w *protocolWorld) look(n *protocolNode) {
 			return
 		}
 	}
-	n.attempt = pipes.BeginAttempt(w.standing, w.generation, n.holder(), fmt.Sprint(n.name, n.process, w.revision()))
+	n.attempt = pipes.BeginAttempt(w.standing, w.grant(), "", n.holder(), fmt.Sprint(n.name, n.process, w.revision()))
 	n.attemptAt, n.lockAt, n.grantAt, n.token = w.standing.Attempt.Revision, w.standing.Lock.Revision, w.grantAt, w.token
 	n.announced, n.left, n.at = false, resends, "ready"
 }

@@ -151,7 +151,7 @@ func (r *refreshing) round(ctx context.Context) (wait time.Duration, err error) 
 	if err != nil {
 		return 0, err
 	}
-	switch s.whose(r.grant.Generation, b.holder()) {
+	switch s.whose(r.grant, b.holder()) {
 	case held:
 		return untilChange, nil
 	case orphaned:
@@ -164,7 +164,22 @@ func (r *refreshing) round(ctx context.Context) (wait time.Duration, err error) 
 			return wait, nil
 		}
 	}
+	if a := s.open(r.grant); a != nil && a.Name != r.name {
+		return 0, r.first(ctx, &s, a.Name)
+	}
 	return 0, r.claim(ctx, &s)
+}
+
+// first finishes what was begun of another of the grant's tokens. [errAgain] means that it is done.
+func (r *refreshing) first(ctx context.Context, s *Standing, name string) error {
+	other := *r
+	other.name = name
+	err := other.claim(ctx, s)
+	r.intended = other.intended
+	if err == nil {
+		err = errAgain
+	}
+	return err
 }
 
 // held tells why the refresh token is not sent now, whatever the provider would say.
@@ -236,6 +251,11 @@ func (r *refreshing) intend(ctx context.Context) error {
 	return nil
 }
 
+// overtaken reports that the token that was sent is not the grant's any more, or was judged.
+func (r *refreshing) overtaken(g *Grant) bool {
+	return !g.keeps(r.name, r.grant.Generation) || g.Dead || g.Named[r.name].Dead
+}
+
 // moved looks whether the grant is another one than the one whose token was sent.
 func (r *refreshing) moved(ctx context.Context) (bool, error) {
 	if err := r.broker.store.Fence(ctx); err != nil {
@@ -245,7 +265,7 @@ func (r *refreshing) moved(ctx context.Context) (bool, error) {
 	if errors.Is(err, ErrConflict) {
 		return true, nil
 	}
-	if err != nil || found.Record.Generation != r.grant.Generation || found.Record.Dead {
+	if err != nil || r.overtaken(found.Record) {
 		return err == nil, err
 	}
 	r.grantAt = found.Revision

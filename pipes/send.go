@@ -59,7 +59,7 @@ func (r *refreshing) claim(ctx context.Context, s *Standing) error {
 // begin makes the attempt that is about to be put over what stands there.
 func (r *refreshing) begin(s *Standing) {
 	b := r.broker
-	r.attempt = s.next(r.grant.Generation, b.holder(), id.ULID(b.clock()))
+	r.attempt = s.next(r.grant, r.name, b.holder(), id.ULID(b.clock()))
 	r.attempt.Grant, r.attempt.TokenMAC = r.key.grant, r.grant.TokenMAC
 	if r.name != "" {
 		r.attempt.TokenMAC = nil // that is the main one's

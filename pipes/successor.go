@@ -36,6 +36,6 @@ func (r *refreshes) adopted(key grantKey) {
 // succession is how long this refresh has to wait before it goes on with somebody else's attempt.
 func (r *refreshing) succession(s *Standing) time.Duration {
 	b := r.broker
-	wait := successorWait(b.timing.settled, r.conn.ReuseKillsFamily, r.grant.ExpiresAt.Sub(b.now()))
+	wait := successorWait(b.timing.settled, r.conn.ReuseKillsFamily, r.grant.as(s.Attempt.Record.Name).ExpiresAt.Sub(b.now()))
 	return b.refreshes.orphaned(r.key, s.Attempt.Revision, wait, time.Now())
 }
