@@ -163,6 +163,15 @@
 // saves work; nothing rests on it. The files: attempt.go decides, send.go sends, successor.go waits for
 // those who are gone, journal.go survives a crash, keeper.go finishes what refreshes could not.
 //
+// A grant of several tokens, each with a refresh token of its own, has one attempt, which names its token, and
+// each token says which generation gave it. Attempts, ambiguities and results are of a token, and count for
+// as long as the grant has that one, through generations that only the others made. Whoever wants another
+// token first finishes the attempt that is there, as its successor, with its own refresh token: one of them
+// is under way at a time, and no lost reply is forgotten. A result that comes out of a journal after another's
+// was stored is put beside it, and leaves the attempt of another alone. The price: a token whose refreshes get
+// no readable reply holds the others up. So does one whose owner's node is gone, where re-use ends the grant:
+// until its access token ends, ten minutes at most.
+//
 // # A token that an API refused
 //
 //	TokenRefused ─▶ not the present one ────────────────────────────────▶ newer_token
@@ -280,6 +289,10 @@
 //	one of several tokens dies, or is refreshed         each with its own refresh token, as the grant's next
 //	                                                    generation, under one seal with the others
 //	                                                    TestNamedTokens, TestDeadNamedToken, TestKilledWithANamedToken
+//	… while a node is gone with another's result, or    one under way at a time; what is known of one is kept
+//	its reply was lost                                  with it, through the refreshes of the others
+//	                                                    TestMainTokenPassesANamedResult, TestNamedTokenPassesAMainResult,
+//	                                                    TestAmbiguityIsOfOneToken, TestProtocol
 //	seals of one kind, place or time pass for another's a domain for each, with all that is decided on (keys)
 //	                                                    TestPurposesOfPipesDoNotStandInForEachOther,
 //	                                                    TestEachFieldOfABindingOfPipesIsBound, TestKeyedHashesOfPipesNeverMeet

@@ -162,13 +162,20 @@ func StoppedBeforeSending(b *Broker, times int) {
 	}
 }
 
-// Whose, BeginAttempt, SuccessorWait and InWindow are the decisions of the protocol of refreshes.
+// Whose and BeginAttempt are the decisions of the protocol of refreshes.
 func Whose(s Standing, g *Grant, me Holder) string {
 	return map[turnOf]string{free: "free", resumed: "resumed", held: "held", orphaned: "orphaned"}[s.whose(g, me)]
 }
 func BeginAttempt(s Standing, g *Grant, name string, me Holder, id string) Attempt {
 	return s.next(g, name, me, id)
 }
+
+// Open, Keeps and Advance are those of standings and grants.
+func Open(s Standing, g *Grant) *Attempt                  { return s.open(g) }
+func Keeps(g *Grant, name string, generation uint64) bool { return g.keeps(name, generation) }
+func Advance(g *Grant, name string)                       { g.advance(name) }
+
+// SuccessorWait and InWindow are the protocol's bounds.
 func SuccessorWait(settled time.Duration, killsFamily bool, accessLives time.Duration) time.Duration {
 	return successorWait(settled, killsFamily, accessLives)
 }

@@ -114,18 +114,24 @@ func (g *Grant) keepsAny(generation uint64) bool {
 // advance gives the grant its next generation, for a refresh of one of its tokens. The others note that theirs
 // is an older one.
 func (g *Grant) advance(name string) {
-	if len(g.Named) > 0 {
-		named := maps.Clone(g.Named)
-		for other, n := range named {
-			n.Since = g.since(other)
-			named[other] = n
-		}
-		g.Since, g.Named = g.since(""), named
+	if len(g.Named) == 0 {
+		g.Generation++
+		return
 	}
+	named := maps.Clone(g.Named)
+	for other, n := range named {
+		n.Since = g.since(other)
+		named[other] = n
+	}
+	g.Since, g.Named = g.since(""), named
 	g.Generation++
-	if name == "" && g.Since > 0 {
+	if name == "" {
 		g.Since = g.Generation
+		return
 	}
+	n := named[name]
+	n.Since = g.Generation
+	named[name] = n
 }
 
 // over is what a grant has once a refresh has landed in it. Where others of its tokens were refreshed since that

@@ -196,9 +196,7 @@ func TestKilledWithANamedToken(t *testing.T) {
 	s.Provider.Next(userReply("2"))
 	go func() { _, _ = vendNamed(t, s, "user") }()
 	eventually(t, "an entry in the journal", func() bool { return pipes.Pending(s.Broker) == 1 })
-	restarted := s.Restart(t) // whose store works; that of the killed process stays away until it is dead
-	pipes.Impatient(restarted.Broker)
-	eventually(t, "the replay", func() bool { return restarted.Counts.Of(pipes.CountReplayed) == 1 })
+	restarted := comesBack(t, s) // whose store works; that of the killed process stays away until it is dead
 	wantToken(t, restarted, "user", "canary-user-2", 30*time.Minute)
 	wantToken(t, restarted, "bot", "canary-bot-1", 30*time.Minute)
 	s.Clock.Advance(30 * time.Minute)

@@ -23,173 +23,6 @@ const (
 	resends   = 2
 )
 
-// How the provider answers an old refresh token.
-const (
-	keeps  = "keeps"  // it does not rotate
-	graces = "graces" // with the successor, once more
-	plain  = "plain"  // with invalid_grant
-	kills  = "kills"  // with invalid_grant, and the grant ends
-)
-
-type protocolWorld struct {
-	t    *rapid.T
-	mode string
-	now  int
-	rev  int64
-
-	// The store: one grant, its attempt and its lock.
-	generation uint64
-	token      int
-	dead       string
-	grantAt    int64
-	standing   pipes.Standing
-	lockUntil  int
-	down       bool
-	quiet      bool
-
-	// The provider: chains of tokens. A token is worth something as the newest of its chain.
-	newest map[int]int // by chain
-	chain  map[int]int // by token
-	ended  map[int]bool
-	tokens int
-
-	nodes    []*protocolNode
-	requests []*protocolRequest
-
-	// What happened, for the invariants. unseen are generations of which a rotation was never read.
-	unseen  map[uint64]bool
-	revoked map[int]bool // chains that their user ended
-}
-
-type protocolRequest struct {
-	node       *protocolNode
-	process    string
-	generation uint64
-	token      int
-	at         int
-	taken      bool
-	// reply is the new token, -1 for invalid_grant; lost means that nobody will read it.
-	reply int
-	lost  bool
-}
-
-type protocolEntry struct {
-	generation uint64
-	token      int
-}
-
-type protocolNode struct {
-	name, process string
-	up, stopped   bool
-	at            string
-	journal       []protocolEntry
-
-	attempt             pipes.Attempt
-	attemptAt, lockAt   int64
-	grantAt             int64
-	token               int
-	announced           bool
-	began, left         int
-	request             *protocolRequest
-	orphan, orphanUntil int64
-	replied             int
-}
-
-func newProtocolWorld(t *rapid.T) *protocolWorld {
-	w := &protocolWorld{
-		t: t, mode: rapid.SampledFrom([]string{keeps, graces, plain, kills}).Draw(t, "provider"),
-		newest: map[int]int{}, chain: map[int]int{}, ended: map[int]bool{}, unseen: map[uint64]bool{}, revoked: map[int]bool{},
-	}
-	for n := range 3 {
-		w.nodes = append(w.nodes, &protocolNode{name: fmt.Sprint("node", n), process: "1", up: true, at: "idle"})
-	}
-	w.connect()
-	return w
-}
-
-func (w *protocolWorld) revision() int64 { w.rev++; return w.rev }
-
-// connect is a callback: another chain of tokens, at another generation.
-func (w *protocolWorld) connect() {
-	w.tokens++
-	w.chain[w.tokens], w.newest[w.tokens] = w.tokens, w.tokens
-	w.store(w.generation+1, w.tokens)
-}
-
-// store is the transaction that gives the grant another generation.
-func (w *protocolWorld) store(generation uint64, token int) {
-	if generation <= w.generation {
-		w.t.Fatalf("generation %d follows %d", generation, w.generation)
-	}
-	w.generation, w.token, w.dead = generation, token, ""
-	w.grantAt = w.revision()
-	w.standing = pipes.Standing{}
-}
-
-func (w *protocolWorld) grant() *pipes.Grant { return &pipes.Grant{Generation: w.generation} }
-
-// take is the provider's work on one request.
-func (w *protocolWorld) take(r *protocolRequest) {
-	r.taken, r.reply = true, -1
-	c := w.chain[r.token]
-	switch {
-	case w.ended[c]:
-	case w.mode == keeps:
-		r.reply = r.token
-	case w.newest[c] == r.token:
-		w.tokens++
-		w.chain[w.tokens], w.newest[c] = c, w.tokens
-		r.reply = w.tokens
-	case w.mode == graces && w.newest[c] == r.token+1 || w.mode == graces && w.isParent(r.token, w.newest[c]):
-		r.reply = w.newest[c]
-	case w.mode == kills:
-		w.ended[c] = true
-	}
-	if r.reply > 0 && !w.listens(r) {
-		w.lose(r)
-	}
-}
-
-// isParent tells whether the newest token of a chain replaced this one.
-func (w *protocolWorld) isParent(old, newest int) bool {
-	for token := newest - 1; token > 0; token-- {
-		if w.chain[token] == w.chain[newest] {
-			return token == old
-		}
-	}
-	return false
-}
-
-// listens tells whether somebody will read the reply.
-func (w *protocolWorld) listens(r *protocolRequest) bool {
-	n := r.node
-	return n.up && n.process == r.process && n.request == r && !r.lost
-}
-
-func (w *protocolWorld) lose(r *protocolRequest) {
-	r.lost = true
-	if r.reply > 0 && r.reply != r.token {
-		w.unseen[r.generation] = true
-	}
-}
-
-// pass lets time pass: leases end, and requests that nobody took up are gone.
-func (w *protocolWorld) pass(seconds int) {
-	for range seconds {
-		w.now++
-		holder := w.standing.Lock.Holder
-		for _, n := range w.nodes {
-			if n.up && !n.stopped && n.name == holder.Node && n.process == holder.Process {
-				w.lockUntil = w.now + lockTime
-			}
-		}
-		if w.standing.Lock.Revision != 0 && w.now >= w.lockUntil {
-			w.standing.Lock = pipes.Lock{}
-		}
-		w.requests = slices.DeleteFunc(w.requests, func(r *protocolRequest) bool { return !r.taken && w.now-r.at >= callTime })
-	}
-}
-
 func (n *protocolNode) holder() pipes.Holder { return pipes.Holder{Node: n.name, Process: n.process} }
 
 // step is one arrow of a node's.
@@ -214,7 +47,7 @@ func (w *protocolWorld) step(n *protocolNode) {
 	case "sent":
 		w.hear(n)
 	case "received":
-		n.journal = append(n.journal, protocolEntry{n.attempt.Generation, n.replied})
+		n.journal = append(n.journal, protocolEntry{n.which, n.attempt.Generation, n.replied})
 		n.at = "idle"
 	case "dead":
 		w.judge(n)
@@ -228,17 +61,15 @@ func (w *protocolWorld) look(n *protocolNode) {
 		return
 	}
 	if len(n.journal) > 0 {
-		e := n.journal[0]
+		w.land(n.journal[0])
 		n.journal = n.journal[1:]
-		if e.generation == w.generation {
-			w.store(e.generation+1, e.token)
-		}
 		return
 	}
-	if w.dead != "" || w.quiet {
+	which := w.wants(n)
+	if w.dead[which] != "" || w.dead[""] != "" || w.quiet {
 		return
 	}
-	switch pipes.Whose(w.standing, w.grant(), n.holder()) {
+	switch pipes.Whose(w.standing, &w.grant, n.holder()) {
 	case "held":
 		return
 	case "orphaned":
@@ -250,9 +81,24 @@ func (w *protocolWorld) look(n *protocolNode) {
 			return
 		}
 	}
-	n.attempt = pipes.BeginAttempt(w.standing, w.grant(), "", n.holder(), fmt.Sprint(n.name, n.process, w.revision()))
-	n.attemptAt, n.lockAt, n.grantAt, n.token = w.standing.Attempt.Revision, w.standing.Lock.Revision, w.grantAt, w.token
+	if a := pipes.Open(w.standing, &w.grant); a != nil {
+		which = a.Name // first
+	}
+	n.which, n.token = which, w.token[which]
+	n.attempt = pipes.BeginAttempt(w.standing, &w.grant, which, n.holder(), fmt.Sprint(n.name, n.process, w.revision()))
+	n.attemptAt, n.lockAt, n.grantAt = w.standing.Attempt.Revision, w.standing.Lock.Revision, w.grantAt
 	n.announced, n.left, n.at = false, resends, "ready"
+}
+
+// wants is the token that a node wants now: each in turn, in the end those first that nobody refreshed.
+func (w *protocolWorld) wants(n *protocolNode) string {
+	n.looks++
+	for _, name := range w.names {
+		if w.settling && w.dead[name] == "" && pipes.Keeps(&w.grant, name, w.settled) {
+			return name
+		}
+	}
+	return w.names[n.looks%len(w.names)]
 }
 
 func (w *protocolWorld) announce(n *protocolNode) {
@@ -265,7 +111,7 @@ func (w *protocolWorld) announce(n *protocolNode) {
 	case w.standing.Attempt.Revision != n.attemptAt || !n.announced && w.standing.Lock.Revision != n.lockAt:
 		n.at = "idle"
 		return
-	case w.grantAt != n.grantAt && (!n.announced || w.generation != n.attempt.Generation || w.dead != ""):
+	case w.grantAt != n.grantAt && (!n.announced || w.overtaken(n)):
 		n.at = "idle"
 		return
 	}
@@ -281,12 +127,12 @@ func (w *protocolWorld) announce(n *protocolNode) {
 
 func (w *protocolWorld) send(n *protocolNode) {
 	for _, r := range w.requests {
-		flying := !r.taken && r.generation == n.attempt.Generation && r.node != n
-		if flying {
-			w.t.Fatalf("%s sends generation %d while a request of %s is under way", n.name, r.generation, r.node.name)
+		flying := !r.taken && r.node != n
+		if flying && pipes.Keeps(&w.grant, r.which, r.generation) && pipes.Keeps(&w.grant, n.which, n.attempt.Generation) {
+			w.t.Fatalf("%s sends token %d while a request of %s with %d is under way", n.name, n.token, r.node.name, r.token)
 		}
 	}
-	n.request = &protocolRequest{node: n, process: n.process, generation: n.attempt.Generation, token: n.token, at: w.now}
+	n.request = &protocolRequest{node: n, process: n.process, which: n.which, generation: n.attempt.Generation, token: n.token, at: w.now}
 	w.requests = append(w.requests, n.request)
 	n.at = "sent"
 }
@@ -314,17 +160,18 @@ func (w *protocolWorld) judge(n *protocolNode) {
 		return
 	}
 	n.at = "idle"
-	if w.generation != n.attempt.Generation || w.dead != "" || w.standing.Attempt.Revision != n.attemptAt {
+	if w.overtaken(n) || w.standing.Attempt.Revision != n.attemptAt {
 		return
 	}
-	if n.request.generation != w.generation || n.request.reply != -1 {
-		w.t.Fatal("a grant was judged without a definite reply for its generation")
+	if n.request.token != w.token[n.which] || n.request.reply != -1 {
+		w.t.Fatal("a token was judged without a definite reply for it")
 	}
-	w.dead = pipes.ReasonRevoked
+	dead := pipes.ReasonRevoked
 	if n.attempt.Ambiguous {
-		w.dead = pipes.ReasonRotationLost
+		dead = pipes.ReasonRotationLost
 	}
-	w.grantAt, w.standing = w.revision(), pipes.Standing{}
+	w.judged(n.which, dead)
+	w.standing = pipes.Standing{}
 }
 
 func (w *protocolWorld) release(n *protocolNode) {
@@ -342,7 +189,7 @@ func (w *protocolWorld) release(n *protocolNode) {
 
 func (w *protocolWorld) kill(n *protocolNode) {
 	if n.at == "received" && n.replied != n.token {
-		w.unseen[n.attempt.Generation] = true
+		w.unseen[n.token] = true
 	}
 	if n.at == "sent" && n.request.taken {
 		w.lose(n.request)
@@ -360,31 +207,39 @@ func (w *protocolWorld) start(n *protocolNode) {
 
 // check holds the state to what must be true of it.
 func (w *protocolWorld) check(*rapid.T) {
-	if w.dead == "" || w.revoked[w.chain[w.token]] {
-		return
-	}
-	if w.mode == keeps || w.mode == graces {
-		w.t.Fatalf("the grant is dead (%s), though the provider allows a retry", w.dead)
-	}
-	away := slices.ContainsFunc(w.nodes, func(n *protocolNode) bool {
-		return slices.ContainsFunc(n.journal, func(e protocolEntry) bool { return e.generation == w.generation })
-	})
-	switch {
-	case !w.unseen[w.generation] && !away:
-		w.t.Fatalf("the grant is dead (%s), and no reply was lost", w.dead)
-	case w.dead == pipes.ReasonRevoked:
-		w.t.Fatal("a lost rotation is called a revocation")
+	for _, name := range w.names {
+		w.checkToken(name, w.dead[name])
 	}
 }
 
-// settle lets everybody come back and go on undisturbed; then the store has the token that works.
+func (w *protocolWorld) checkToken(name, dead string) {
+	if dead == "" || w.revoked[w.chain[w.token[name]]] {
+		return
+	}
+	if w.mode == keeps || w.mode == graces {
+		w.t.Fatalf("token %q is dead (%s), though the provider allows a retry", name, dead)
+	}
+	away := slices.ContainsFunc(w.nodes, func(n *protocolNode) bool {
+		return slices.ContainsFunc(n.journal, func(e protocolEntry) bool {
+			return e.which == name && pipes.Keeps(&w.grant, name, e.generation)
+		})
+	})
+	switch {
+	case !w.unseen[w.token[name]] && !away:
+		w.t.Fatalf("token %q is dead (%s), and no reply was lost", name, dead)
+	case dead == pipes.ReasonRevoked:
+		w.t.Fatalf("a lost rotation of token %q is called a revocation", name)
+	}
+}
+
+// settle lets everybody come back and go on undisturbed; then the store has the tokens that work.
 func (w *protocolWorld) settle() {
 	w.down = false
 	for _, n := range w.nodes {
 		w.start(n)
 		n.stopped = false
 	}
-	before := w.generation
+	w.settling, w.settled = true, w.grant.Generation
 	for n := range 400 {
 		w.quiet = n >= 200 // what was begun ends, and nothing else begins
 		for _, r := range w.requests {
@@ -398,21 +253,22 @@ func (w *protocolWorld) settle() {
 		w.pass(1)
 		w.check(w.t)
 	}
-	c := w.chain[w.token]
 	for _, n := range w.nodes {
 		if len(n.journal) > 0 {
 			w.t.Fatal("an entry stays in a journal")
 		}
 	}
-	if w.dead == "" && !w.ended[c] && w.generation == before {
-		w.t.Fatal("nobody refreshes the grant any more")
+	for _, name := range w.names {
+		if w.dead[""] == "" && w.dead[name] == "" && !w.ended[w.chain[w.token[name]]] && pipes.Keeps(&w.grant, name, w.settled) {
+			w.t.Fatalf("nobody refreshes token %q any more", name)
+		}
 	}
 }
 
-// Whatever is killed, stopped, lost or edited, at every arrow: at most one request of a generation is under
-// way (but for the next life of a node that was killed), generations grow, no grant is called dead without a
-// reply that says so of this very generation, none is lost where the provider allows a retry, and a loss is
-// called one.
+// Whatever is killed, stopped, lost or edited, at every arrow: at most one request with a token of a grant is
+// under way, however many tokens it has (but for the next life of a node that was killed), no token is called
+// dead without a reply that says so of it, none is lost where the provider allows a retry, or with the refresh
+// of another, and a loss is called one.
 func TestProtocol(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newProtocolWorld(rt)
@@ -451,7 +307,8 @@ func TestProtocol(t *testing.T) {
 			},
 			"revoke": func(rt *rapid.T) {
 				if rapid.IntRange(0, 9).Draw(rt, "seldom") == 0 {
-					w.ended[w.chain[w.token]], w.revoked[w.chain[w.token]] = true, true
+					c := w.chain[w.token[rapid.SampledFrom(w.names).Draw(rt, "token")]]
+					w.ended[c], w.revoked[c] = true, true
 				}
 			},
 			"": w.check,
