@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import {
-  Provider, account, arrived, authorize, call, connect, depart, ended, events, integrate, newBrowser, newUser, noToken,
+  Provider, account, arrived, assertPage, authorize, call, connect, depart, ended, events, integrate, newBrowser, newUser, noToken,
   returning, sleep, token, workos,
 } from "./culvert.mjs";
 import { alice, choose, tester } from "./signin.mjs";
@@ -41,9 +41,9 @@ const standard = (name, { is, signIn, authorize: authorizePath, token: tokenPath
 const certified = (auth) => standard(`oidc-${auth.split("_").at(-1)}`, { is: "alice@example.com", signIn: alice, authorize: "/auth", token: "/token", userinfo: "/me", auth });
 
 const table = [
-  { name: "github", signIn: choose("octocat"), whoami: api("GET", "/user", (user) => user.login), is: "octocat", scopes: ["read:user", "user:email"] },
+  { name: "github", signIn: choose("octocat"), whoami: api("GET", "/user", (user) => user.login), is: "octocat", scopes: ["read:user", "user:email"], other: choose("hubot") },
   { name: "google", signIn: choose("ada@example.com"), whoami: api("GET", "/oauth2/v2/userinfo", (user) => user.email), is: "ada@example.com", refreshes: true },
-  { name: "slack", signIn: choose("ada@example.com"), whoami: api("POST", "/api/auth.test", (who) => who.ok && who.team), is: "Acme", scopes: ["channels:read", "user:users:read"] },
+  { name: "slack", signIn: choose("ada@example.com"), whoami: api("POST", "/api/auth.test", (who) => who.ok && who.team), is: "Acme", scopes: ["channels:read", "user:users:read"], names: ["bot", "user"] },
   { name: "microsoft", signIn: choose("ada@example.com"), whoami: api("GET", "/v1.0/me", (user) => user.mail), is: "ada@example.com", refreshes: true, rotates: true },
   { name: "linear", signIn: choose("ada@example.com"), whoami: api("POST", "/graphql", (reply) => reply.data.viewer.email, viewer), is: "ada@example.com", refreshes: true, rotates: true, scopes: ["read", "write"] },
   certified("client_secret_basic"),
@@ -55,8 +55,9 @@ const table = [
 // Most of their time is spent waiting for tokens to end, so they wait side by side.
 describe("every provider passes", { concurrency: true }, () => table.forEach(suite));
 
-// refreshes: its tokens end, and there are refresh tokens; rotates: each of which is good once.
-function suite({ name, signIn, whoami, is, scopes, refreshes, rotates, auth, options }) {
+// other signs in as another user at the provider; names are those of its tokens, the first of which is vended
+// without one. refreshes: its tokens end, and there are refresh tokens; rotates: each of which is good once.
+function suite({ name, signIn, whoami, is, scopes, refreshes, rotates, auth, options, other, names }) {
   describe(name, { concurrency: 1 }, () => {
     const provider = new Provider(name);
     const user = newUser();
@@ -206,6 +207,22 @@ function suite({ name, signIn, whoami, is, scopes, refreshes, rotates, auth, opt
       });
     }
 
+    if (names) {
+      test("each of its tokens is vended by its name", async () => {
+        const vend = (token_name) => call("POST", `/data-integrations/${name}/token`, { user_id: user, token_name });
+        const values = [];
+        for (const each of [undefined, ...names]) {
+          const { body } = await vend(each);
+          values.push(body.access_token.access_token);
+        }
+        assert.equal(values[0], values[1]);
+        assert.equal(new Set(values).size, names.length);
+        const unknown = await vend("another");
+        assert.equal(unknown.status, 422);
+        assert.ok(JSON.stringify(unknown.body).includes(names.join(", ")), JSON.stringify(unknown.body));
+      });
+    }
+
     if (!refreshes) {
       test("a token without an end is asked for once", async () => {
         await sleep(1000 * seconds);
@@ -222,6 +239,29 @@ function suite({ name, signIn, whoami, is, scopes, refreshes, rotates, auth, opt
         const vended = await token(name, other);
         assert.notEqual(vended.accessToken, accessToken);
         assert.equal(await whoami(provider.origin, vended.accessToken), is);
+      });
+    }
+
+    if (other) {
+      test("who signs in as another account is asked, and nothing changes before he says so", async () => {
+        const before = await account(name, user);
+        const asked = async (browser) => {
+          const page = await other(browser, await depart(browser, await authorize(provider, name, user)));
+          assertPage(page, 200);
+          assert.ok(page.html.includes(is) && page.html.includes("hubot"), page.html);
+          assert.deepEqual(await account(name, user), before);
+          return page;
+        };
+        let browser = newBrowser();
+        const kept = arrived(await browser.submit(await asked(browser)));
+        assert.equal(kept.get("error"), "account_mismatch");
+        assert.deepEqual(await account(name, user), before);
+
+        browser = newBrowser();
+        const replaced = arrived(await browser.submit(await asked(browser), { fields: { choice: "replace" } }));
+        assert.equal(replaced.get("connected_account_id"), id);
+        assert.equal((await account(name, user)).accountDisplayName, "hubot");
+        assert.equal(await whoami(provider.origin, (await token(name, user)).accessToken), "hubot");
       });
     }
 
