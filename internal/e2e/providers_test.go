@@ -74,12 +74,14 @@ func zitadel(t *testing.T) string {
 }
 
 // settings point the built-in connectors at the emulators. Where an emulator's paths are not the
-// provider's own, each endpoint is named.
+// provider's own, each endpoint is named. The suite ends tokens and waits for their ends, so nothing may refresh
+// them meanwhile; the test of refreshes under kill -9 runs with what is on by default.
 func (p *providers) settings() []string {
 	at := func(slug, setting, path string) string {
 		return fmt.Sprintf("--set=pipes.connectors.%s.%s=%s%s", slug, setting, p.Providers[slug], path)
 	}
 	return []string{
+		"--set=pipes.background_refresh=false",
 		at("github", "base_url", ""),
 		at("slack", "base_url", ""),
 		at("linear", "base_url", ""),
