@@ -130,6 +130,13 @@ func TestConfigSetAfterEmptySection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if !got.Pipes.BackgroundRefresh {
+		t.Error("no background refresh by default")
+	}
+	off, err := main.LoadConfig(MustWrite(t, ""), []string{"pipes.background_refresh=false"})
+	if err != nil || off.Pipes.BackgroundRefresh {
+		t.Errorf("background refresh cannot be set off: %v", err)
+	}
 	if got.Vault.VersionsKept != 7 || got.Vault.MaxValueBytes != 1<<20 {
 		t.Errorf("got %+v", got.Vault)
 	}
@@ -153,6 +160,8 @@ func TestConfigRefused(t *testing.T) {
 		{set: "pipes.connectors.github.base_url=http://x", want: "setting pipes.connectors: settings of github: "},
 		{set: "pipes.return_to=https://x/", want: "setting pipes.return_to: \"https://x/\" is not an origin"},
 		{set: "pipes.egress.allow=0.0.0.0/0", want: "setting pipes.egress.allow: entry \"0.0.0.0/0\": "},
+		{set: "pipes.background_refresh=maybe", want: "setting pipes.background_refresh: must be true or false"},
+		{set: "pipes.keep_alive=100ms", want: "setting pipes.keep_alive: must be 0 or from 1s to 8760h"},
 		{file: "etcd: 7", want: "setting etcd is a section, not a value"},
 		{file: "addr: 8700", want: "culvert.yaml: setting addr: not text; put it in quotes\n"},
 		{file: "vault: {versions_kept: true}", want: "culvert.yaml: setting vault.versions_kept: no whole number\n"},

@@ -246,6 +246,14 @@ func fromText(_, to reflect.Type, value any) (any, error) {
 			return nil, errors.New("no duration; write it such as 30s or 5m")
 		}
 		return d, nil
+	case to.Kind() == reflect.Bool:
+		switch value {
+		case true, "true":
+			return true, nil
+		case false, "false":
+			return false, nil
+		}
+		return nil, errors.New("must be true or false")
 	case to.Kind() == reflect.String && !isText:
 		return nil, errors.New("not text; put it in quotes")
 	case to.Kind() == reflect.Slice && !isText && reflect.TypeOf(value).Kind() != reflect.Slice:
