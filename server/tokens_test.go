@@ -78,12 +78,12 @@ func TestVendRefused(t *testing.T) {
 		"another case":         {tokenPath, `{"user_id":"user_1","User_Id":"` + marker + `"}`, 400, "invalid_json"},
 		"two users":            {tokenPath, `{"user_id":"user_1","user_id":"user_2"}`, 400, "invalid_json"},
 		"another type of body": {tokenPath, "", 400, "invalid_json"},
+		"malformed selector":   {tokenPath, `{"user_id":"user_1","connected_account_id":"` + marker + `"}`, 400, "invalid_value"},
 	} {
 		t.Run(name, func(t *testing.T) { d.do(t, post(c.path, c.body)).mustRefuse(t, c.status, c.code) })
 	}
 	for name, c := range map[string]struct{ body, code string }{
 		"no user":                    {`{}`, "required"},
-		"malformed selector":         {`{"user_id":"user_1","connected_account_id":"` + marker + `"}`, "invalid_value"},
 		"null":                       {`{"user_id":null}`, "required"},
 		"empty":                      {`{"user_id":""}`, "required"},
 		"control character":          {`{"user_id":"` + marker + `\u0007"}`, "invalid_value"},
