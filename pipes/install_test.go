@@ -74,6 +74,7 @@ func TestAPIKey(t *testing.T) {
 	renew.Intent, renew.AccountID = pipes.IntentReauthorize, a.ID
 	must(t, errOf(s.Broker.InstallAPIKey(t.Context(), s.Call(), renew)))
 	must(t, s.Broker.DeleteAccount(t.Context(), s.Call(), who))
+	must(t, s.Store.Fence(t.Context()))
 	if err := errOf(s.Store.Grant(t.Context(), s.Environment.ID(), a.Grant)); !errors.Is(err, pipes.ErrNotFound) {
 		t.Errorf("the key outlived its account: %v", err)
 	}
