@@ -72,6 +72,9 @@ func (c *Connector) ForIntegration(values map[string]string) (*Connector, error)
 }
 
 func (c *Connector) fill(values map[string]string, scopes ...ConfigScope) (*Connector, error) {
+	if len(c.Config) == 0 {
+		return c, nil // nothing can vary: this is asked on every vend, of nearly every provider
+	}
 	// loose are values that stand in a parameter, whose encoding holds them in: pairs stand anywhere.
 	var pairs, loose []string
 	var wrong []*ConfigError
