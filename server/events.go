@@ -2,26 +2,17 @@ package server
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"culvert/internal/events"
 )
 
-// eventTypes are the names that a caller may ask for: our own, and the contract's whether this server
-// writes them or not, so that a consumer written against the contract starts.
+// eventTypes are the names that a caller may ask for.
 func eventTypes() map[events.Type]bool {
 	types := map[events.Type]bool{}
-	for _, t := range []events.Type{
-		events.DataCreated, events.DataUpdated, events.DataDeleted, events.KEKCreated, events.KEKRotated, events.KEKRewrapped, events.JobCreated, events.JobEnded, events.JobResumed, events.ScheduleUpdated, events.ScheduleDeleted,
-		"vault.data.read", "vault.metadata.read", "vault.names.listed", events.KEKDeleted,
-		"vault.dek.read", "vault.dek.decrypted",
-		events.BYOKVerified, events.BYOKDeleted,
-		events.AccountConnected, events.AccountDisconnected, events.ReauthorizationAsked, events.ConnectionFailed,
-		events.GrantRefreshed, events.RevocationEnded, events.AccountUpdated, events.AccountExpiring,
-		events.IntegrationCreated, events.IntegrationUpdated, events.IntegrationDeleted,
-		events.ConfigurationUpdated, events.ConfigurationDeleted,
-	} {
+	for _, t := range events.Types() {
 		types[t] = true
 	}
 	return types
@@ -87,11 +78,12 @@ func (q query) between(to *events.Query) error {
 	return nil
 }
 
-// eventTypes reads "events", which SDKs write as one list with commas, or repeat.
+// eventTypes reads "events", which SDKs write as one list with commas, or repeat; other clients repeat it
+// with brackets.
 func (q query) eventTypes(known map[events.Type]bool) ([]events.Type, error) {
 	var types []events.Type
 	seen := map[events.Type]bool{}
-	for _, value := range q.values["events"] {
+	for _, value := range slices.Concat(q.values["events"], q.values["events[]"]) {
 		for name := range strings.SplitSeq(value, ",") {
 			t := events.Type(name)
 			switch {
@@ -110,16 +102,12 @@ func (q query) eventTypes(known map[events.Type]bool) ([]events.Type, error) {
 	return types, nil
 }
 
-// event appends one event. Its data is JSON already: it was encoded for the transaction that committed
-// the change, and its record's MAC has been checked.
+// event appends one event.
 func (w *jsonWriter) event(e events.Stored) {
-	w.raw(`{"object":"event","id":`)
-	w.text(e.ID)
-	w.raw(`,"event":`)
-	w.text(string(e.Type))
-	w.raw(`,"data":`)
-	w.b = append(w.b, e.Data...)
-	w.raw(`,"created_at":`)
-	w.time(e.At, generalTime)
-	w.raw(`}`)
+	b, err := events.AppendJSON(w.b, &e)
+	if err != nil {
+		w.err = err
+		return
+	}
+	w.b = b
 }

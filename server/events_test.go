@@ -36,6 +36,8 @@ func TestEvents(t *testing.T) {
 		"events=vault.data.created,vault.data.updated,vault.data.deleted",
 		"events=vault.data.created&events=vault.data.updated&events=vault.data.deleted",
 		"events=vault.data.created,vault.data.updated&events=vault.data.deleted,vault.data.created",
+		"events[]=vault.data.created&events%5B%5D=vault.data.updated&events[]=vault.data.deleted",
+		"events[]=vault.data.created,vault.data.updated&events=vault.data.deleted",
 	} {
 		shape(t, d.do(t, request{method: "GET", path: "/events?" + query}).want(t, 200).object(t), map[string]any{
 			"object": "list", "data": []any{created, updated, deleted},
@@ -83,6 +85,8 @@ func TestEventsRefused(t *testing.T) {
 	missing := d.do(t, request{method: "GET", path: "/events"}).want(t, 422)
 	shape(t, missing.object(t), refusal("required", "events", "events is required."))
 	d.do(t, request{method: "GET", path: "/events?events="}).want(t, 422)
+	d.do(t, request{method: "GET", path: "/events?events[]="}).want(t, 422)
+	d.do(t, request{method: "GET", path: "/events?events[]=vault.data.created&events[]=user.created"}).want(t, 422)
 	unknown := d.do(t, request{method: "GET", path: "/events?events=vault.data.created,user.created"}).want(t, 422)
 	shape(t, unknown.object(t), refusal("unknown_event_type", "events", "events may only name events that the API has, in full and without wildcards."))
 

@@ -165,7 +165,7 @@ func (w *eventWalk) behind(ctx context.Context, cursor string) ([]logged, uint64
 func (w *eventWalk) keep(batch []logged) []logged {
 	var kept []logged
 	for _, e := range batch {
-		if slices.Contains(w.q.Types, e.Type) && w.inRange(e.At) && w.ofOrganization(e.Data) {
+		if (len(w.q.Types) == 0 || slices.Contains(w.q.Types, e.Type)) && w.inRange(e.At) && w.ofOrganization(e.Data) {
 			kept = append(kept, e)
 		}
 	}

@@ -35,7 +35,8 @@ var ErrTampered = errors.New("events: integrity failure")
 
 // Query asks for a page of events.
 type Query struct {
-	// Types to show; at least one. A type that never happens here matches nothing.
+	// Types to show; at least one from a caller, and none for all from readers inside. A type that never
+	// happens here matches nothing.
 	Types []Type
 	// After and Before are event ids, exclusive, in the order of the page: in Descending order After
 	// leads to older events. Only one of them is set.
