@@ -2,8 +2,6 @@ package connectors
 
 import (
 	"context"
-	"regexp"
-	"slices"
 	"strings"
 
 	"culvert/internal/secret"
@@ -23,48 +21,4 @@ func (c *Client) ClientCredentials(ctx context.Context, conn *Connector, creds C
 	}
 	tokens.Refresh, tokens.NamedRefresh = secret.Bytes{}, nil
 	return tokens, nil
-}
-
-// ReplyField is a member of a token reply that callers need besides the token, such as the host of a
-// customer's API.
-type ReplyField struct {
-	// Name is the member's. Pattern is what its whole value must match, written ^(?:…)$.
-	Name, Pattern string
-}
-
-// maxReplyFieldBytes bounds the value of a field.
-const maxReplyFieldBytes = 1024
-
-// mistake is the rule that a field breaks in itself, "" for none.
-func (f *ReplyField) mistake() string {
-	_, err := regexp.Compile(f.Pattern)
-	if f.Name == "" || err != nil || !strings.HasPrefix(f.Pattern, "^(?:") || !strings.HasSuffix(f.Pattern, ")$") {
-		return "needs a name, and a pattern that is written ^(?:…)$"
-	}
-	return ""
-}
-
-// replyFieldsRule is the rule that the connector's fields of replies break, "" for none.
-func (c *Connector) replyFieldsRule() string {
-	if i := slices.IndexFunc(c.Metadata, func(f ReplyField) bool { return f.mistake() != "" }); i >= 0 {
-		return c.Metadata[i].mistake()
-	}
-	return ""
-}
-
-// metadata reads the connector's fields. A value that does not match its pattern is left out: a hostile
-// reply could steer a caller's token to a host of its own.
-func (r Reply) metadata() map[string]string {
-	found := map[string]string{}
-	for _, f := range r.conn.Metadata {
-		value := r.Text(f.Name)
-		pattern, err := regexp.Compile(f.Pattern)
-		if err == nil && value != "" && len(value) <= maxReplyFieldBytes && visible(value) && pattern.MatchString(value) {
-			found[f.Name] = value
-		}
-	}
-	if len(found) == 0 {
-		return nil
-	}
-	return found
 }

@@ -136,12 +136,15 @@ func (f *ConfigField) rule(v string) string {
 }
 
 // inDomains tells a host name that is one of the field's domains or below one.
-func (f *ConfigField) inDomains(v string) bool {
-	if len(v) > maxHostBytes || slices.ContainsFunc(strings.Split(v, "."), func(label string) bool { return !labelOK(label) }) {
+func (f *ConfigField) inDomains(v string) bool { return hostIn(v, f.Domains) }
+
+// hostIn tells a host name that is one of the domains or below one.
+func hostIn(host string, domains []string) bool {
+	if len(host) > maxHostBytes || slices.ContainsFunc(strings.Split(host, "."), func(label string) bool { return !labelOK(label) }) {
 		return false
 	}
-	return slices.ContainsFunc(f.Domains, func(domain string) bool {
-		return v == domain || strings.HasSuffix(v, "."+domain)
+	return slices.ContainsFunc(domains, func(domain string) bool {
+		return host == domain || strings.HasSuffix(host, "."+domain)
 	})
 }
 

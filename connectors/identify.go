@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptrace"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -37,20 +38,27 @@ type Account struct {
 	ID, Name string
 }
 
+// Identified is what a provider says of a token: whose it is, and the values of the connector's fields
+// ([ReplyField]), each as its rules have it; nil for none.
+type Identified struct {
+	Account
+	Metadata map[string]string
+}
+
 // CanIdentify reports a connector that can be asked whose a token is.
 func (c *Connector) CanIdentify() bool { return c.IdentityURL != "" && len(c.Identity.ID) > 0 }
 
-// Identify asks the provider whose account a token is of. Nothing at the provider changes by it, so it may
-// be asked again. Errors are of type [Error].
-func (c *Client) Identify(ctx context.Context, conn *Connector, access secret.Bytes) (Account, error) {
+// Identify asks the provider whose account a token is of, and for what else it says there. Nothing at the
+// provider changes by it, so it may be asked again. Errors are of type [Error].
+func (c *Client) Identify(ctx context.Context, conn *Connector, access secret.Bytes) (Identified, error) {
 	if !conn.CanIdentify() {
-		return Account{}, refusal("the provider has no identity call")
+		return Identified{}, refusal("the provider has no identity call")
 	}
 	if !conn.Complete() {
-		return Account{}, refusal("the provider's URLs need config that was not given")
+		return Identified{}, refusal("the provider's URLs need config that was not given")
 	}
 	if err := c.egress.CheckURL(conn.IdentityURL); err != nil {
-		return Account{}, blocked(err)
+		return Identified{}, blocked(err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, min(c.timeout, identityTimeout))
 	defer cancel()
@@ -58,16 +66,16 @@ func (c *Client) Identify(ctx context.Context, conn *Connector, access secret.By
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }}
 	request, err := newIdentityRequest(httptrace.WithClientTrace(ctx, trace), conn, access)
 	if err != nil {
-		return Account{}, err
+		return Identified{}, err
 	}
 	a := &answer{conn: conn, sent: c.now().UTC(), secrets: []secret.Bytes{access}}
 	body, err := c.send(request, a, &connected)
 	if err != nil {
-		return Account{}, err
+		return Identified{}, err
 	}
 	defer clear(body)
 	if a.status < 200 || a.status > 299 {
-		return Account{}, &Error{
+		return Identified{}, &Error{
 			Class: Refused, Status: a.status, RetryAfter: a.retryAfter,
 			Cause: errors.New("the identity call was refused, status " + strconv.Itoa(a.status)),
 		}
@@ -105,16 +113,16 @@ func newIdentityRequest(ctx context.Context, conn *Connector, access secret.Byte
 }
 
 // account reads the answer of an identity call.
-func (a *answer) account(body []byte) (Account, error) {
+func (a *answer) account(body []byte) (Identified, error) {
 	v := jsontext.Value(bytes.TrimSpace(body))
 	if !shallow(v) {
-		return Account{}, Reply{answer: a}.Unreadable("is no JSON, or nested too deeply")
+		return Identified{}, Reply{answer: a}.Unreadable("is no JSON, or nested too deeply")
 	}
 	account := a.conn.Identity.read(a.conn.Identity.ID, a.conn.Identity.Name, func(path string) string { return lookup(v, path) }, a.secrets)
 	if account.ID == "" {
-		return Account{}, Reply{answer: a}.Unreadable("does not say whose the account is")
+		return Identified{}, Reply{answer: a}.Unreadable("does not say whose the account is")
 	}
-	return account, nil
+	return Identified{account, a.conn.metadataOf(v)}, nil
 }
 
 // accountOf reads what a token reply says of the account. sent and got are the secrets on both ways.
@@ -182,17 +190,16 @@ func cut(s string, most int) string {
 	return s[:most]
 }
 
-// FromCallback is the account that a callback's parameters name, where the provider says it there alone.
-// They come through the browser: its user can say what he likes of his own account.
-func (i *Identity) FromCallback(parameter func(name string) string) Account {
-	if i.CallbackID == "" {
-		return Account{}
+// FromCallback is what a callback's parameters say, where the provider says it there alone. They come through
+// the browser: its user can say what he likes of his own account.
+func (c *Connector) FromCallback(parameter func(name string) string) Identified {
+	said := Identified{Metadata: c.metadata(FromCallback, parameter)}
+	if c.Identity.CallbackID != "" {
+		if id := parameter(c.Identity.CallbackID); len(id) <= maxAccountBytes && !text.Unprintable(id) {
+			said.ID = id
+		}
 	}
-	id := parameter(i.CallbackID)
-	if len(id) > maxAccountBytes || text.Unprintable(id) {
-		return Account{}
-	}
-	return Account{ID: id}
+	return said
 }
 
 // idToken is the member of a token reply whose claims can be in a path (OpenID Connect Core section 3.1.3.3).
@@ -231,8 +238,11 @@ func lookup(v jsontext.Value, path string) string {
 			v = inner[step]
 		case '[':
 			var items []jsontext.Value
-			n, err := strconv.Atoi(step)
-			if err != nil || json.Unmarshal(v, &items, jsontext.AllowInvalidUTF8(true)) != nil || n < 0 || n >= len(items) {
+			if json.Unmarshal(v, &items, jsontext.AllowInvalidUTF8(true)) != nil {
+				return ""
+			}
+			n := position(items, step)
+			if n < 0 || n >= len(items) {
 				return ""
 			}
 			v = items[n]
@@ -249,6 +259,21 @@ func lookup(v jsontext.Value, path string) string {
 		}
 	}
 	return ""
+}
+
+// position is where a step leads to in a list: its number, or behind "?" the first item in which that member is
+// true; -1 for nowhere.
+func position(items []jsontext.Value, step string) int {
+	if name, marked := strings.CutPrefix(step, "?"); marked {
+		return slices.IndexFunc(items, func(item jsontext.Value) bool {
+			var inner members
+			return item.Kind() == '{' && json.Unmarshal(item, &inner, jsontext.AllowInvalidUTF8(true)) == nil && inner[name].Kind() == 't'
+		})
+	}
+	if n, err := strconv.Atoi(step); err == nil {
+		return n
+	}
+	return -1
 }
 
 // shallow reports one well-formed JSON value that is not nested too deeply.

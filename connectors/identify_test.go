@@ -69,7 +69,7 @@ func TestIdentify(t *testing.T) {
 			}
 			s.AlwaysIdentity(connectorstest.JSON(200, c.body))
 			got, err := client.Identify(t.Context(), conn, access)
-			if diff := cmp.Diff(got, c.want); diff != "" {
+			if diff := cmp.Diff(got.Account, c.want); diff != "" {
 				t.Errorf("account (-got +want):\n%s", diff)
 			}
 			if (err == nil) != (c.want.ID != "") {
@@ -81,7 +81,7 @@ func TestIdentify(t *testing.T) {
 		})
 	}
 	s.Heal()
-	if got, err := client.Identify(t.Context(), identified(s), access); err != nil || got != (connectors.Account{ID: "user-1", Name: "Test User"}) {
+	if got, err := client.Identify(t.Context(), identified(s), access); err != nil || got.Account != (connectors.Account{ID: "user-1", Name: "Test User"}) {
 		t.Errorf("from the provider: %+v, %v", got, err)
 	}
 }
@@ -161,8 +161,8 @@ func TestFromCallback(t *testing.T) {
 		return map[string]string{"realmId": "4711", "long": strings.Repeat("x", 256)}[name]
 	}
 	for name, want := range map[string]string{"realmId": "4711", "other": "", "long": "", "": ""} {
-		i := connectors.Identity{CallbackID: name}
-		if got := i.FromCallback(query); got.ID != want {
+		conn := connectors.Connector{Identity: connectors.Identity{CallbackID: name}}
+		if got := conn.FromCallback(query); got.ID != want {
 			t.Errorf("%q: got %q", name, got.ID)
 		}
 	}

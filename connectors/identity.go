@@ -1,7 +1,8 @@
 package connectors
 
 // Identity is where a provider says whose account it is. A path leads to a member of JSON: names and
-// positions joined by dots, as in data.0.id; an empty path is not there.
+// positions joined by dots, as in data.0.id; ?name is the first of a list in which name is true. An empty path
+// is not there.
 type Identity struct {
 	// ID are the paths of what names the account for good in the answer of IdentityURL. Several are joined
 	// by a slash: none of them would do alone.

@@ -74,18 +74,22 @@ func (r Reply) bounded(t Tokens) (Tokens, error) {
 	for name, at := range t.NamedExpiresAt {
 		t.NamedExpiresAt[name] = at.Truncate(time.Millisecond)
 	}
-	if t.Scopes == nil {
-		return t, nil
+	if t.Scopes != nil {
+		t.Scopes = boundedScopes(t.Scopes)
 	}
+	return t, nil
+}
+
+// boundedScopes are those of a list that are scopes, once each and within bounds.
+func boundedScopes(list []string) []string {
 	kept, seen, size := []string{}, map[string]bool{}, 0
-	for _, scope := range t.Scopes {
+	for _, scope := range list {
 		if len(kept) < maxScopes && len(scope) <= maxScopeBytes && size+len(scope) <= maxScopesBytes && visible(scope) && !seen[scope] {
 			kept, seen[scope] = append(kept, scope), true
 			size += len(scope)
 		}
 	}
-	t.Scopes = kept
-	return t, nil
+	return kept
 }
 
 // visible tells the characters of RFC 6749 appendix A.12 and A.17 (%x20-7E): anything else in a token

@@ -34,10 +34,11 @@ type arrival struct {
 	// state is that of the account, [Connected] if empty; reason says why it is another.
 	state  State
 	reason string
-	// keyLast4 is of an API key; client, secretLast4 and metadata are of client credentials, client of
-	// tokens that waited, too.
+	// keyLast4 is of an API key; client and secretLast4 are of client credentials, client of tokens that
+	// waited, too.
 	keyLast4, client, secretLast4 string
-	metadata                      map[string]string
+	// metadata is what the provider said besides.
+	metadata map[string]string
 }
 
 // arrive is the change that gives an owner's account fresh tokens: a new account, or the slot's,

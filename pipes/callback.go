@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"time"
 
 	"culvert/connectors"
@@ -153,7 +154,7 @@ func refusedReply(r *CallbackRequest, conn *connectors.Connector) (failure, bool
 		}
 		return why, true
 	}
-	if !conn.CalledBack(func(parameter string) string { return r.Others[parameter] }) {
+	if !conn.CalledBack(r.other) {
 		// The code is good there alone; sent to where the flow began it would be lost, and be known there.
 		return failure{code: CodeInvalidCallback, reason: "the account is at another host of the provider's than its config says"}, true
 	}
@@ -161,6 +162,16 @@ func refusedReply(r *CallbackRequest, conn *connectors.Connector) (failure, bool
 		return failure{code: CodeInvalidCallback, reason: "the callback has neither a code nor an error"}, true
 	}
 	return failure{}, false
+}
+
+// other is a parameter that only some providers send.
+func (r *CallbackRequest) other(name string) string { return r.Others[name] }
+
+// signed are the parameters that a provider signs besides the code: all.
+func (r *CallbackRequest) signed() map[string]string {
+	all := map[string]string{"state": r.State}
+	maps.Copy(all, r.Others)
+	return all
 }
 
 // coded is the request with the code where it belongs, of providers that call it otherwise.

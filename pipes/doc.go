@@ -282,8 +282,11 @@
 //	                                                    TestSealedKeyIsBound
 //	moves the endpoint to collect customers' clients    sealed with their grant, for the origin that took them
 //	                                                    TestCustomersSecretIsBound
-//	a reply steers tokens to a host of its own          what is passed on of it matches a declared pattern
-//	                                                    TestMetadataOfAReply
+//	a reply steers tokens to a host of its own          what is passed on of it matches a declared pattern, and a host is
+//	                                                    the provider's by the last labels of its name
+//	                                                    TestMetadataOfAReply, TestSaidBesidesTheToken
+//	changes a callback on its way through the browser   the code goes nowhere where a provider signs its callbacks
+//	                                                    TestUnsignedCallback
 //	a key in the place of a grant, or the reverse       an account keeps its method
 //	                                                    TestMethodsDoNotMix, TestInstallTargets
 //	one of several tokens dies, or is refreshed         each with its own refresh token, as the grant's next
@@ -346,8 +349,7 @@
 // Nor are there yet two client secrets at once for a rotation, and limits of how often a caller vends.
 //
 // There is no discovery (RFC 8414): endpoints are data of the program or an administrator's definition, never
-// another server's word. A signature of a provider's over its callback (Shopify's hmac) is not looked at: what it
-// vouches for, the flow state, the cookie and the pinned host of the shop do already.
+// another server's word.
 //
 // # What is not stopped
 //

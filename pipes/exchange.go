@@ -9,7 +9,6 @@ import (
 
 	"culvert/connectors"
 	"culvert/internal/outage"
-	"culvert/internal/secret"
 	"culvert/keys"
 )
 
@@ -20,7 +19,7 @@ func (l *leg) connect(ctx context.Context, i *Integration, conn *connectors.Conn
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.broker.timing.call)
 	defer cancel()
 	claim, departure := l.flow.Record.Claim, l.flow.Record.Exchange
-	tokens, sentAt, err := l.exchange(ctx, i, conn, r.Code)
+	tokens, sentAt, err := l.exchange(ctx, i, conn, r)
 	if why, failed := exchangeFailure(err); failed {
 		return l.conclude(ctx, claim, func() (Result, error) { return l.settle(ctx, departure, why) })
 	}
@@ -31,12 +30,16 @@ func (l *leg) connect(ctx context.Context, i *Integration, conn *connectors.Conn
 	d := l.flow.Record.departure(departure)
 	scopes := tokens.Scopes
 	if scopes == nil {
+		scopes = conn.GrantedIn(r.other)
+	}
+	if scopes == nil {
 		scopes = d.Scopes // RFC 6749 section 5.1: what was asked for
 	}
+	who := l.whose(ctx, conn, tokens, r)
 	got := arrival{
 		integration: i, origin: conn.TokenOrigin(), owner: l.flow.Record.Owner, tokens: grantTokens(tokens, keys.GrantTokens{}),
 		obtainedAt: sentAt, expiresAt: tokens.ExpiresAt, refreshExpiresAt: tokens.RefreshExpiresAt,
-		scopes: slices.Clone(scopes), account: l.whose(ctx, conn, tokens, r),
+		scopes: slices.Clone(scopes), account: who.Account, metadata: who.Metadata,
 	}
 	got.main, got.named = namesOf(tokens, sentAt)
 	return l.conclude(ctx, claim, func() (Result, error) {
@@ -61,8 +64,11 @@ func (l *leg) release(ctx context.Context) {
 	}
 }
 
+// errUnsigned is a callback without the signature that its provider's callbacks have.
+var errUnsigned = errors.New("pipes: the callback is not signed by the provider")
+
 // exchange opens what the exchange needs and makes the one call.
-func (l *leg) exchange(ctx context.Context, i *Integration, conn *connectors.Connector, code secret.Bytes) (connectors.Tokens, time.Time, error) {
+func (l *leg) exchange(ctx context.Context, i *Integration, conn *connectors.Connector, r *CallbackRequest) (connectors.Tokens, time.Time, error) {
 	b, f := l.broker, l.flow.Record
 	if err := l.complete(i.Slug, keys.Context{}); err != nil {
 		return connectors.Tokens{}, time.Time{}, err
@@ -71,8 +77,11 @@ func (l *leg) exchange(ctx context.Context, i *Integration, conn *connectors.Con
 	if err != nil {
 		return connectors.Tokens{}, time.Time{}, err
 	}
+	if !conn.Signed(creds, r.Code, r.signed()) {
+		return connectors.Tokens{}, time.Time{}, errUnsigned
+	}
 	d := f.departure(f.Exchange)
-	request := connectors.ExchangeRequest{Code: code, RedirectURI: d.RedirectURI}
+	request := connectors.ExchangeRequest{Code: r.Code, RedirectURI: d.RedirectURI}
 	if v := d.Verifier; v != nil {
 		if !endpointHeld(conn, v.Origin) {
 			return connectors.Tokens{}, time.Time{}, ErrEndpointChanged
@@ -97,6 +106,8 @@ func exchangeFailure(err error) (failure, bool) {
 	switch {
 	case errors.Is(err, ErrEndpointChanged):
 		return failure{code: CodeEndpointChanged, reason: "the token endpoint is not the one that the client secret or this flow is bound to"}, true
+	case errors.Is(err, errUnsigned):
+		return failure{code: CodeInvalidCallback, reason: "the callback is not signed with the client secret, or another one than is set here"}, true
 	case errors.Is(err, ErrNotConfigured):
 		return failure{code: CodeIntegrationUnavailable}, true
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"culvert/connectors"
 	"culvert/internal/access"
 	"culvert/internal/events"
 	"culvert/keys"
@@ -69,11 +70,16 @@ type Grant struct {
 	// Method is [MethodClientCredentials] for a grant whose client is the account's own: its secret is sealed
 	// beside the token, and refetches it. Empty for all others.
 	Method AuthMethod `cbor:"26,keyasint,omitempty"`
-	// Metadata is what the token reply said besides, of the connector's fields.
+	// Metadata is what the provider said besides, of the connector's fields.
 	Metadata map[string]string `cbor:"27,keyasint,omitempty"`
 	// Since is the generation that gave the main token, in a grant of several that was refreshed; 0: the
 	// present one.
 	Since uint64 `cbor:"28,keyasint,omitempty"`
+}
+
+// tell adds what a provider says now to what it said before.
+func (g *Grant) tell(metadata map[string]string) {
+	g.Metadata = connectors.Identified{Metadata: g.Metadata}.With(metadata).Metadata
 }
 
 // refetched reports a grant whose account has a client of its own: its next token needs no other before it, so

@@ -14,12 +14,13 @@ import (
 )
 
 // whose is the provider account that fresh tokens are of: as the token reply says, or the callback, or the
-// provider when it is asked. That nobody says is no failure of the flow: the tokens are good, and the
-// provider is asked again behind a vend.
-func (l *leg) whose(ctx context.Context, conn *connectors.Connector, t connectors.Tokens, r *CallbackRequest) connectors.Account {
-	who := t.Account
+// provider when it is asked; and what they say besides. That nobody says is no failure of the flow: the tokens
+// are good, and the provider is asked again behind a vend.
+func (l *leg) whose(ctx context.Context, conn *connectors.Connector, t connectors.Tokens, r *CallbackRequest) connectors.Identified {
+	said := conn.FromCallback(r.other)
+	who := connectors.Identified{Account: t.Account, Metadata: said.Metadata}.With(t.Metadata)
 	if who.ID == "" {
-		who.ID = conn.Identity.FromCallback(func(name string) string { return r.Others[name] }).ID
+		who.ID = said.ID
 	}
 	if who.ID != "" && who.Name != "" || !conn.CanIdentify() {
 		return who
@@ -34,11 +35,11 @@ func (l *leg) whose(ctx context.Context, conn *connectors.Connector, t connector
 	if who.Name == "" {
 		who.Name = asked.Name
 	}
-	return who
+	return who.With(asked.Metadata)
 }
 
 // identify asks the provider whose a token is, and logs why it does not say.
-func (b *Broker) identify(ctx context.Context, conn *connectors.Connector, token secret.Bytes) (connectors.Account, error) {
+func (b *Broker) identify(ctx context.Context, conn *connectors.Connector, token secret.Bytes) (connectors.Identified, error) {
 	who, err := b.client.Identify(ctx, conn, token)
 	if failed := connectors.Of(err); failed != nil {
 		b.log.LogAttrs(ctx, slog.LevelWarn, "provider did not say whose account it is", slog.String("provider", conn.Slug),
@@ -155,8 +156,9 @@ func (o *operation) identifyBehind(ctx context.Context, a *Account, g *Grant, co
 	})
 }
 
-// noteIdentity stores whose an account is, if its tokens are still those that were asked about.
-func (o *operation) noteIdentity(ctx context.Context, id AccountID, g *Grant, who connectors.Account) error {
+// noteIdentity stores whose an account is and what was said besides, if its tokens are still those that were
+// asked about.
+func (o *operation) noteIdentity(ctx context.Context, id AccountID, g *Grant, who connectors.Identified) error {
 	if err := o.Intend(ctx); err != nil {
 		return err
 	}
@@ -181,8 +183,14 @@ func (o *operation) noteIdentity(ctx context.Context, id AccountID, g *Grant, wh
 		if err != nil {
 			return err
 		}
-		return o.broker.store.Apply(ctx, Change{
+		change := Change{
 			Environment: o.Environment(), Account: &Put[Account]{Record: next, Revision: found.Revision}, Events: []events.Event{e},
-		})
+		}
+		if len(who.Metadata) > 0 {
+			told := *current.Record
+			told.tell(who.Metadata)
+			change.Grant, change.Previous = &Put[Grant]{Record: told, Revision: current.Revision}, told.TokenMAC
+		}
+		return o.broker.store.Apply(ctx, change)
 	}))
 }

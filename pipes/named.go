@@ -167,6 +167,7 @@ func (r *refreshing) over(ctx context.Context, g *Grant, l *landing) (keys.Grant
 
 // renew notes the times of the token that was refreshed.
 func (g *Grant) renew(l *landing) {
+	g.tell(l.metadata)
 	if l.tokens.Renewed == "" {
 		g.ObtainedAt, g.ExpiresAt, g.Dead, g.Reason = l.obtainedAt, l.expiresAt, false, ""
 		if !l.refreshExpiresAt.IsZero() {

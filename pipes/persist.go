@@ -26,6 +26,9 @@ type landing struct {
 	obtainedAt, expiresAt, refreshExpiresAt time.Time
 	// scopes nil means that they are what they were.
 	scopes []string
+	// metadata is what the reply said besides. The journal does not keep it: what comes from there leaves the
+	// grant with what it had, until its next refresh.
+	metadata map[string]string
 }
 
 // landing puts a reply and what the grant had before together.
@@ -37,6 +40,7 @@ func (r *refreshing) landing(t connectors.Tokens, before keys.GrantTokens, sentA
 	return &landing{
 		tokens: next, generation: r.grant.Generation, origin: r.grant.Origin, client: r.integration.clientID(),
 		obtainedAt: sentAt, expiresAt: t.ExpiresAt, refreshExpiresAt: t.RefreshExpiresAt, scopes: t.Scopes,
+		metadata: t.Metadata,
 	}
 }
 

@@ -35,7 +35,8 @@ type Vended struct {
 	// Scopes were granted; MissingScopes are asked for by the integration and were not.
 	Scopes, MissingScopes []string
 	Config                map[string]string
-	// Metadata is what the provider said besides the token, of an account with client credentials.
+	// Metadata is what the provider said besides the token, of what its connector knows: the host of the
+	// customer's API, for example.
 	Metadata map[string]string
 }
 

@@ -43,6 +43,8 @@ type WaitingTokens struct {
 	Named map[string]NamedToken `cbor:"16,keyasint,omitempty"`
 	// Client is the client id that they were given to: the integration may have another one when they are claimed.
 	Client string `cbor:"17,keyasint,omitempty"`
+	// Metadata is that of [Grant].
+	Metadata map[string]string `cbor:"18,keyasint,omitempty"`
 }
 
 // WaitingBinding is what the seal of the waiting tokens proves, where there are some.
@@ -75,7 +77,7 @@ func (l *leg) wait(ctx context.Context, got arrival, departure string, choice *C
 		Departure: departure, Items: kctx.Items(), Origin: got.origin, ObtainedAt: got.obtainedAt, ExpiresAt: got.expiresAt,
 		RefreshExpiresAt: got.refreshExpiresAt, Scopes: slices.Clone(got.scopes), Since: l.broker.now(),
 		Identifier: got.account.ID, DisplayName: got.account.Name, Choice: choice,
-		Main: got.main, Named: got.named, Client: got.integration.clientID(),
+		Main: got.main, Named: got.named, Client: got.integration.clientID(), Metadata: got.metadata,
 	}
 	sealed, conditions, err := l.broker.keys.SealWaiting(ctx, permit, kctx, next.WaitingBinding(), got.tokens, l.sealMeta())
 	if err != nil {
@@ -111,7 +113,7 @@ func (l *leg) waited(ctx context.Context, i *Integration) (arrival, error) {
 		integration: i, origin: w.Origin, owner: f.Owner, tokens: tokens, obtainedAt: w.ObtainedAt, expiresAt: w.ExpiresAt,
 		refreshExpiresAt: w.RefreshExpiresAt, scopes: slices.Clone(w.Scopes),
 		account: connectors.Account{ID: w.Identifier, Name: w.DisplayName}, choice: w.Choice,
-		main: w.Main, named: w.Named, client: w.Client,
+		main: w.Main, named: w.Named, client: w.Client, metadata: w.Metadata,
 	}, nil
 }
 

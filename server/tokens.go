@@ -23,6 +23,10 @@ func (s *Server) vendToken() handler {
 			w.raw(`{"active":true,"access_token":{"object":"access_token","access_token":`)
 			w.value(v.AccessToken)
 			w.grant(v)
+			if len(v.Metadata) > 0 { // Culvert's own
+				w.raw(`,"metadata":`)
+				w.items(v.Metadata)
+			}
 			w.raw(`}}`)
 			return w.done()
 		},
@@ -47,7 +51,7 @@ func (s *Server) vendCredential() handler {
 			if v.Method != pipes.MethodAPIKey { // which has neither an end nor scopes
 				w.grant(v)
 			}
-			if v.Method == pipes.MethodClientCredentials {
+			if v.Method == pipes.MethodClientCredentials || len(v.Metadata) > 0 { // of others it is Culvert's own
 				w.raw(`,"metadata":`)
 				w.items(v.Metadata)
 			}

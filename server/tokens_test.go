@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"culvert/connectors"
 	"culvert/connectors/connectorstest"
 	"culvert/pipes"
 	"culvert/pipes/pipestest"
@@ -59,6 +60,22 @@ func TestVend(t *testing.T) {
 	d.do(t, put(account, `{"state":"needs_reauthorization"}`)).want(t, 200)
 	for _, path := range []string{tokenPath, credentialPath} {
 		shape(t, d.do(t, post(path, user1)).want(t, 200).object(t), inactive("set_by_caller"))
+	}
+}
+
+// TestVendMetadata: what a provider says besides stands beside the token, and nothing where it says nothing.
+func TestVendMetadata(t *testing.T) {
+	const host = "https://acme.provider.example"
+	d := newPipesDoor(t, pipestest.Config{Provider: connectorstest.Config{InstanceURL: host}, Connector: func(c *connectors.Connector) {
+		c.Metadata = []connectors.ReplyField{{Name: "instance_url", Pattern: `^(?:https://[a-z.]+)$`, Domains: []string{"provider.example"}}}
+	}})
+	d.mustIntegration(t, pipestest.Slug, "")
+	d.mustConnect(t)
+	for path, member := range map[string]string{tokenPath: "access_token", credentialPath: "credential"} {
+		got := d.do(t, post(path, user1)).want(t, 200).object(t)[member].(map[string]any)["metadata"]
+		if said, ok := got.(map[string]any); !ok || len(said) != 1 || said["instance_url"] != host {
+			t.Errorf("%s: %v", path, got)
+		}
 	}
 }
 

@@ -52,6 +52,15 @@ func bearer(label, help, verify string) connectors.APIKey {
 	return connectors.APIKey{Label: label, Help: help, Header: "Authorization", Prefix: "Bearer ", VerifyURL: verify}
 }
 
+// hostOf is a member of a token reply that names the host of a customer's API, as an https URL at one of these
+// domains of the provider's or below one.
+func hostOf(name string, domains ...string) connectors.ReplyField {
+	return connectors.ReplyField{Name: name, Pattern: hostURL, Domains: domains}
+}
+
+// hostURL is a URL of a host, with a path at most.
+const hostURL = `^(?:https://[A-Za-z0-9.-]+(?:/[A-Za-z0-9._/-]*)?)$`
+
 // inHeader is a key in a header of its own.
 func inHeader(label, help, header, verify string) connectors.APIKey {
 	return connectors.APIKey{Label: label, Help: help, Header: header, VerifyURL: verify}

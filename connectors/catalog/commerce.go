@@ -100,8 +100,9 @@ func quickBooks() connectors.Connector {
 }
 
 // shopify is tokens that end (expiring=1): others are refused to public apps from 2027 on. Each shop has a host
-// of its own, which the callback has to name again. A refresh token may be sent again until its successor is
-// used.
+// of its own, which the callback has to name again, and signs with the client's secret
+// (https://shopify.dev/docs/apps/build/authentication-authorization/access-tokens/authorization-code-grant). A
+// refresh token may be sent again until its successor is used.
 func shopify() connectors.Connector {
 	return ordinary(connectors.Connector{
 		Slug:             "shopify",
@@ -123,6 +124,7 @@ func shopify() connectors.Connector {
 		Quirks: connectors.Quirks{
 			ExchangeParams: map[string]string{"expiring": "1"},
 			CallbackPins:   map[string]string{"shop": "${config.shop}.myshopify.com"},
+			CallbackMAC:    "hmac",
 		},
 		RefreshIdle: 90 * 24 * time.Hour,
 	})

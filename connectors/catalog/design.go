@@ -82,7 +82,7 @@ func canva() connectors.Connector {
 
 // docuSign is production; the demonstration environment is the setting base_url with
 // https://account-d.docusign.com. A refresh token lives for thirty days, which only the scope extended
-// renews.
+// renews. The host of the API is told with the identity, for each account of a user: the default one's is kept.
 func docuSign() connectors.Connector {
 	return ordinary(connectors.Connector{
 		Slug:             "docusign",
@@ -95,8 +95,12 @@ func docuSign() connectors.Connector {
 		ClientAuth:       connectors.ClientAuthBasic,
 		PKCE:             true,
 		DefaultScopes:    []string{"signature", "extended"},
-		Lifetime:         8 * time.Hour,
-		RefreshIdle:      30 * 24 * time.Hour,
+		Metadata: []connectors.ReplyField{
+			{Name: "base_uri", From: connectors.FromIdentity, Path: "accounts.?is_default.base_uri", Pattern: hostURL, Domains: []string{"docusign.net"}},
+			{Name: "account_id", From: connectors.FromIdentity, Path: "accounts.?is_default.account_id", Pattern: `^(?:[0-9A-Fa-f-]{1,64})$`},
+		},
+		Lifetime:    8 * time.Hour,
+		RefreshIdle: 30 * 24 * time.Hour,
 	})
 }
 

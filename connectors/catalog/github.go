@@ -65,7 +65,9 @@ func githubScopes() map[string][]string {
 
 // githubApp is the user tokens of GitHub Apps: permissions belong to the app, so scopes are ignored.
 // Whether tokens end is the app's setting; where they do not, replies name neither an end nor a refresh
-// token.
+// token. A callback that follows an installation names it; GitHub's own documentation warns that anybody can
+// make such a callback, so whoever relies on it looks for it among the installations of the user
+// (https://docs.github.com/en/apps/creating-github-apps/registering-a-github-app/about-the-setup-url).
 func githubApp() connectors.Connector {
 	return connectors.Connector{
 		Slug: "github-app",
@@ -73,16 +75,20 @@ func githubApp() connectors.Connector {
 		Type: "github",
 		DocsURL: "https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/" +
 			"refreshing-user-access-tokens",
-		AuthorizationURL:         "https://github.com/login/oauth/authorize",
-		TokenURL:                 "https://github.com/login/oauth/access_token",
-		IdentityURL:              "https://api.github.com/user",
-		Revocation:               githubRevocation(),
-		Identity:                 connectors.Identity{ID: []string{"id"}, Name: []string{"login"}},
-		ClientAuth:               connectors.ClientAuthBody,
-		Body:                     connectors.BodyForm,
-		PKCE:                     true,
-		ScopeSeparator:           " ",
-		NoScopes:                 true,
+		AuthorizationURL: "https://github.com/login/oauth/authorize",
+		TokenURL:         "https://github.com/login/oauth/access_token",
+		IdentityURL:      "https://api.github.com/user",
+		Revocation:       githubRevocation(),
+		Identity:         connectors.Identity{ID: []string{"id"}, Name: []string{"login"}},
+		ClientAuth:       connectors.ClientAuthBody,
+		Body:             connectors.BodyForm,
+		PKCE:             true,
+		ScopeSeparator:   " ",
+		NoScopes:         true,
+		Metadata: []connectors.ReplyField{
+			{Name: "installation_id", From: connectors.FromCallback, Pattern: `^(?:[0-9]{1,20})$`},
+			{Name: "setup_action", From: connectors.FromCallback, Pattern: `^(?:install|update|request)$`},
+		},
 		KillsPreviousAccessToken: true,
 		DeadGrantCodes:           []string{"bad_verification_code", "bad_refresh_token"},
 		DeadClientCodes:          []string{"incorrect_client_credentials"},

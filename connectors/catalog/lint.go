@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"maps"
 	"net/http"
 	"net/url"
@@ -109,9 +110,13 @@ func lintCodes(c *connectors.Connector, must func(bool, string)) {
 
 // lintAccount checks what tells whose account it is.
 func lintAccount(c *connectors.Connector, must func(bool, string)) {
-	path := regexp.MustCompile(`^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$`)
+	path := regexp.MustCompile(`^[A-Za-z0-9_]+(\.\??[A-Za-z0-9_]+)*$`)
 	i := &c.Identity
-	for _, p := range slices.Concat(i.ID, i.Name, i.TokenID, i.TokenName) {
+	paths := slices.Concat(i.ID, i.Name, i.TokenID, i.TokenName)
+	for _, f := range c.Metadata {
+		paths = append(paths, cmp.Or(f.Path, f.Name))
+	}
+	for _, p := range paths {
 		must(path.MatchString(p), "what leads to an account is not a path")
 	}
 	must(len(i.ID) == 0 || c.IdentityURL != "", "an account is read from an answer of no URL")

@@ -242,6 +242,7 @@ func strava() connectors.Connector {
 		},
 		ScopeSeparator: ",",
 		DefaultScopes:  []string{"read"},
+		Quirks:         connectors.Quirks{CallbackScopes: "scope"},
 		Lifetime:       6 * time.Hour,
 	})
 }

@@ -217,6 +217,7 @@ func wrike() connectors.Connector {
 		TokenURL:         "https://login.wrike.com/oauth2/token",
 		ScopeSeparator:   ",",
 		DefaultScopes:    []string{"Default"},
+		Metadata:         []connectors.ReplyField{{Name: "host", Pattern: `^(?:[A-Za-z0-9.-]+)$`, Domains: []string{"wrike.com"}}},
 		Lifetime:         time.Hour,
 	})
 }

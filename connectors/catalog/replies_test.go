@@ -100,6 +100,8 @@ func vectors() []vector {
 			outcome{Access: "ya29.1", Refresh: "1//r", Lifetime: 3599, Scopes: []string{"openid", "https://www.googleapis.com/auth/userinfo.email"}}},
 		{"google", "no refresh token, as without prompt=consent", 200, "", `{"access_token":"ya29.1","expires_in":3599,"scope":"openid","token_type":"Bearer"}`,
 			outcome{Access: "ya29.1", Lifetime: 3599, Scopes: []string{"openid"}}},
+		{"google", "a refresh token of seven days, as of an app in testing", 200, "", `{"access_token":"ya29.1","expires_in":3599,"refresh_token":"1//r","scope":"openid","token_type":"Bearer","refresh_token_expires_in":604799}`,
+			outcome{Access: "ya29.1", Refresh: "1//r", Lifetime: 3599, RefreshLifetime: 604799, Scopes: []string{"openid"}}},
 		{"google", "a wrong secret", 401, "", `{"error":"invalid_client","error_description":"Unauthorized"}`,
 			outcome{Class: client, Code: "invalid_client"}},
 		{"google", "a dead refresh token", 400, "", `{"error":"invalid_grant","error_description":"Token has been expired or revoked."}`,

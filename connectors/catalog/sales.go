@@ -107,11 +107,12 @@ func klaviyo() connectors.Connector {
 		PKCE:          true,
 		DefaultScopes: []string{"accounts:read"},
 		Lifetime:      time.Hour,
+		RefreshIdle:   90 * 24 * time.Hour,
 	})
 }
 
 // mailchimp sends an expires_in of 0 for tokens that do not end, and has no scopes. Its call for the identity
-// takes another scheme than Bearer.
+// takes another scheme than Bearer, and names the host of the account's API.
 func mailchimp() connectors.Connector {
 	return ordinary(connectors.Connector{
 		Slug:             "mailchimp",
@@ -119,8 +120,16 @@ func mailchimp() connectors.Connector {
 		DocsURL:          "https://mailchimp.com/developer/marketing/guides/access-user-data-oauth-2/",
 		AuthorizationURL: "https://login.mailchimp.com/oauth2/authorize",
 		TokenURL:         "https://login.mailchimp.com/oauth2/token",
-		NoScopes:         true,
-		ZeroNeverEnds:    true,
+		IdentityURL:      "https://login.mailchimp.com/oauth2/metadata",
+		Identity: connectors.Identity{
+			ID: []string{"user_id"}, Name: []string{"login.email", "accountname"},
+			Headers: map[string]string{"Authorization": "OAuth ${token}"},
+		},
+		Metadata: []connectors.ReplyField{{
+			Name: "api_endpoint", From: connectors.FromIdentity, Pattern: hostURL, Domains: []string{"api.mailchimp.com"},
+		}},
+		NoScopes:      true,
+		ZeroNeverEnds: true,
 	})
 }
 
@@ -150,6 +159,7 @@ func pipedrive() connectors.Connector {
 		Identity:         connectors.Identity{ID: []string{"data.company_id", "data.id"}, Name: []string{"data.email", "data.name"}},
 		ClientAuth:       connectors.ClientAuthBasic,
 		NoScopes:         true,
+		Metadata:         []connectors.ReplyField{hostOf("api_domain", "pipedrive.com")},
 		Lifetime:         3599 * time.Second,
 		RefreshIdle:      60 * 24 * time.Hour,
 	})
@@ -157,7 +167,8 @@ func pipedrive() connectors.Connector {
 
 // salesforce is login.salesforce.com; a sandbox or a domain of your own is the setting base_url. Replies do
 // not say when tokens end: the session policy of the organisation does, two hours unless changed. The sixth
-// approval of a user for an app ends the first without a word. Refresh tokens need the scope refresh_token.
+// approval of a user for an app ends the first without a word. Refresh tokens need the scope refresh_token. Each
+// reply names the host of the organisation's API, which can move.
 func salesforce() connectors.Connector {
 	return ordinary(connectors.Connector{
 		Slug:             "salesforce",
@@ -170,6 +181,7 @@ func salesforce() connectors.Connector {
 		Identity:         connectors.Identity{ID: []string{"organization_id", "user_id"}, Name: []string{"preferred_username", "email"}},
 		PKCE:             true,
 		DefaultScopes:    []string{"api", "refresh_token"},
+		Metadata:         []connectors.ReplyField{hostOf("instance_url", "salesforce.com", "salesforce.mil", "force.com")},
 		Lifetime:         2 * time.Hour,
 	})
 }
@@ -199,6 +211,7 @@ func surveyMonkey() connectors.Connector {
 		IdentityURL:      "https://api.surveymonkey.com/v3/users/me",
 		Identity:         connectors.Identity{ID: []string{"id"}, Name: []string{"email", "username"}},
 		NoScopes:         true,
+		Metadata:         []connectors.ReplyField{hostOf("access_url", "surveymonkey.com", "surveymonkey.ca")},
 	})
 }
 
@@ -228,6 +241,7 @@ func gong() connectors.Connector {
 		TokenURL:         "https://app.gong.io/oauth2/generate-customer-token",
 		ClientAuth:       connectors.ClientAuthBasic,
 		DefaultScopes:    []string{"api:calls:read:basic"},
+		Metadata:         []connectors.ReplyField{hostOf("api_base_url_for_customer", "gong.io")},
 		Lifetime:         24 * time.Hour,
 	})
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // zohoCRM has its accounts in data centres, each with a domain of its own. The callback names the one that the
-// user is in; a code is good there alone. Failures come with status 200, and twenty refresh tokens per user
+// user is in; a code is good there alone. The reply names the host of the API there. Failures come with status 200, and twenty refresh tokens per user
 // live at a time.
 func zohoCRM() connectors.Connector {
 	return ordinary(connectors.Connector{
@@ -36,6 +36,9 @@ func zohoCRM() connectors.Connector {
 		DefaultScopes:   []string{"ZohoCRM.modules.READ", "AaaServer.profile.READ"},
 		AuthorizeParams: map[string]string{"access_type": "offline", "prompt": "consent"},
 		Quirks:          connectors.Quirks{CallbackPins: map[string]string{"accounts-server": "https://accounts.${config.domain}"}},
+		Metadata: []connectors.ReplyField{hostOf("api_domain",
+			"zohoapis.com", "zohoapis.eu", "zohoapis.in", "zohoapis.com.au", "zohoapis.jp", "zohoapis.sa", "zohoapis.com.cn",
+			"zohoapis.ca", "zohocloud.ca")},
 		Lifetime:        time.Hour,
 		DeadGrantCodes:  []string{"invalid_code", "invalid_token"},
 		DeadClientCodes: []string{"invalid_client_secret"},
