@@ -54,7 +54,7 @@ func TestDocsNameTests(t *testing.T) {
 // TestDocsNameFiles: the documentation of the packages with the most files says of each what is in it, and of none
 // that is gone.
 func TestDocsNameFiles(t *testing.T) {
-	for _, dir := range []string{"../../keys", "../etcd"} {
+	for _, dir := range []string{"../../keys", "../../pipes", "../etcd"} {
 		doc, err := os.ReadFile(filepath.Join(dir, "doc.go"))
 		if err != nil {
 			t.Fatal(err)
