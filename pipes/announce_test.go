@@ -29,11 +29,16 @@ type announcing struct {
 	// sent is how many refresh tokens the provider had been sent by then.
 	sent     []int
 	provider *connectorstest.Server
+	// unlocked stores the first step without its lock, as if the lease had ended since.
+	unlocked bool
 }
 
 func (a *announcing) PutAttempt(ctx context.Context, s pipes.Step) (int64, error) {
 	a.mu.Lock()
 	a.steps, a.sent = append(a.steps, s), append(a.sent, a.provider.Refreshes())
+	if a.unlocked && len(a.steps) == 1 {
+		s.Lock = pipes.LockKept
+	}
 	a.mu.Unlock()
 	return a.Store.PutAttempt(ctx, s)
 }
@@ -69,8 +74,8 @@ func TestSendsAreAnnounced(t *testing.T) {
 		if a.Sends != n+1 || a.Ambiguous != (n > 0) || seen.sent[n] != n || a.Generation != 1 || a.Owner != s.Audit.Node() || step.GrantAt == 0 {
 			t.Errorf("step %d, after %d sends: %+v", n, seen.sent[n], step)
 		}
-		if taken := step.Lock == pipes.LockTaken; taken != (n == 0) {
-			t.Errorf("step %d: lock %v", n, step.Lock)
+		if step.Lock != pipes.LockTaken || (step.LockAt == 0) != (n == 0) {
+			t.Errorf("step %d: lock %v at %d", n, step.Lock, step.LockAt)
 		}
 	}
 	if left := standing(t, s); left.Attempt.Record != nil || left.Lock.Revision != 0 {
@@ -126,6 +131,47 @@ func TestStoppedBeforeTheSend(t *testing.T) {
 	s.MustToken(t, "user_1")
 	if len(seen.steps) != before+2 || s.Provider.Refreshes() != 1 {
 		t.Errorf("%d steps, %d sends", len(seen.steps)-before, s.Provider.Refreshes())
+	}
+}
+
+// Who was stopped for longer than his lease has the lock again before he sends: else a successor would take him
+// for gone, and send the same token.
+func TestLockIsTakenAgain(t *testing.T) {
+	s, seen := withAnnouncing(t, connectorstest.Config{Rotate: true, ReuseKillsFamily: true})
+	seen.unlocked = true
+	pipes.StoppedBeforeSending(s.Broker, 2)
+	s.Provider.Hold()
+	go func() { _, _ = token(t, s) }()
+	eventually(t, "a refresh", func() bool { return s.Provider.Refreshes() == 1 })
+	if found := standing(t, s); found.Lock.Holder.Node != s.Audit.Node() || found.Attempt.Record.Sends != 2 {
+		t.Errorf("sent with %+v", found)
+	}
+	s.Provider.Release()
+	s.MustToken(t, "user_1")
+}
+
+// A token that is stored after a successor took over, or judged, may be dead already.
+func TestDoubts(t *testing.T) {
+	me, other := pipes.Holder{Node: "me"}, "other"
+	for name, row := range map[string]struct {
+		attempt *pipes.Attempt
+		grant   pipes.Grant
+		want    bool
+	}{
+		"its own attempt":              {attempt: &pipes.Attempt{Owner: "me", Generation: 3}},
+		"no attempt":                   {},
+		"a successor's":                {attempt: &pipes.Attempt{Owner: other, Generation: 3}, want: true},
+		"a judgement":                  {grant: pipes.Grant{Dead: true}, want: true},
+		"another of the tokens":        {attempt: &pipes.Attempt{Owner: other, Generation: 3, Name: "user"}},
+		"a token that is not there":    {attempt: &pipes.Attempt{Owner: other, Generation: 2}},
+		"another of them was judged":   {grant: pipes.Grant{Named: map[string]pipes.NamedToken{"user": {Dead: true}}}},
+		"a successor's, of long ago":   {attempt: &pipes.Attempt{Owner: other, Generation: 2}, grant: pipes.Grant{Since: 2}, want: true},
+		"… at a token refreshed since": {attempt: &pipes.Attempt{Owner: other, Generation: 2}, grant: pipes.Grant{Since: 3}},
+	} {
+		row.grant.Generation = 3
+		if got := pipes.Doubts(pipes.Standing{Attempt: pipes.At[pipes.Attempt]{Record: row.attempt}}, &row.grant, "", me); got != row.want {
+			t.Errorf("%s: %v", name, got)
+		}
 	}
 }
 

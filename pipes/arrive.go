@@ -117,7 +117,7 @@ func (o *operation) grantArrival(ctx context.Context, change *Change, account *A
 		g.Refreshable, g.Method = true, got.method
 	}
 	g.Main, g.Named, g.Since = got.main, got.named, 0
-	g.Dead, g.Reason = false, ""
+	g.Dead, g.Reason, g.Doubted = false, "", false
 	if err := o.broker.consented(&g, got); err != nil {
 		return err
 	}

@@ -113,6 +113,18 @@ func (s *Standing) whose(g *Grant, me Holder) turnOf {
 	return orphaned
 }
 
+// doubts reports that the token that one life of a node is about to store may be dead already, at a provider
+// that ends a grant when a used-up refresh token comes back: a successor of that node took over, or judged, what
+// it was late to store, and may have sent the old token again. No one can tell, so what is known goes on with the
+// token until its own refresh: if the provider calls it dead then, the rotation was lost.
+func (s *Standing) doubts(g *Grant, name string, me Holder) bool {
+	a := s.open(g)
+	return g.dead(name) || a != nil && a.Name == name && a.Owner != me.Node
+}
+
+// lost reports that this attempt's token was, or may have been, used up by a send whose answer the grant does not have.
+func (a *Attempt) lost(g *Grant) bool { return a.Ambiguous || g.doubted(a.Name) }
+
 // next is the attempt of one of the tokens that goes on from there, of this holder, under an id of its own.
 // Whoever left one without saying that no request is under way may have sent the token without hearing of it.
 func (s *Standing) next(g *Grant, name string, me Holder, id string) Attempt {

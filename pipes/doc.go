@@ -159,7 +159,7 @@
 //
 // The attempt is what outlives a crash: how often the token was about to be sent, and whether a reply was
 // lost, by any owner. It is why "invalid_grant" can be told apart as revoked or as rotation_lost. Every step
-// compares its revision, so whoever was overtaken changes nothing any more. The lock is bound to a lease and
+// compares its revision, so whoever was overtaken changes nothing any more, and each send takes the lock anew. The lock is bound to a lease and
 // saves work; nothing rests on it. The files: attempt.go decides, send.go sends, successor.go waits for
 // those who are gone, journal.go survives a crash, keeper.go finishes what refreshes could not.
 //
@@ -313,8 +313,8 @@
 //	a refresh races another, or a crash                 single flight, generation, stored before vended
 //	                                                    TestHundredCallersOneRefresh, TestTwoReplicasRefresh, TestRefreshEqualsModel,
 //	                                                    TestPersistedBeforeItIsVended, TestReconnectDuringARefresh, TestKilledBeforeTheTransaction,
-//	                                                    TestSendsAreAnnounced, TestLoserWaits, TestDeadOwner, TestNodeComesHome,
-//	                                                    TestStoppedBeforeTheSend, TestAmbiguityOutlivesItsProcess, TestProtocol,
+//	                                                    TestSendsAreAnnounced, TestLockIsTakenAgain, TestLoserWaits, TestDeadOwner, TestNodeComesHome,
+//	                                                    TestStoppedBeforeTheSend, TestAmbiguityOutlivesItsProcess, TestDoubts, TestProtocol,
 //	                                                    TestKillRefreshes
 //	a replica's disk is full when a token arrives       room in the journal is taken before one is sent
 //	                                                    TestNoJournalNoRefresh
@@ -359,7 +359,9 @@
 // journal is such a lost reply, and so is a replica whose disk is gone with its journal. A process that is
 // stopped between the look at the clock and the write to the provider, for longer than a successor waits:
 // it sends a token that was used up meanwhile, and a provider that ends a grant when an old refresh token
-// comes back ends this one. A writer of etcd who takes attempts and locks away has two replicas send one
+// comes back ends this one. One that is stopped between that write and the reading of the reply, or gone with its
+// journal, for as long: its successor has to take the reply for lost and sends the used-up token, and what comes
+// back in the end is dead there. It is stored as doubted, so that its death is called "rotation_lost". A writer of etcd who takes attempts and locks away has two replicas send one
 // token. A whole older record of a grant, put back by him, opens; its refresh token is used up where the
 // provider rotates.
 //

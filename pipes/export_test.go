@@ -170,6 +170,10 @@ func BeginAttempt(s Standing, g *Grant, name string, me Holder, id string) Attem
 	return s.next(g, name, me, id)
 }
 
+// Doubts and Lost are what the protocol knows of a token that may be dead.
+func Doubts(s Standing, g *Grant, name string, me Holder) bool { return s.doubts(g, name, me) }
+func Lost(a Attempt, g *Grant) bool                            { return a.lost(g) }
+
 // Open, Keeps and Advance are those of standings and grants.
 func Open(s Standing, g *Grant) *Attempt                  { return s.open(g) }
 func Keeps(g *Grant, name string, generation uint64) bool { return g.keeps(name, generation) }

@@ -290,6 +290,13 @@ func TestKilledBeforeTheTransaction(t *testing.T) {
 		if pipes.Pending(restarted.Broker) != 0 {
 			t.Error("the entry is still in the journal")
 		}
+		if judged {
+			// The replica's send had ended the grant at the provider before the journal came back.
+			s.Clock.Advance(time.Hour)
+			if v, err := token(t, restarted); err != nil || v.Reason != pipes.ReasonRotationLost {
+				t.Errorf("the next refresh: %+v, %v", v, err)
+			}
+		}
 	}
 }
 

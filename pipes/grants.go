@@ -75,6 +75,8 @@ type Grant struct {
 	// Since is the generation that gave the main token, in a grant of several that was refreshed; 0: the
 	// present one.
 	Since uint64 `cbor:"28,keyasint,omitempty"`
+	// Doubted is set while the main token's refresh token may have died with the one before: see [Standing.doubts].
+	Doubted bool `cbor:"29,keyasint,omitempty"`
 }
 
 // tell adds what a provider says now to what it said before.

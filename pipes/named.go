@@ -26,6 +26,8 @@ type NamedToken struct {
 	Reason string `cbor:"5,keyasint,omitempty"`
 	// Since is the generation that gave this token; 0: the present one.
 	Since uint64 `cbor:"6,keyasint,omitempty"`
+	// Doubted is as of [Grant].
+	Doubted bool `cbor:"7,keyasint,omitempty"`
 }
 
 // refreshNames begins the names under which the refresh tokens of a reply's further tokens are kept:
@@ -165,11 +167,27 @@ func (r *refreshing) over(ctx context.Context, g *Grant, l *landing) (keys.Grant
 	return next, nil
 }
 
-// renew notes the times of the token that was refreshed.
-func (g *Grant) renew(l *landing) {
+// dead reports that one of the tokens was judged; doubted is [Standing.doubts] of when it was stored.
+func (g *Grant) dead(name string) bool {
+	if name == "" {
+		return g.Dead
+	}
+	return g.Named[name].Dead
+}
+
+func (g *Grant) doubted(name string) bool {
+	if name == "" {
+		return g.Doubted
+	}
+	return g.Named[name].Doubted
+}
+
+// renew notes the times of the token that was refreshed, and whether it is doubted.
+func (g *Grant) renew(l *landing, doubted bool) {
 	g.tell(l.metadata)
 	if l.tokens.Renewed == "" {
 		g.ObtainedAt, g.ExpiresAt, g.Dead, g.Reason = l.obtainedAt, l.expiresAt, false, ""
+		g.Doubted = doubted
 		if !l.refreshExpiresAt.IsZero() {
 			g.RefreshExpiresAt = l.refreshExpiresAt
 		}
@@ -181,7 +199,7 @@ func (g *Grant) renew(l *landing) {
 	}
 	named[l.tokens.Renewed] = NamedToken{
 		ObtainedAt: l.obtainedAt, ExpiresAt: l.expiresAt, Refreshable: l.tokens.Named[refreshNames+l.tokens.Renewed].Len() > 0,
-		Since: g.Generation,
+		Since: g.Generation, Doubted: doubted,
 	}
 	g.Named = named
 }

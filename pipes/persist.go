@@ -116,10 +116,13 @@ func (r *refreshing) persistOnce(ctx context.Context, l *landing) error {
 	if err != nil {
 		return err
 	}
-	change := Change{Environment: g.Environment, Previous: g.TokenMAC}
-	if err := r.conclude(ctx, &change, &g, l.tokens.Renewed); err != nil {
+	s, err := b.store.Standing(ctx, r.key.env, r.key.grant)
+	if err != nil {
 		return err
 	}
+	doubted := s.doubts(&g, l.tokens.Renewed, b.holder())
+	change := Change{Environment: g.Environment, Previous: g.TokenMAC}
+	change.conclude(&s, &g, l.tokens.Renewed)
 	e, err := r.cause().aboutRefresh(r.account, b.now())
 	if err != nil {
 		return err
@@ -137,7 +140,7 @@ func (r *refreshing) persistOnce(ctx context.Context, l *landing) error {
 	g.advance(l.tokens.Renewed)
 	// Where the tokens came from is where they may be sent, whatever the record says meanwhile.
 	g.Origin = l.origin
-	g.renew(l)
+	g.renew(l, doubted)
 	g.Client = l.client
 	if g.TokenMAC, err = r.tokenMAC(ctx, tokens); err != nil {
 		return err
@@ -158,21 +161,13 @@ func (r *refreshing) persistOnce(ctx context.Context, l *landing) error {
 	return nil
 }
 
-// conclude ends the refresh of one of a grant's tokens in the change that renews or ends it. An attempt of another
-// one stays as it is: it says what became of a token that the grant still has.
-func (r *refreshing) conclude(ctx context.Context, change *Change, g *Grant, name string) error {
-	change.Concludes = true
-	if len(g.Named) == 0 {
-		return nil
-	}
-	s, err := r.broker.store.Standing(ctx, r.key.env, r.key.grant)
-	if err != nil {
-		return err
-	}
+// conclude ends the refresh of one of a grant's tokens in the change that renews or ends it, if what stands there
+// is as it was read. An attempt of another one stays as it is: it says what became of a token that the grant still
+// has.
+func (c *Change) conclude(s *Standing, g *Grant, name string) {
 	a := s.open(g)
-	change.Concludes = s.Attempt.Record != nil && (a == nil || a.Name == name)
-	change.AttemptAt = s.Attempt.Revision
-	return nil
+	c.Concludes = len(g.Named) == 0 || s.Attempt.Record != nil && (a == nil || a.Name == name)
+	c.AttemptAt = s.Attempt.Revision
 }
 
 // tokenMAC is the keyed hash under which the grant is found by its refresh token. A provider that hands
@@ -259,8 +254,12 @@ func (r *refreshing) buryOnce(ctx context.Context, reason string) error {
 	change := Change{Environment: g.Environment, Previous: g.TokenMAC}
 	if r.announced {
 		change.Concludes, change.AttemptAt = true, r.attemptAt
-	} else if err := r.conclude(ctx, &change, &g, r.name); err != nil {
-		return err
+	} else {
+		s, err := b.store.Standing(ctx, r.key.env, r.key.grant)
+		if err != nil {
+			return err
+		}
+		change.conclude(&s, &g, r.name)
 	}
 	if r.name != "" {
 		if err := r.buryNamed(&change, &g, reason); err != nil {

@@ -61,7 +61,7 @@ func (w *protocolWorld) look(n *protocolNode) {
 		return
 	}
 	if len(n.journal) > 0 {
-		w.land(n.journal[0])
+		w.land(n, n.journal[0])
 		n.journal = n.journal[1:]
 		return
 	}
@@ -118,23 +118,36 @@ func (w *protocolWorld) announce(n *protocolNode) {
 	n.grantAt = w.grantAt
 	n.attempt, n.attemptAt = next, w.revision()
 	w.standing.Attempt = pipes.At[pipes.Attempt]{Record: &next, Revision: n.attemptAt}
-	if !n.announced {
-		w.standing.Lock = pipes.Lock{Holder: n.holder(), Revision: n.attemptAt}
-		w.lockUntil = w.now + lockTime
-	}
+	w.standing.Lock = pipes.Lock{Holder: n.holder(), Revision: n.attemptAt}
+	w.lockUntil = w.now + lockTime
 	n.announced, n.at = true, "announced"
 }
 
 func (w *protocolWorld) send(n *protocolNode) {
 	for _, r := range w.requests {
-		flying := !r.taken && r.node != n
+		// One whose connection broke may yet be taken up: to send the token again then is what an ambiguous outcome
+		// asks for, of whoever goes on with it.
+		resent := r.lost && n.attempt.Ambiguous
+		flying := !r.taken && r.node != n && !resent
 		if flying && pipes.Keeps(&w.grant, r.which, r.generation) && pipes.Keeps(&w.grant, n.which, n.attempt.Generation) {
 			w.t.Fatalf("%s sends token %d while a request of %s with %d is under way", n.name, n.token, r.node.name, r.token)
 		}
 	}
+	w.repeats(n)
 	n.request = &protocolRequest{node: n, process: n.process, which: n.which, generation: n.attempt.Generation, token: n.token, at: w.now}
 	w.requests = append(w.requests, n.request)
 	n.at = "sent"
+}
+
+// repeats holds a send of a used-up token to what the protocol allows: its answer is lost, as far as this node
+// can know, because whoever has it was away for longer than a lock lives and a successor waits.
+func (w *protocolWorld) repeats(n *protocolNode) {
+	for _, r := range w.requests {
+		if r.token == n.token && r.reply > 0 && !w.unseen[r.token] && r.reply != r.token &&
+			w.now-r.at < lockTime+settleFor-sendTime {
+			w.t.Fatalf("%s sends token %d again while %s may come back with the answer", n.name, n.token, r.node.name)
+		}
+	}
 }
 
 func (w *protocolWorld) hear(n *protocolNode) {
@@ -167,7 +180,7 @@ func (w *protocolWorld) judge(n *protocolNode) {
 		w.t.Fatal("a token was judged without a definite reply for it")
 	}
 	dead := pipes.ReasonRevoked
-	if n.attempt.Ambiguous {
+	if pipes.Lost(n.attempt, &w.grant) {
 		dead = pipes.ReasonRotationLost
 	}
 	w.judged(n.which, dead)
@@ -224,8 +237,13 @@ func (w *protocolWorld) checkToken(name, dead string) {
 			return e.which == name && pipes.Keeps(&w.grant, name, e.generation)
 		})
 	})
+	// The one exception: a node that was stopped, or gone with its journal, for longer than a successor waits, with
+	// the answer that nobody else had. The successor had to take it for lost and sent the old token; where that ends
+	// the grant, what the node brings in the end is dead. [protocolWorld.repeats] says that it waited, and a
+	// chain is in this set for no other reason.
+	late := w.late[w.chain[w.token[name]]]
 	switch {
-	case !w.unseen[w.token[name]] && !away:
+	case !w.unseen[w.token[name]] && !away && !late:
 		w.t.Fatalf("token %q is dead (%s), and no reply was lost", name, dead)
 	case dead == pipes.ReasonRevoked:
 		w.t.Fatalf("a lost rotation of token %q is called a revocation", name)

@@ -48,6 +48,9 @@ type protocolWorld struct {
 	// What happened, for the invariants. unseen are tokens of which a rotation was never read.
 	unseen  map[int]bool
 	revoked map[int]bool // chains that their user ended
+	// late are chains that the provider ended because a used-up token came again whose answer had been, or yet
+	// would be, read.
+	late map[int]bool
 }
 
 type protocolRequest struct {
@@ -93,7 +96,7 @@ func newProtocolWorld(t *rapid.T) *protocolWorld {
 	w := &protocolWorld{
 		t: t, mode: rapid.SampledFrom([]string{keeps, graces, plain, kills}).Draw(t, "provider"),
 		newest: map[int]int{}, chain: map[int]int{}, ended: map[int]bool{},
-		names: rapid.SampledFrom([][]string{{""}, {"", "user"}}).Draw(t, "tokens"), token: map[string]int{}, dead: map[string]string{}, unseen: map[int]bool{}, revoked: map[int]bool{},
+		names: rapid.SampledFrom([][]string{{""}, {"", "user"}}).Draw(t, "tokens"), token: map[string]int{}, dead: map[string]string{}, unseen: map[int]bool{}, revoked: map[int]bool{}, late: map[int]bool{},
 	}
 	for n := range 3 {
 		w.nodes = append(w.nodes, &protocolNode{name: fmt.Sprint("node", n), process: "1", up: true, at: "idle"})
@@ -120,21 +123,31 @@ func (w *protocolWorld) connect() {
 
 // land is the transaction that stores a token, if the one that it replaces is the grant's yet. An attempt of
 // the other one stays.
-func (w *protocolWorld) land(e protocolEntry) {
+func (w *protocolWorld) land(n *protocolNode, e protocolEntry) {
 	if !pipes.Keeps(&w.grant, e.which, e.generation) {
 		return
 	}
+	doubted := pipes.Doubts(w.standing, &w.grant, e.which, n.holder())
 	if a := pipes.Open(w.standing, &w.grant); a == nil || a.Name == e.which {
 		w.standing = pipes.Standing{}
 	}
 	pipes.Advance(&w.grant, e.which)
 	w.token[e.which] = e.token
 	w.judged(e.which, "")
+	if named, is := w.grant.Named[e.which]; is {
+		named.Doubted = doubted
+		w.grant.Named = map[string]pipes.NamedToken{e.which: named}
+		return
+	}
+	w.grant.Doubted = doubted
 }
 
 // judged is a grant with one of its tokens dead, or alive again.
 func (w *protocolWorld) judged(name, dead string) {
 	w.dead[name], w.grantAt = dead, w.revision()
+	if name == "" {
+		w.grant.Dead = dead != ""
+	}
 	if n, named := w.grant.Named[name]; named {
 		n.Dead = dead != ""
 		w.grant.Named = map[string]pipes.NamedToken{name: n}
@@ -162,6 +175,7 @@ func (w *protocolWorld) take(r *protocolRequest) {
 		r.reply = w.newest[c]
 	case w.mode == kills:
 		w.ended[c] = true
+		w.late[c] = !w.unseen[r.token]
 	}
 	if r.reply > 0 && !w.listens(r) {
 		w.lose(r)
@@ -181,7 +195,7 @@ func (w *protocolWorld) isParent(old, newest int) bool {
 // listens tells whether somebody will read the reply.
 func (w *protocolWorld) listens(r *protocolRequest) bool {
 	n := r.node
-	return n.up && n.process == r.process && n.request == r && !r.lost
+	return n.up && n.process == r.process && n.at == "sent" && n.request == r && !r.lost
 }
 
 func (w *protocolWorld) lose(r *protocolRequest) {

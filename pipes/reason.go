@@ -11,8 +11,8 @@ import (
 const (
 	// ReasonRevoked is also that of a provider that only says that the token is no longer good.
 	ReasonRevoked = string(connectors.EndingRevoked)
-	// ReasonRotationLost: the provider replaced the refresh token in a reply that never arrived. It should
-	// never be seen.
+	// ReasonRotationLost: the provider replaced the refresh token in a reply that never arrived, or that was stored
+	// after a successor had sent the old one again. It should never be seen.
 	ReasonRotationLost = "rotation_lost"
 	ReasonExpiredIdle  = string(connectors.EndingIdle)
 	// ReasonRefreshExpired: the refresh token's time was over; ReasonExpired: the access token's, and there
@@ -34,7 +34,7 @@ const (
 func reasons() map[string]string {
 	return map[string]string{
 		ReasonRevoked:        "The provider no longer accepts the tokens, mostly because the user or an administrator took the consent back. Ask the user to connect again.",
-		ReasonRotationLost:   "The provider replaced the refresh token, and its reply never arrived. Ask the user to connect again, and look for an outage at that time.",
+		ReasonRotationLost:   "The provider replaced the refresh token, and its reply never arrived, or too late. Ask the user to connect again, and look for an outage at that time.",
 		ReasonExpiredIdle:    "The refresh token was not used for longer than the provider keeps it. Ask the user to connect again.",
 		ReasonRefreshExpired: "The refresh token has reached the end that the provider set for it. Ask the user to connect again.",
 		ReasonExpired:        "The access token has ended, and the provider gave no refresh token. Ask the user to connect again; see whether the integration asks for the scope or parameter that brings one.",

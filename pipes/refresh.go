@@ -288,7 +288,7 @@ func (r *refreshing) judge(ctx context.Context, err error) error {
 		return nil
 	case failed.Class == connectors.DeadGrant:
 		b.breakers.accepted(r.integration.clientKey())
-		return r.bury(ctx, deadReason(r.grant.as(r.name), r.integration.clientID(), r.conn, failed, r.attempt.Ambiguous, b.now()))
+		return r.bury(ctx, deadReason(r.grant.as(r.name), r.integration.clientID(), r.conn, failed, r.attempt.lost(r.grant), b.now()))
 	case failed.Class == connectors.ClientRejected && failed.Code == "unauthorized_client":
 		// Providers say this of a token that belongs to another client, too: only this grant waits.
 		b.count(CountClientRejected)

@@ -129,7 +129,8 @@ func (r *refreshing) ready(ctx context.Context) (*connectors.Connection, error) 
 }
 
 // announce puts the attempt, with one send more, while the grant is at its generation and nobody else has
-// taken over. The first one takes the lock. [errAgain] means that this refresh may not send.
+// taken over. It takes the lock, the first time and again: a process that was stopped for longer than its lease
+// would send without one, and a successor would take it for gone. [errAgain] means that this refresh may not send.
 func (r *refreshing) announce(ctx context.Context) error {
 	b := r.broker
 	if !r.announced && b.refreshes.open.Err() != nil {
@@ -139,13 +140,11 @@ func (r *refreshing) announce(ctx context.Context) error {
 	next.Sends++
 	next.At = b.now()
 	for range changeAttempts {
-		step := Step{Environment: r.key.env, Attempt: next, Revision: r.attemptAt, GrantAt: r.grantAt}
-		if !r.announced {
-			step.Lock, step.LockAt = LockTaken, r.lockAt
-		}
-		revision, err := b.store.PutAttempt(ctx, step)
+		revision, err := b.store.PutAttempt(ctx, Step{
+			Environment: r.key.env, Attempt: next, Revision: r.attemptAt, GrantAt: r.grantAt, Lock: LockTaken, LockAt: r.lockAt,
+		})
 		if err == nil {
-			r.attempt, r.attemptAt, r.announced = next, revision, true
+			r.attempt, r.attemptAt, r.lockAt, r.announced = next, revision, revision, true
 			return nil
 		}
 		if !conflicted(err) {
@@ -159,8 +158,8 @@ func (r *refreshing) announce(ctx context.Context) error {
 	return errAgain
 }
 
-// reread finds out why an attempt could not be put: it was after all, somebody else is at the grant, or the
-// record was edited at the same generation.
+// reread finds out why an attempt could not be put: it was after all, somebody else is at the grant, the lock is
+// gone with its lease, or the record was edited at the same generation.
 func (r *refreshing) reread(ctx context.Context, next *Attempt) (done bool, err error) {
 	s, err := r.broker.store.Standing(ctx, r.key.env, r.key.grant)
 	if err != nil {
@@ -169,13 +168,14 @@ func (r *refreshing) reread(ctx context.Context, next *Attempt) (done bool, err 
 	found := s.Attempt.Record
 	mine := found != nil && found.ID == next.ID
 	if mine && found.Sends == next.Sends {
-		r.attempt, r.attemptAt, r.announced = *next, s.Attempt.Revision, true
+		r.attempt, r.attemptAt, r.lockAt, r.announced = *next, s.Attempt.Revision, s.Lock.Revision, true
 		return true, nil
 	}
 	if !r.announced || !mine {
 		r.finished = r.announced // another's attempt stands there
 		return false, errAgain
 	}
+	r.lockAt = s.Lock.Revision // nobody takes it without the attempt
 	moved, err := r.moved(ctx)
 	if err == nil && moved {
 		err = errAgain
