@@ -25,11 +25,17 @@ func TestRewrapAndReencryptOfPipes(t *testing.T) {
 	secret := keys.ClientSecretBinding{IntegrationID: "data_integration_" + id.ULID(now), ClientID: "client", Origin: "https://provider.example", SealedAt: now}
 	sealed, secretConditions, err := s.Keys.SealClientSecret(ctx, s.MustPermit(t, none), none, secret, vaulttest.Value("secret"), keys.SealMeta{})
 	must(t, err)
+	before := secret
+	before.SealedAt = now.Add(-time.Hour)
+	previous, previousConditions, err := s.Keys.SealClientSecret(ctx, s.MustPermit(t, none), none, before, vaulttest.Value("previous"), keys.SealMeta{})
+	must(t, err)
 	integration := pipes.Integration{
 		ID: pipes.IntegrationID(secret.IntegrationID), Environment: env, Slug: "provider", Ownership: pipes.OwnedByUser, DIK: "dik_" + id.ULID(now),
 		AuthMethods: []pipes.AuthMethod{pipes.MethodOAuth}, CreatedAt: now, UpdatedAt: now,
 		Client: &pipes.Client{Type: "custom", ID: "client", Secret: &pipes.SealedSecret{
-			KeyID: sealed.KeyID, WrappedDEK: sealed.WrappedDEK, Ciphertext: sealed.Ciphertext, Origin: secret.Origin, SealedAt: now}},
+			KeyID: sealed.KeyID, WrappedDEK: sealed.WrappedDEK, Ciphertext: sealed.Ciphertext, Origin: secret.Origin, SealedAt: now},
+			Previous: &pipes.PreviousSecret{Until: now.Add(time.Hour), Secret: &pipes.SealedSecret{
+				KeyID: previous.KeyID, WrappedDEK: previous.WrappedDEK, Ciphertext: previous.Ciphertext, Origin: secret.Origin, SealedAt: before.SealedAt}}},
 	}
 	binding := keys.GrantBinding{GrantID: "grant_" + id.ULID(now), IntegrationID: secret.IntegrationID, Origin: secret.Origin, Generation: 3, ObtainedAt: now}
 	tokens, grantConditions, err := s.Keys.SealGrant(ctx, s.MustPermit(t, org), org, binding, keys.GrantTokens{Access: vaulttest.Value("token")}, keys.SealMeta{})
@@ -40,7 +46,7 @@ func TestRewrapAndReencryptOfPipes(t *testing.T) {
 	}
 	must(t, s.Store.Apply(ctx, pipes.Change{
 		Environment: env, Integration: &pipes.Put[pipes.Integration]{Record: integration}, Grant: &pipes.Put[pipes.Grant]{Record: grant},
-		Conditions: []keys.Conditions{secretConditions, grantConditions},
+		Conditions: []keys.Conditions{secretConditions, previousConditions, grantConditions},
 		Events:     []events.Event{{Type: events.IntegrationCreated, Data: []byte("{}"), At: now, Node: "test"}},
 	}))
 	mustRotate(t, s, orgKEK)
@@ -70,8 +76,10 @@ func TestRewrapAndReencryptOfPipes(t *testing.T) {
 	if bytes.Equal(fresh.WrappedDEK, g.WrappedDEK) || bytes.Equal(fresh.Sealed, g.Sealed) || fresh.Generation != g.Generation {
 		t.Error("the grant is not sealed again")
 	}
-	if now, before := again.Client.Secret, i.Client.Secret; bytes.Equal(now.WrappedDEK, before.WrappedDEK) || bytes.Equal(now.Ciphertext, before.Ciphertext) {
-		t.Error("the client secret is not sealed again")
+	for at, now := range again.Client.Secrets() {
+		if before := i.Client.Secrets()[at]; bytes.Equal(now.WrappedDEK, before.WrappedDEK) || bytes.Equal(now.Ciphertext, before.Ciphertext) {
+			t.Errorf("client secret %d is not sealed again", at)
+		}
 	}
 }
 
@@ -88,9 +96,13 @@ func mustOpenPipes(t testing.TB, s *vaulttest.Stack, id pipes.GrantID, b keys.Gr
 	if err != nil || !got.Access.Equal(vaulttest.Value("token")) {
 		t.Errorf("the grant does not open to what it was: %v", err)
 	}
-	opened, err := s.Keys.OpenClientSecret(ctx, s.MustPermit(t, vaulttest.MustContext(t)), i.Record.Client.Secret.Sealed(), secret)
-	if err != nil || !opened.Equal(vaulttest.Value("secret")) {
-		t.Errorf("the client secret does not open to what it was: %v", err)
+	for at, want := range []string{"secret", "previous"} {
+		sealed := i.Record.Client.Secrets()[at]
+		secret.SealedAt = sealed.SealedAt
+		opened, err := s.Keys.OpenClientSecret(ctx, s.MustPermit(t, vaulttest.MustContext(t)), sealed.Sealed(), secret)
+		if err != nil || !opened.Equal(vaulttest.Value(want)) {
+			t.Errorf("the %s does not open to what it was: %v", want, err)
+		}
 	}
 	return g.Record, i.Record
 }

@@ -50,6 +50,7 @@ type Broker struct {
 	process  string
 	count    func(Counted)
 	breakers *breakers
+	secrets  *secretMemory
 	turns    *turns
 	paces    *paces
 	// identities are the identity calls behind vends.
@@ -140,7 +141,7 @@ func New(c Config) (*Broker, error) {
 		client: c.Client, egress: c.Egress, publicURL: public, returnTo: allowed, clock: c.Now, log: c.Logger,
 		guard:     &trail.Guard{Gate: c.Gate, Audit: c.Audit, Fence: c.Store.Fence, Verdict: judge},
 		timing:    defaultTiming(),
-		refreshes: newRefreshes(), breakers: newBreakers(), paces: newPaces(), waits: newWaits(),
+		refreshes: newRefreshes(), breakers: newBreakers(), secrets: newSecretMemory(), paces: newPaces(), waits: newWaits(),
 		turns: newTurns(maxTurnsIntegration, maxTurns), identities: newIdentities(), reports: newReports(),
 		pending: pending, process: rand.Text(), count: c.Count,
 		keeper:    keeper{home: map[access.EnvironmentID]bool{}},

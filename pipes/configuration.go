@@ -30,9 +30,9 @@ type Configuration struct {
 	UpdatedAt time.Time `cbor:"9,keyasint"`
 }
 
-// SecretBinding is what the seal of the client secret proves, where there is one.
-func (c *Configuration) SecretBinding() keys.ClientSecretBinding {
-	return c.Client.secretBinding(c.Integration)
+// SecretBinding is what the seal of one of the client's secrets proves.
+func (c *Configuration) SecretBinding(s *SealedSecret) keys.ClientSecretBinding {
+	return c.Client.secretBinding(c.Integration, s)
 }
 
 // Context is the key context that the client secret stands in.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"culvert/connectors"
 	"culvert/internal/access"
@@ -90,7 +91,9 @@ type Configure struct {
 	// ClientID and ClientSecret are the organization's own at the provider. They come together.
 	ClientID     string
 	ClientSecret secret.Bytes
-	Config       map[string]string
+	// PreviousUntil is as in [ClientCredentials]; it may come alone.
+	PreviousUntil *time.Time
+	Config        map[string]string
 }
 
 // Configure stores an organization's configuration of an integration: whether its accounts may be connected
@@ -168,7 +171,7 @@ func (o *operation) readConfigurable(ctx context.Context, r *Configure) (*Integr
 func (r *Configure) check(i *Integration, conn *connectors.Connector) error {
 	id, key := r.ClientID != "", r.ClientSecret.Len() > 0
 	switch {
-	case r.Enabled == nil && r.Scopes == nil && !id && !key && r.Config == nil:
+	case r.Enabled == nil && r.Scopes == nil && !id && !key && r.PreviousUntil == nil && r.Config == nil:
 		return malformedBody("enabled", CodeRequired, "or scopes or client_id with client_secret is required")
 	case id && !key:
 		return malformedBody("client_secret", CodeRequired, "is required with client_id")
@@ -197,9 +200,18 @@ func (o *operation) putConfiguration(
 	if err := o.Intend(ctx); err != nil {
 		return err
 	}
-	change := Change{Environment: i.Environment}
+	change, had := Change{Environment: i.Environment}, next.Client
 	if r.ClientID != "" {
 		next.Client = &Client{Type: credentialsOrganization, ID: r.ClientID, Organization: r.Organization}
+	} else if had != nil {
+		kept := *had
+		next.Client = &kept
+	}
+	same, err := o.rotate(ctx, rotation{r.ClientSecret, r.PreviousUntil, "previous_secret_expires_at"}, i.ID, i.Slug, conn, had, next.Client)
+	if err != nil {
+		return err
+	}
+	if r.ClientID != "" && !same {
 		conditions, err := o.sealClientSecret(ctx, i.ID, next.Client, i.Slug, conn, r.ClientSecret)
 		if err != nil {
 			return err

@@ -126,7 +126,7 @@ func TestOneOrganizationsClientIsNotAnothers(t *testing.T) {
 	c := stored.Record
 	for organization, want := range map[string]error{"org_1": nil, "org_2": keys.ErrTampered} {
 		permit := s.MustPermit(t, keystest.MustContext(t, "organization_id", organization))
-		if err := errOf(s.Keys.OpenClientSecret(t.Context(), permit, c.Client.Secret.Sealed(), c.SecretBinding())); (err == nil) != (want == nil) {
+		if err := errOf(s.Keys.OpenClientSecret(t.Context(), permit, c.Client.Secret.Sealed(), c.SecretBinding(c.Client.Secret))); (err == nil) != (want == nil) {
 			t.Errorf("opened for %s: %v", organization, err)
 		}
 	}

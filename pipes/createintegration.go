@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"time"
 
 	"culvert/connectors"
 	"culvert/internal/access"
@@ -22,6 +23,10 @@ type ClientCredentials struct {
 	ID   string
 	// Secret is empty for a public client, or in an update that keeps the one there is.
 	Secret secret.Bytes
+	// PreviousUntil is for updates: with a Secret, how long the one that it takes the place of goes on being
+	// used beside it, [MaxSecretOverlap] at most; without, how long the previous one does from here on. nil is not
+	// at all, or as it is; the zero time ends it now.
+	PreviousUntil *time.Time
 }
 
 // The contract's credentials.type.
@@ -128,6 +133,8 @@ func (o *operation) newIntegration(ctx context.Context, r *CreateIntegration) (I
 		refused = i.withoutOAuth(r.Credentials)
 	case r.Credentials == nil:
 		refused = required("credentials")
+	case r.Credentials.PreviousUntil != nil:
+		refused = invalid("credentials.previous_secret_expires_at", noSecretYet)
 	default:
 		i.Client, refused = newClient(r.Credentials)
 	}
@@ -231,8 +238,8 @@ func newClient(c *ClientCredentials) (*Client, error) {
 	switch c.Type {
 	case credentialsCustom:
 	case credentialsOrganization:
-		if c.ID != "" || c.Secret.Len() > 0 {
-			return nil, invalid("credentials.client_id", `must be left out with the type "organization", and client_secret too: each organization has its own`)
+		if c.ID != "" || c.Secret.Len() > 0 || c.PreviousUntil != nil {
+			return nil, invalid("credentials.client_id", `must be left out with the type "organization", and its secrets too: each organization has its own`)
 		}
 		return &Client{Type: c.Type}, nil
 	default:

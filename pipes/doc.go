@@ -15,7 +15,7 @@
 //	integrations.go createintegration.go updateintegration.go listintegrations.go   the noun, and what is done with it
 //	connectors.go provider.go methods.go    what can be integrated; the provider behind one; how accounts are connected
 //	configuration.go configurations.go      what one organization sets of one; setting it
-//	breaker.go                              clients that their provider refuses
+//	breaker.go clientsecrets.go             clients that their provider refuses; the secrets of one, while one is rotated
 //
 // Accounts and grants:
 //
@@ -306,6 +306,10 @@
 //	                                                    TestCanaryIsNowhere, TestCanaryIsNotRendered
 //	a provider is down, or lies                         classes of failures; no account is flipped by an outage
 //	                                                    TestProviderDown, TestOddReplies, TestClientRejected, TestExchangeFailures
+//	a client secret that leaked has to go on, because   two while it is rotated; the other one only where the
+//	accounts would be lost if it were changed           provider refuses the client, until a day that is set
+//	                                                    TestRotationOfAClientSecret, TestOtherSecretIsNoRetry,
+//	                                                    TestEndOfThePreviousSecret, TestRotationOfAnOrganizationsSecret
 //	a provider's text is shown to people                reasons and hints are ours, made of codes
 //	                                                    TestReasonOfADeadGrant
 //	a provider hangs, or thousands of grants are due    bounds of refreshes at once, of one integration and in all
@@ -346,7 +350,7 @@
 // Later, with the issues that bring them: the relay, DPoP, PAR, form_post, and rights per provider
 // and organization.
 //
-// Nor are there yet two client secrets at once for a rotation, and limits of how often a caller vends.
+// Nor are there yet limits of how often a caller vends.
 //
 // There is no discovery (RFC 8414): endpoints are data of the program or an administrator's definition, never
 // another server's word.

@@ -73,11 +73,11 @@ func (l *leg) exchange(ctx context.Context, i *Integration, conn *connectors.Con
 	if err := l.complete(i.Slug, keys.Context{}); err != nil {
 		return connectors.Tokens{}, time.Time{}, err
 	}
-	creds, err := l.clientCredentials(ctx, i, conn)
+	client, err := l.clientSecrets(ctx, i, conn)
 	if err != nil {
 		return connectors.Tokens{}, time.Time{}, err
 	}
-	if !conn.Signed(creds, r.Code, r.signed()) {
+	if !client.any(func(c connectors.Credentials) bool { return conn.Signed(c, r.Code, r.signed()) }) {
 		return connectors.Tokens{}, time.Time{}, errUnsigned
 	}
 	d := f.departure(f.Exchange)
@@ -91,8 +91,13 @@ func (l *leg) exchange(ctx context.Context, i *Integration, conn *connectors.Con
 			return connectors.Tokens{}, time.Time{}, err
 		}
 	}
-	sentAt := b.now()
-	tokens, err := b.client.Exchange(ctx, conn, creds, request)
+	var sentAt time.Time
+	var tokens connectors.Tokens
+	err = client.asClient(func(creds connectors.Credentials) (err error) {
+		sentAt = b.now()
+		tokens, err = b.client.Exchange(ctx, conn, creds, request)
+		return err
+	})
 	if failed := connectors.Of(err); failed != nil {
 		b.log.LogAttrs(ctx, slog.LevelWarn, "code exchange failed", slog.String("provider", i.Slug), slog.String("flow", string(f.ID)),
 			slog.String("class", failed.Class.String()), slog.String("code", failed.Code), slog.Any("error", failed.Cause))

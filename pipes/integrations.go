@@ -59,6 +59,8 @@ type Client struct {
 	Secret *SealedSecret `cbor:"4,keyasint,omitempty"`
 	// Organization is whose client it is, in a [Configuration]; empty for the integration's own.
 	Organization string `cbor:"5,keyasint,omitempty"`
+	// Previous is the secret before this one, while both are used; nil outside of a rotation.
+	Previous *PreviousSecret `cbor:"6,keyasint,omitempty"`
 }
 
 // SealedSecret is a sealed client secret or verifier, with what its seal is bound to.

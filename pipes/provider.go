@@ -67,32 +67,6 @@ func endpointHeld(conn *connectors.Connector, bound string) bool {
 	return conn.TokenOrigin() == bound && origin.Of(conn.TokenURL) == bound
 }
 
-// clientCredentials opens those of an integration as it is for an owner ([Broker.integrationFor]), whatever
-// the key context that the call is about. Errors: [ErrNotConfigured], [ErrEndpointChanged].
-func (o *operation) clientCredentials(ctx context.Context, i *Integration, conn *connectors.Connector) (connectors.Credentials, error) {
-	if i.Client == nil || i.Client.ID == "" {
-		return connectors.Credentials{}, ErrNotConfigured
-	}
-	creds := connectors.Credentials{ID: i.Client.ID}
-	sealed := i.Client.Secret
-	if sealed == nil {
-		return creds, nil
-	}
-	if !endpointHeld(conn, sealed.Origin) {
-		return connectors.Credentials{}, ErrEndpointChanged
-	}
-	kctx, err := organizationContext(i.Client.Organization)
-	if err != nil {
-		return connectors.Credentials{}, keys.ErrTampered
-	}
-	permit, err := o.permitFor(i.Slug, kctx)
-	if err != nil {
-		return connectors.Credentials{}, err
-	}
-	creds.Secret, err = o.broker.keys.OpenClientSecret(ctx, permit, sealed.Sealed(), i.SecretBinding())
-	return creds, err
-}
-
 // sealClientSecret seals a client's secret, bound to where it may be sent, under the key context that the
 // client stands in.
 func (o *operation) sealClientSecret(ctx context.Context, id IntegrationID, c *Client, slug string, conn *connectors.Connector, s secret.Bytes) (keys.Conditions, error) {
@@ -119,13 +93,9 @@ func newSealedSecret(s keys.Sealed, bound string, at time.Time) *SealedSecret {
 	return &SealedSecret{KeyID: s.KeyID, WrappedDEK: s.WrappedDEK, Ciphertext: s.Ciphertext, Origin: bound, SealedAt: at}
 }
 
-// SecretBinding is what the seal of the client secret proves, where there is one.
-func (i *Integration) SecretBinding() keys.ClientSecretBinding {
-	return i.Client.secretBinding(i.ID)
-}
-
-func (c *Client) secretBinding(id IntegrationID) keys.ClientSecretBinding {
-	return keys.ClientSecretBinding{IntegrationID: string(id), ClientID: c.ID, Origin: c.Secret.Origin, SealedAt: c.Secret.SealedAt}
+// SecretBinding is what the seal of one of the client's secrets proves.
+func (i *Integration) SecretBinding(s *SealedSecret) keys.ClientSecretBinding {
+	return i.Client.secretBinding(i.ID, s)
 }
 
 // Sealed is the secret in the form that keys opens.

@@ -304,13 +304,13 @@ func (r *refreshing) judge(ctx context.Context, err error) error {
 }
 
 // credentials are the client's and the grant's, opened.
-func (r *refreshing) credentials(ctx context.Context) (connectors.Credentials, keys.GrantTokens, error) {
-	creds, err := r.clientCredentials(ctx, r.integration, r.conn)
+func (r *refreshing) credentials(ctx context.Context) (*clientSecrets, keys.GrantTokens, error) {
+	client, err := r.clientSecrets(ctx, r.integration, r.conn)
 	if err != nil {
-		return connectors.Credentials{}, keys.GrantTokens{}, err
+		return nil, keys.GrantTokens{}, err
 	}
 	before, err := r.openGrant(ctx, r.grant)
-	return creds, before, err
+	return client, before, err
 }
 
 func (r *refreshing) logFailure(ctx context.Context, failed *connectors.Error) {

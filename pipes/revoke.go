@@ -117,7 +117,7 @@ func (r *revoking) attempt(ctx context.Context) revocationVerdict {
 			return ended(RevocationKept, code)
 		}
 	}
-	creds, err := r.clientCredentials(ctx, r.integration, r.conn)
+	client, err := r.clientSecrets(ctx, r.integration, r.conn)
 	if err != nil {
 		return r.held(err)
 	}
@@ -125,7 +125,9 @@ func (r *revoking) attempt(ctx context.Context) revocationVerdict {
 	if err != nil {
 		return r.held(err)
 	}
-	return r.judge(r.broker.client.Revoke(ctx, r.conn, creds, revocable(g, tokens)))
+	return r.judge(client.asClient(func(creds connectors.Credentials) error {
+		return r.broker.client.Revoke(ctx, r.conn, creds, revocable(g, tokens))
+	}))
 }
 
 // find reads the integration as it is for the owner, or what was kept of it, and its provider.

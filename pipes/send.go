@@ -32,7 +32,7 @@ func (r *refreshing) claim(ctx context.Context, s *Standing) error {
 	if err := r.intend(ctx); err != nil {
 		return err
 	}
-	creds, before, err := r.credentials(ctx)
+	client, before, err := r.credentials(ctx)
 	if err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func (r *refreshing) claim(ctx context.Context, s *Standing) error {
 	defer room.Release()
 	r.begin(s)
 	defer r.release(ctx)
-	sentAt, tokens, err := r.exchange(ctx, creds, refresh)
+	sentAt, tokens, err := r.exchange(ctx, client, refresh)
 	if err != nil {
 		return r.judge(ctx, err)
 	}
@@ -71,23 +71,27 @@ func (r *refreshing) begin(s *Standing) {
 
 // exchange sends the refresh token. If no readable reply comes, the same one is sent again within every
 // known grace period: if the server never saw the first it works, and if it did and has no grace, the grant
-// was lost with the reply.
-func (r *refreshing) exchange(ctx context.Context, creds connectors.Credentials, refresh secret.Bytes) (time.Time, connectors.Tokens, error) {
+// was lost with the reply. Where the provider refuses the client, and its secret is being rotated, the token goes
+// out once more with the other secret.
+func (r *refreshing) exchange(ctx context.Context, client *clientSecrets, refresh secret.Bytes) (time.Time, connectors.Tokens, error) {
 	b := r.broker
 	ctx, cancel := context.WithTimeout(ctx, b.timing.call)
 	defer cancel()
-	for n := 0; ; n++ {
+	for n := 0; ; {
 		link, err := r.ready(ctx)
 		if err != nil {
 			return time.Time{}, connectors.Tokens{}, err
 		}
 		sentAt := b.now()
-		tokens, err := link.Refresh(ctx, creds, refresh)
-		failed := connectors.Of(err)
+		tokens, err := link.Refresh(ctx, client.Credentials, refresh)
+		again, failed := client.again(err), connectors.Of(err)
 		if failed == nil {
 			return sentAt, tokens, err
 		}
 		r.logFailure(ctx, failed)
+		if again {
+			continue
+		}
 		if failed.Class != connectors.Ambiguous {
 			return time.Time{}, connectors.Tokens{}, err
 		}
@@ -101,6 +105,7 @@ func (r *refreshing) exchange(ctx context.Context, creds connectors.Credentials,
 		case <-ctx.Done():
 			return time.Time{}, connectors.Tokens{}, err
 		}
+		n++
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"culvert/connectors"
 	"culvert/internal/access"
 	"culvert/internal/events"
+	"culvert/internal/secret"
 )
 
 // UpdateIntegration changes an integration. Nil fields are left as they are.
@@ -97,12 +98,13 @@ func (o *operation) updateIntegration(ctx context.Context, r UpdateIntegration) 
 	if err != nil {
 		return nil, nil, err
 	}
+	with := brought{r.Credentials, r.APIKey}
 	if next.supports(MethodOAuth) {
-		if next.Client, err = nextClient(next.Client, r.Credentials, conn); err != nil {
+		if with.credentials, err = o.changeClient(ctx, &next, conn, r.Credentials); err != nil {
 			return nil, nil, err
 		}
 	}
-	installed, err := o.putIntegration(ctx, &next, conn, brought{r.Credentials, r.APIKey}, found.Revision, events.IntegrationUpdated)
+	installed, err := o.putIntegration(ctx, &next, conn, with, found.Revision, events.IntegrationUpdated)
 	return &next, installed, err
 }
 
@@ -120,6 +122,28 @@ func (r *UpdateIntegration) checkSecrets(i *Integration) error {
 		_, credentials = newClient(r.Credentials)
 	}
 	return gather(credentials, i.checkKey(r.APIKey))
+}
+
+// changeClient gives an integration the client that a call leaves it with, and returns what of the call is still to
+// be sealed.
+func (o *operation) changeClient(ctx context.Context, i *Integration, conn *connectors.Connector, c *ClientCredentials) (*ClientCredentials, error) {
+	had := i.Client
+	next, err := nextClient(had, c, conn)
+	if err != nil {
+		return nil, err
+	}
+	i.Client = next
+	r := rotation{field: "credentials.previous_secret_expires_at"}
+	if c != nil {
+		r.fresh, r.until = c.Secret, c.PreviousUntil
+	}
+	same, err := o.rotate(ctx, r, i.ID, i.Slug, conn, had, next)
+	if err != nil || !same {
+		return c, err
+	}
+	sealed := *c
+	sealed.Secret = secret.Bytes{}
+	return &sealed, nil
 }
 
 // nextClient is the client with what a call changes of it. A secret that is kept must still be sealed
@@ -147,6 +171,9 @@ func nextClient(client *Client, c *ClientCredentials, conn *connectors.Connector
 			Field: "credentials", Code: CodeRequired,
 			Rule: "with client_secret are required in the same call: the token endpoint moves to another origin, and the stored secret is not sent there",
 		}
+	}
+	if p := next.Previous; p != nil && !endpointHeld(conn, p.Secret.Origin) {
+		next.Previous = nil
 	}
 	return next, nil
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"net/http"
 	"slices"
+	"time"
 
 	"culvert/pipes"
 )
@@ -64,10 +65,14 @@ func decodeConfigure(x *exchange, owner pipes.Ownership) (pipes.Configure, error
 		changed("scopes", listInto, &q.Scopes),
 		optional("client_id", textInto, &q.ClientID),
 		optional("client_secret", secretInto, &q.ClientSecret),
+		changed(previousSecretMember, momentInto, &q.PreviousUntil),
 		optional("config", itemsInto, &q.Config),
 	)
 	if slices.Contains(nulls, "scopes") {
 		q.Scopes = new([]string)
+	}
+	if slices.Contains(nulls, previousSecretMember) {
+		q.PreviousUntil = new(time.Time)
 	}
 	return q, err
 }
@@ -123,6 +128,7 @@ func (w *jsonWriter) organizationClient(v pipes.ConfigurationView) {
 	w.textOrNull(own.ID)
 	w.raw(`,"client_secret_last_four":`)
 	w.textOrNull(own.Last4)
+	w.previousSecret(`,"previous_client_secret_last_four":`, own.Previous)
 	w.raw(`,"redirect_uri":`)
 	w.text(v.RedirectURI)
 	w.raw(`}`)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"time"
 
 	"culvert/internal/access"
 	"culvert/pipes"
@@ -77,11 +78,15 @@ const (
 	defaultClientAuth = "request_body"
 )
 
+// previousSecretMember is Culvert's own, of credentials: until when the secret before the present one is used.
+const previousSecretMember = "previous_secret_expires_at"
+
 func credentialsMember(present *bool, to *pipes.ClientCredentials) member {
 	return nested("credentials", present,
 		required("type", textInto, &to.Type),
 		optional("client_id", textInto, &to.ID),
 		optional("client_secret", secretInto, &to.Secret),
+		changed(previousSecretMember, momentInto, &to.PreviousUntil),
 	)
 }
 
@@ -197,6 +202,9 @@ func decodeUpdateIntegration(x *exchange, owner pipes.Ownership) (pipes.UpdateIn
 	)
 	if slices.Contains(nulls, "scopes") {
 		q.Scopes = new([]string)
+	}
+	if slices.Contains(nulls, "credentials."+previousSecretMember) {
+		credentials.PreviousUntil = new(time.Time)
 	}
 	for name, text := range map[string]**string{
 		"description":                       &q.Description,
@@ -330,7 +338,19 @@ func (w *jsonWriter) client(c *pipes.Client) {
 	w.textOrNull(c.ID)
 	w.raw(`,"redacted_client_secret":`)
 	w.textOrNull(c.Last4)
+	w.previousSecret(`,"redacted_previous_client_secret":`, c.Previous)
 	w.raw(`}`)
+}
+
+// previousSecret appends what may be shown of the secret before the present one, where there is one: Culvert's own.
+func (w *jsonWriter) previousSecret(member string, p *pipes.PreviousSecret) {
+	if p == nil {
+		return
+	}
+	w.raw(member)
+	w.text(p.Last4)
+	w.raw(`,"` + previousSecretMember + `":`)
+	w.time(p.Until, generalTime)
 }
 
 func (w *jsonWriter) customProvider(p *pipes.CustomProvider) {

@@ -32,6 +32,36 @@ func integrationPicture(slug string, members map[string]any) map[string]any {
 	return picture
 }
 
+// TestRotatedSecret: the secret before the present one is shown by its end until null ends it, of an integration and
+// of an organization's own client.
+func TestRotatedSecret(t *testing.T) {
+	d := newPipesDoor(t, pipestest.Config{})
+	until := d.pipes.Clock.Now().Add(time.Hour).UTC().Format("2006-01-02T15:04:05.000Z")
+	const one, two = `"client_id":"id","client_secret":"the-first-one"`, `"client_id":"id","client_secret":"the-second"`
+	d.do(t, post(integrations, `{"provider":"provider","credentials":{"type":"custom","previous_secret_expires_at":"`+until+`",`+one+`}}`)).
+		mustRefuse(t, 422, "invalid_request_parameters")
+	d.do(t, post(integrations, `{"provider":"provider","credentials":{"type":"custom",`+one+`}}`)).want(t, 201)
+	made := d.do(t, put(integrations+"/provider", `{"credentials":{"type":"custom","previous_secret_expires_at":"`+until+`",`+two+`}}`)).want(t, 200).object(t)
+	shape(t, made["credentials"], map[string]any{
+		"type": "custom", "client_id": "id", "redacted_client_secret": "cond",
+		"redacted_previous_client_secret": "-one", "previous_secret_expires_at": until,
+	})
+	ended := d.do(t, put(integrations+"/provider", `{"credentials":{"type":"custom","client_id":"id","previous_secret_expires_at":null}}`)).want(t, 200).object(t)
+	shape(t, ended["credentials"], map[string]any{"type": "custom", "client_id": "id", "redacted_client_secret": "cond"})
+
+	d.do(t, post(integrations, `{"provider":"second","credentials":{"type":"organization"}}`)).want(t, 201)
+	const own = "/organizations/org_1/data_integration_configurations/second"
+	d.do(t, put(own, `{`+one+`}`)).want(t, 200)
+	set := d.do(t, put(own, `{"previous_secret_expires_at":"`+until+`",`+two+`}`)).want(t, 200).object(t)["credentials"].(map[string]any)
+	if set["previous_client_secret_last_four"] != "-one" || set["previous_secret_expires_at"] != until || set["client_secret_last_four"] != "cond" {
+		t.Errorf("rotated: %v", set)
+	}
+	set = d.do(t, put(own, `{"previous_secret_expires_at":null}`)).want(t, 200).object(t)["credentials"].(map[string]any)
+	if _, there := set["previous_secret_expires_at"]; there || set["client_secret_last_four"] != "cond" {
+		t.Errorf("ended: %v", set)
+	}
+}
+
 // TestIntegrationLife walks a built-in provider through its operations, on both roots.
 func TestIntegrationLife(t *testing.T) {
 	d := newPipesDoor(t, pipestest.Config{})

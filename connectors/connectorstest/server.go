@@ -85,6 +85,7 @@ type Server struct {
 	revocations   []Request
 	revokeFaults  []Fault
 	user          user
+	secrets       []string // of the client, each of which is accepted
 	// identities counts the identity calls, the next of which go wrong.
 	identities    int
 	identityFault *Fault
@@ -133,6 +134,7 @@ func Start(t testing.TB, c Config) *Server {
 		refreshTokens: map[string]*refreshToken{},
 		user:          user{"user-1", "Test User"},
 	}
+	s.secrets = []string{s.config.ClientSecret}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+AuthorizePath, s.authorize)
 	mux.HandleFunc("POST "+TokenPath, s.token)

@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -123,12 +124,26 @@ func (s *Server) authentic(r *http.Request, form url.Values) bool {
 	}
 	switch s.config.ClientAuth {
 	case connectors.ClientAuthBasic:
-		return basic && id == s.config.ClientID && secret == s.config.ClientSecret
+		return basic && id == s.config.ClientID && s.accepts(secret)
 	case connectors.ClientAuthNone:
 		return !basic && form.Get("client_id") == s.config.ClientID && !form.Has("client_secret")
 	default:
-		return !basic && form.Get("client_id") == s.config.ClientID && form.Get("client_secret") == s.config.ClientSecret
+		return !basic && form.Get("client_id") == s.config.ClientID && s.accepts(form.Get("client_secret"))
 	}
+}
+
+// accepts reports whether a client secret is one of those that [Server.Accept] named.
+func (s *Server) accepts(secret string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Contains(s.secrets, secret)
+}
+
+// Accept makes these the client's secrets, as a provider does whose administrator rotates them.
+func (s *Server) Accept(secrets ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.secrets = secrets
 }
 
 // exchange uses a code up, also with a wrong verifier. s.mu is held.

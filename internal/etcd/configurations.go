@@ -84,8 +84,5 @@ func (m *moment) configuration(it *item) (*keys.Evidence, error) {
 	if err != nil || !m.isConfiguration(m.env, c, it.key) {
 		return nil, keys.ErrTampered
 	}
-	if c.Client == nil || c.Client.Secret == nil {
-		return &keys.Evidence{}, nil
-	}
-	return &keys.Evidence{Values: []keys.SealedValue{at(kctx, c.SecretBinding(), c.Client.Secret.Sealed())}}, nil
+	return secretsOf(c.Client, kctx, c.SecretBinding), nil
 }

@@ -264,10 +264,16 @@ func (m *moment) integration(it *item) (*keys.Evidence, error) {
 	if err != nil || keyIntegration(i.Environment, i.Slug, i.Ownership) != it.key && keyRetired(i.Environment, i.ID) != it.key {
 		return nil, keys.ErrTampered
 	}
-	if i.Client == nil || i.Client.Secret == nil {
-		return &keys.Evidence{}, nil
+	return secretsOf(i.Client, keys.Context{}, i.SecretBinding), nil
+}
+
+// secretsOf are a client's secrets, the previous one of a rotation too.
+func secretsOf(c *pipes.Client, kctx keys.Context, binding func(*pipes.SealedSecret) keys.ClientSecretBinding) *keys.Evidence {
+	found := &keys.Evidence{}
+	for _, s := range c.Secrets() {
+		found.Values = append(found.Values, at(kctx, binding(s), s.Sealed()))
 	}
-	return &keys.Evidence{Values: []keys.SealedValue{at(keys.Context{}, i.SecretBinding(), i.Client.Secret.Sealed())}}, nil
+	return found
 }
 
 func (m *moment) flow(it *item) (*keys.Evidence, error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"culvert/internal/access"
 	"culvert/keys"
@@ -166,26 +167,31 @@ func (s *Store) holder(env access.EnvironmentID, it *item) keys.Holder {
 		if err == nil && keyIntegration(record.Environment, record.Slug, record.Ownership) != it.key && keyRetired(record.Environment, record.ID) != it.key {
 			err = keys.ErrTampered
 		}
-		if h.Err = err; err == nil && record.Client != nil && record.Client.Secret != nil {
-			h.Record, h.DEKs = record, secretDEK(record.Client.Secret, record.SecretBinding())
+		if h.Err = err; err == nil {
+			h.Record, h.DEKs = record, secretDEKs(record.Client, record.SecretBinding)
 		}
 	case kindConfiguration:
 		record, err := open[pipes.Configuration](s, env, it)
 		if err == nil && !s.isConfiguration(env, record, it.key) {
 			err = keys.ErrTampered
 		}
-		if h.Err = err; err == nil && record.Client != nil && record.Client.Secret != nil {
-			h.Record, h.DEKs = record, secretDEK(record.Client.Secret, record.SecretBinding())
+		if h.Err = err; err == nil {
+			h.Record, h.DEKs = record, secretDEKs(record.Client, record.SecretBinding)
 		}
 	}
 	return h
 }
 
-// secretDEK is the one DEK of a record that holds a client secret.
-func secretDEK(sealed *pipes.SealedSecret, b keys.ClientSecretBinding) []keys.HeldDEK {
-	return []keys.HeldDEK{{
-		KeyID: sealed.KeyID, Wrapped: sealed.WrappedDEK, Binding: b, SealedAt: sealed.SealedAt, ReencryptedAt: sealed.ReencryptedAt,
-	}}
+// secretDEKs are those of a record that holds a client. A secret that another one takes the place of moves within
+// the record, so its place is when it was sealed.
+func secretDEKs(c *pipes.Client, binding func(*pipes.SealedSecret) keys.ClientSecretBinding) []keys.HeldDEK {
+	var deks []keys.HeldDEK
+	for _, s := range c.Secrets() {
+		deks = append(deks, keys.HeldDEK{
+			KeyID: s.KeyID, Wrapped: s.WrappedDEK, Place: s.SealedAt.Format(time.RFC3339Nano), Binding: binding(s), SealedAt: s.SealedAt, ReencryptedAt: s.ReencryptedAt,
+		})
+	}
+	return deks
 }
 
 func objectDEKs(h *vault.Header) []keys.HeldDEK {
@@ -222,6 +228,7 @@ func (s *Store) Rewrap(ctx context.Context, env access.EnvironmentID, h keys.Hol
 
 // withDEKs is a copy of a record with other DEKs: the one that was read is shared.
 func withDEKs(record any, deks [][]byte) any {
+	rewrapped := func(n int, s *pipes.SealedSecret) { s.WrappedDEK = deks[n] }
 	switch r := record.(type) {
 	case *vault.Header:
 		next := *r
@@ -240,14 +247,12 @@ func withDEKs(record any, deks [][]byte) any {
 		next.Grant = &held
 		return &next
 	case *pipes.Integration:
-		next, client, secret := *r, *r.Client, *r.Client.Secret
-		secret.WrappedDEK = deks[0]
-		client.Secret, next.Client = &secret, &client
+		next := *r
+		next.Client = r.Client.WithSecrets(rewrapped)
 		return &next
 	case *pipes.Configuration:
-		next, client, secret := *r, *r.Client, *r.Client.Secret
-		secret.WrappedDEK = deks[0]
-		client.Secret, next.Client = &secret, &client
+		next := *r
+		next.Client = r.Client.WithSecrets(rewrapped)
 		return &next
 	}
 	return nil

@@ -47,6 +47,7 @@ func (p *place) mustPipes(t *testing.T, s *etcd.Store, c keys.Conditions) {
 		KeyID: c.KeyID, WrappedDEK: []byte("grant's"), Sealed: []byte("x"), ObtainedAt: at}
 	own := *integration.Client
 	own.Organization = "org_1"
+	own.Previous = &pipes.PreviousSecret{Until: at.Add(time.Hour), Secret: &pipes.SealedSecret{KeyID: c.KeyID, WrappedDEK: []byte("previous"), Ciphertext: []byte("y"), SealedAt: at.Add(-time.Hour)}}
 	configuration := pipes.Configuration{
 		Integration: integration.ID, Environment: p.env, Slug: integration.Slug, Organization: "org_1", Client: &own, CreatedAt: at, UpdatedAt: at,
 	}
@@ -109,7 +110,7 @@ func testHolders(t *testing.T, open opener) {
 			}
 		}
 	}
-	for what, want := range map[string]int{"integration": 1, "integration's DEKs": 1, "configuration": 1, "configuration's DEKs": 1, "grant": 2, "grant's DEKs": 1, "retired": 1, "retired's DEKs": 1, "revocation": 2, "revocation's DEKs": 1, "object": 5, "object's DEKs": 5} {
+	for what, want := range map[string]int{"integration": 1, "integration's DEKs": 1, "configuration": 1, "configuration's DEKs": 2, "grant": 2, "grant's DEKs": 1, "retired": 1, "retired's DEKs": 1, "revocation": 2, "revocation's DEKs": 1, "object": 5, "object's DEKs": 5} {
 		if found[what] != want {
 			t.Errorf("%s: %d, want %d", what, found[what], want)
 		}

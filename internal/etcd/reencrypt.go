@@ -24,9 +24,9 @@ func (s *Store) HeldCiphertext(ctx context.Context, env access.EnvironmentID, h 
 	case *pipes.Revocation:
 		return r.Grant.Sealed, nil
 	case *pipes.Integration:
-		return r.Client.Secret.Ciphertext, nil
+		return r.Client.Secrets()[at].Ciphertext, nil
 	case *pipes.Configuration:
-		return r.Client.Secret.Ciphertext, nil
+		return r.Client.Secrets()[at].Ciphertext, nil
 	}
 	return nil, keys.ErrTampered
 }
@@ -81,6 +81,11 @@ func (s *Store) Reencrypt(ctx context.Context, env access.EnvironmentID, h keys.
 
 // withValue is a copy of a record with another value in its place: the one that was read is shared.
 func withValue(record any, at int, sealed keys.Sealed, job time.Time) any {
+	again := func(n int, s *pipes.SealedSecret) {
+		if n == at {
+			s.WrappedDEK, s.Ciphertext, s.ReencryptedAt = sealed.WrappedDEK, sealed.Ciphertext, job
+		}
+	}
 	switch r := record.(type) {
 	case *vault.Header:
 		next := *r
@@ -99,14 +104,12 @@ func withValue(record any, at int, sealed keys.Sealed, job time.Time) any {
 		next.Grant = &held
 		return &next
 	case *pipes.Integration:
-		next, client, secret := *r, *r.Client, *r.Client.Secret
-		secret.WrappedDEK, secret.Ciphertext, secret.ReencryptedAt = sealed.WrappedDEK, sealed.Ciphertext, job
-		client.Secret, next.Client = &secret, &client
+		next := *r
+		next.Client = r.Client.WithSecrets(again)
 		return &next
 	case *pipes.Configuration:
-		next, client, secret := *r, *r.Client, *r.Client.Secret
-		secret.WrappedDEK, secret.Ciphertext, secret.ReencryptedAt = sealed.WrappedDEK, sealed.Ciphertext, job
-		client.Secret, next.Client = &secret, &client
+		next := *r
+		next.Client = r.Client.WithSecrets(again)
 		return &next
 	}
 	return nil
