@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
 	"culvert/internal/origin"
@@ -237,10 +238,16 @@ func issuerRule(raw string) string {
 }
 
 // hostOK takes IP addresses without a zone, and names of the characters that DNS names of hosts have:
-// an internationalised name comes in its ASCII form.
+// an internationalised name comes in its ASCII form. A name that ends in a number is none: some parsers take
+// 1.2.3 and 0x7f.1 for addresses (https://url.spec.whatwg.org/#ends-in-a-number-checker).
 func hostOK(host string) bool {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return ip.Zone() == ""
+	}
+	labels := strings.Split(strings.TrimSuffix(host, "."), ".")
+	last := strings.ToLower(labels[len(labels)-1])
+	if slices.Contains(labels, "") || strings.Trim(last, "0123456789") == "" || strings.HasPrefix(last, "0x") && strings.Trim(last[2:], "0123456789abcdef") == "" {
+		return false
 	}
 	return host != "" && len(host) <= 253 && !strings.ContainsFunc(host, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '.' && r != '_'

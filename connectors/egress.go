@@ -107,7 +107,7 @@ func (e *Egress) allow(entry string) error {
 		return nil
 	}
 	if !hostOK(host) {
-		return errors.New("neither a CIDR nor an address nor a host name")
+		return errors.New("neither a CIDR (10.1.0.0/16) nor an address (10.1.2.3) nor the name of a host")
 	}
 	e.names[target(host, port)] = true
 	return nil

@@ -150,6 +150,7 @@ func TestEgressAllow(t *testing.T) {
 	}
 	for _, entry := range []string{
 		"", "*.corp", "10.0.0.0/33", "0.0.0.0/0", "::/0", "host:0", "host:99999", "host:x", "https://host", "a b", "::ffff:10.0.0.0/104",
+		"1.2.3", "1.2.3:8500", "10.1.2.300", "2130706433", "127.1", "0x7f.1", "0x7f000001", "a.0", "a..b", ".corp", "10.0.0/8",
 	} {
 		if _, err := connectors.NewEgress(connectors.EgressConfig{Allow: []string{entry}}); err == nil {
 			t.Errorf("the entry %q was accepted", entry)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -15,25 +16,29 @@ import (
 // connectorFacts are a connector as a person or a script reads it. The names are those of the API where
 // it has one for the same thing.
 type connectorFacts struct {
-	Slug             string            `json:"slug"`
-	Name             string            `json:"name"`
-	State            string            `json:"state"`
-	Preview          bool              `json:"preview"`
-	Type             string            `json:"integration_type"`
-	DocsURL          string            `json:"docs_url"`
-	Methods          []string          `json:"auth_methods"`
-	AuthorizationURL string            `json:"authorization_url"`
-	TokenURL         string            `json:"token_url"`
-	RefreshURL       string            `json:"refresh_token_url"`
-	RevocationURL    string            `json:"revocation_url"`
-	IdentityURL      string            `json:"identity_url"`
-	ClientAuth       string            `json:"authenticate_via"`
-	Body             string            `json:"token_body_content_type"`
-	PKCE             bool              `json:"pkce_enabled"`
-	ScopeSeparator   string            `json:"request_scope_separator"`
-	DefaultScopes    []string          `json:"default_scopes"`
-	IgnoresScopes    bool              `json:"ignores_scopes"`
-	AuthorizeParams  map[string]string `json:"additional_authorization_parameters"`
+	Slug             string   `json:"slug"`
+	Name             string   `json:"name"`
+	State            string   `json:"state"`
+	Preview          bool     `json:"preview"`
+	Type             string   `json:"integration_type"`
+	DocsURL          string   `json:"docs_url"`
+	Methods          []string `json:"auth_methods"`
+	AuthorizationURL string   `json:"authorization_url"`
+	TokenURL         string   `json:"token_url"`
+	RefreshURL       string   `json:"refresh_token_url"`
+	// RevocationURL takes requests of RFC 7009. RevocationCall is the provider's own, where it has no such
+	// endpoint: its method and its URL.
+	RevocationURL   string            `json:"revocation_url"`
+	RevocationCall  string            `json:"revocation_call"`
+	IdentityURL     string            `json:"identity_url"`
+	Said            []string          `json:"metadata"`
+	ClientAuth      string            `json:"authenticate_via"`
+	Body            string            `json:"token_body_content_type"`
+	PKCE            bool              `json:"pkce_enabled"`
+	ScopeSeparator  string            `json:"request_scope_separator"`
+	DefaultScopes   []string          `json:"default_scopes"`
+	IgnoresScopes   bool              `json:"ignores_scopes"`
+	AuthorizeParams map[string]string `json:"additional_authorization_parameters"`
 	// Lifetime is in seconds, of a token whose reply does not say; 0: it does not end. RefreshIdle and
 	// GrantLifetime are in seconds, too.
 	Lifetime      int           `json:"access_token_lifetime"`
@@ -69,7 +74,7 @@ func factsOf(c *connectors.Connector) *connectorFacts {
 	f := &connectorFacts{
 		Slug: c.Slug, Name: c.Name, State: stateOf(c), Preview: c.Preview, Type: c.Type, DocsURL: c.DocsURL, Methods: []string{},
 		AuthorizationURL: c.AuthorizationURL, TokenURL: c.TokenURL, RefreshURL: c.RefreshEndpoint(),
-		RevocationURL: c.RevocationURL, IdentityURL: c.IdentityURL,
+		RevocationURL: c.RevocationURL, IdentityURL: c.IdentityURL, Said: []string{},
 		ClientAuth: string(c.ClientAuth), Body: string(c.Body), PKCE: c.PKCE, ScopeSeparator: c.ScopeSeparator,
 		DefaultScopes: c.DefaultScopes, IgnoresScopes: c.NoScopes, AuthorizeParams: c.AuthorizeParams,
 		Lifetime: inSeconds(c.Lifetime), RefreshIdle: inSeconds(c.RefreshIdle), GrantLifetime: inSeconds(c.GrantLifetime),
@@ -77,6 +82,12 @@ func factsOf(c *connectors.Connector) *connectorFacts {
 	}
 	for _, m := range c.Methods {
 		f.Methods = append(f.Methods, string(m))
+	}
+	if c.Revocation.URL != "" {
+		f.RevocationCall = c.Revocation.Method + " " + c.Revocation.URL
+	}
+	for _, field := range c.Metadata {
+		f.Said = append(f.Said, field.Name)
 	}
 	for _, field := range c.Config {
 		f.Config = append(f.Config, configFacts{
@@ -173,7 +184,7 @@ func (f *connectorFacts) oauthRows() [][2]string {
 	}
 	return [][2]string{
 		{"Authorization", f.AuthorizationURL}, {"Tokens", f.TokenURL}, {"Refreshes", f.RefreshURL},
-		{"Revocation", f.RevocationURL}, {"Identity", f.IdentityURL},
+		{"Revocation", cmp.Or(f.RevocationURL, f.RevocationCall)}, {"Identity", f.IdentityURL}, {"Metadata", strings.Join(f.Said, ", ")},
 		{"Client", f.ClientAuth}, {"Body", f.Body}, {"PKCE", pkce},
 		{"Default scopes", scopes}, {"Parameters", strings.Join(params, " ")},
 		{"Token lifetime", lifetimeText(f.Lifetime)}, {"Idle lifetime", lifetimeText(f.RefreshIdle)},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"syscall"
 )
 
 // Exit codes. A script can tell a mistake in its own command line from a failure to do the work.
@@ -12,6 +13,8 @@ const (
 	exitOK     = 0
 	exitFailed = 1
 	exitUsage  = 2
+	// exitUnread is what a shell says of a program that SIGPIPE ended.
+	exitUnread = 128 + int(syscall.SIGPIPE)
 )
 
 // usageError is a mistake in the command line or in the settings.
@@ -38,10 +41,17 @@ func report(w io.Writer, err error) int {
 	if err == nil {
 		return exitOK
 	}
+	if errors.Is(err, errNobodyReads) {
+		return exitUnread
+	}
 	// Joined errors and those of libraries come in several lines.
 	text := strings.Join(strings.Split(err.Error(), "\n"), "; ")
 	_, _ = fmt.Fprintf(w, "error: %s\n", text)
-	for _, hint := range hints(err) {
+	found := hints(err)
+	if len(found) == 0 && (strings.HasPrefix(text, "setting ") || strings.HasPrefix(text, "settings ") || strings.Contains(text, ": setting ")) {
+		found = []string{"culvert help settings says what each takes"}
+	}
+	for _, hint := range found {
 		_, _ = fmt.Fprintf(w, "hint: %s\n", hint)
 	}
 	var u *usageError

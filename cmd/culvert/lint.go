@@ -35,11 +35,15 @@ func lintConnectorsCommand() *cobra.Command {
 			if err := cfg.Pipes.validate(); err != nil {
 				return err
 			}
-			found, err := lintConnectors(args)
+			found, checked, err := lintConnectors(args)
 			if err != nil {
 				return err
 			}
 			if err := printProblems(cmd.OutOrStdout(), found, asJSON); err != nil {
+				return err
+			}
+			if len(found) == 0 && !asJSON {
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%d checked, no problems\n", checked)
 				return err
 			}
 			if len(found) > 0 {
@@ -59,19 +63,20 @@ type problem struct {
 	Problem string `json:"problem"`
 }
 
-// lintConnectors checks the connectors of the slugs; of none all, and what they say of each other.
-func lintConnectors(slugs []string) ([]problem, error) {
+// lintConnectors checks the connectors of the slugs; of none all, and what they say of each other. checked is
+// how many they are.
+func lintConnectors(slugs []string) (found []problem, checked int, err error) {
 	all := catalog.All()
 	for _, slug := range slugs {
 		if !slices.ContainsFunc(all, func(c connectors.Connector) bool { return c.Slug == slug }) {
-			return nil, noConnector(usage("there is no connector %q", slug), slug)
+			return nil, 0, noConnector(usage("there is no connector %q", slug), slug)
 		}
 	}
-	found := []problem{}
 	for _, c := range all {
 		if len(slugs) > 0 && !slices.Contains(slugs, c.Slug) {
 			continue
 		}
+		checked++
 		for _, p := range catalog.Lint(c) {
 			found = append(found, problem{c.Slug, p})
 		}
@@ -82,7 +87,7 @@ func lintConnectors(slugs []string) ([]problem, error) {
 			found = append(found, problem{slug, text})
 		}
 	}
-	return found, nil
+	return found, checked, nil
 }
 
 func printProblems(w io.Writer, found []problem, asJSON bool) error {

@@ -20,7 +20,8 @@ var version = "unknown"
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
 // run is main without the process: it returns the exit code. 0 is success, 1 a failure, 2 a mistake in
-// the command line or the settings, or for culvert verify that it could not find out.
+// the command line or the settings, or for culvert verify that it could not find out, 141 that nobody reads the
+// output any more, which needs no words.
 func run(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -32,7 +33,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 	root := rootCommand()
 	root.SetArgs(args)
-	root.SetOut(stdout)
+	root.SetOut(outlet{stdout})
 	root.SetErr(stderr)
 	return report(stderr, root.ExecuteContext(ctx))
 }
@@ -58,7 +59,7 @@ func rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(helpCommand())
 	root.AddCommand(
-		devCommand(), initCommand(), serverCommand(), keysCommand(), connectorsCommand(), verifyCommand(), newRootKeyCommand(), versionCommand(),
+		devCommand(), initCommand(), serverCommand(), keysCommand(), connectorsCommand(), attemptsCommand(), verifyCommand(), newRootKeyCommand(), versionCommand(),
 	)
 	return root
 }

@@ -179,10 +179,51 @@ func isSetting(key, known string) bool {
 func unknownKey(key string) error {
 	known := keysOf(reflect.TypeFor[Config](), "")
 	err := usage("unknown setting %q", key)
-	if near := nearest(key, known); near != "" {
+	if near := nearestSetting(key, known); near != "" {
 		return hinted(err, "did you mean "+near+"?")
 	}
-	return hinted(err, "the settings are "+strings.Join(known, ", "))
+	section, _, nested := strings.Cut(key, ".")
+	if all := inSection(section, known); nested && len(all) > 0 {
+		return hinted(err, "the settings there are "+strings.Join(all, ", "))
+	}
+	return hinted(err, "culvert help settings lists them")
+}
+
+// nearestSetting is the one that a misspelt one was probably meant to be, also where a section before it was left
+// out; empty for none.
+func nearestSetting(key string, known []string) string {
+	if near := nearest(key, known); near != "" {
+		return near
+	}
+	for _, name := range known {
+		if strings.HasSuffix(name, "."+key) {
+			return name
+		}
+	}
+	// The section may be right, and outweigh the rest.
+	end := strings.LastIndex(key, ".")
+	if end < 0 {
+		return ""
+	}
+	var last []string
+	for _, name := range inSection(key[:end], known) {
+		last = append(last, name[end+1:])
+	}
+	if near := nearest(key[end+1:], last); near != "" {
+		return key[:end+1] + near
+	}
+	return ""
+}
+
+// inSection are the settings whose names begin with a section's.
+func inSection(section string, known []string) []string {
+	var names []string
+	for _, name := range known {
+		if strings.HasPrefix(name, section+".") {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // keysOf lists the full names of all settings, in the order of the schema.

@@ -109,25 +109,38 @@ type listener struct {
 	t        *testing.T
 	provider *connectorstest.Server
 	client   *connectors.Client
+	// known are the connectors that were heard before.
+	known map[string]*connectors.Connector
 }
 
 func newListener(t *testing.T) *listener {
 	provider := connectorstest.Start(t, connectorstest.Config{})
-	return &listener{t, provider, provider.Client(t)}
+	return &listener{t, provider, provider.Client(t), map[string]*connectors.Connector{}}
 }
 
-func (l *listener) hear(v said) map[string]string {
+// connector is one whose answers are this test's.
+func (l *listener) connector(slug string) *connectors.Connector {
 	l.t.Helper()
+	if conn := l.known[slug]; conn != nil {
+		return conn
+	}
 	all, err := connectors.NewCatalog(catalog.All(), map[string]connectors.Endpoints{
-		v.slug: {TokenURL: l.provider.URL + connectorstest.TokenPath, IdentityURL: l.provider.URL + connectorstest.IdentityPath},
+		slug: {TokenURL: l.provider.URL + connectorstest.TokenPath, IdentityURL: l.provider.URL + connectorstest.IdentityPath},
 	})
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	conn, _ := all.Connector(v.slug)
+	conn, _ := all.Connector(slug)
 	if conn, err = conn.With(conn.ExampleConfig()); err != nil {
 		l.t.Fatal(err)
 	}
+	l.known[slug] = conn
+	return conn
+}
+
+func (l *listener) hear(v said) map[string]string {
+	l.t.Helper()
+	conn := l.connector(v.slug)
 	heard := conn.FromCallback(func(name string) string { return v.callback[name] })
 	if v.token != "" {
 		l.provider.Next(connectorstest.JSON(200, v.token))
