@@ -20,7 +20,7 @@ func bound() map[string][]string {
 		"grant", "grant-dek", "client-secret", "client-secret-dek", "verifier", "verifier-dek",
 		"waiting", "waiting-dek", "journal", "journal-dek",
 	}
-	perEnvironment := []string{"environment/mac", "environment/index", "environment/pepper"}
+	perEnvironment := []string{"environment/mac", "environment/index", "environment/pepper", "environment/signing"}
 	return map[string][]string{
 		"Environment": append(append([]string{"kek", "kek/rotated", "probe", "share/kek", "share/mac", "root", "root/cmk", "root/items", "record", "pepper"}, perKEK...), perEnvironment...),
 		"KeyID":       append([]string{"kek", "kek/rotated", "probe", "share/kek", "share/mac", "root", "root/cmk", "root/items"}, perKEK...),

@@ -19,10 +19,11 @@ import (
 type purpose string
 
 const (
-	purposeKEK    purpose = "kek"
-	purposeMAC    purpose = "mac"
-	purposeIndex  purpose = "index"
-	purposePepper purpose = "pepper"
+	purposeKEK     purpose = "kek"
+	purposeMAC     purpose = "mac"
+	purposeIndex   purpose = "index"
+	purposePepper  purpose = "pepper"
+	purposeSigning purpose = "signing"
 )
 
 // bundle is a set of shares, unwrapped: what seals and opens keysets. It lives for one operation.

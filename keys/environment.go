@@ -11,12 +11,13 @@ import (
 	"github.com/tink-crypto/tink-go/v2/mac"
 	"github.com/tink-crypto/tink-go/v2/prf"
 	tinkpb "github.com/tink-crypto/tink-go/v2/proto/tink_go_proto"
+	"github.com/tink-crypto/tink-go/v2/signature"
 
 	"culvert/internal/access"
 	"culvert/internal/secret"
 )
 
-// EnvironmentRecord is an environment as stored: one Tink keyset each for MAC, index and pepper, sealed
+// EnvironmentRecord is an environment as stored: one Tink keyset each for MAC, index, pepper and signing, sealed
 // by the same share construction as KEKs (slot root). Its fields in clear are bound by the seals' AAD.
 type EnvironmentRecord struct {
 	ID        access.EnvironmentID `cbor:"1,keyasint"`
@@ -27,6 +28,8 @@ type EnvironmentRecord struct {
 	// SealedIndex and SealedPepper are of the same form.
 	SealedIndex  []byte `cbor:"6,keyasint"`
 	SealedPepper []byte `cbor:"7,keyasint"`
+	// SealedSigning is too; environments of before there were checkpoints have none, see [AddSigning].
+	SealedSigning []byte `cbor:"8,keyasint,omitempty"`
 }
 
 // sealed is the field of one purpose.
@@ -36,6 +39,8 @@ func (r *EnvironmentRecord) sealed(p purpose) *[]byte {
 		return &r.SealedMAC
 	case purposeIndex:
 		return &r.SealedIndex
+	case purposeSigning:
+		return &r.SealedSigning
 	default:
 		return &r.SealedPepper
 	}
@@ -49,10 +54,14 @@ func (r *EnvironmentRecord) aad(p purpose) aad {
 }
 
 // environmentTemplate is the kind of key of each keyset: HMAC-SHA256 with the full tag where records
-// are verified, the PRF of the same function where hashes are looked up or compared.
+// are verified, the PRF of the same function where hashes are looked up or compared, Ed25519 for signatures, bare,
+// as everybody else makes and checks them.
 func environmentTemplate(p purpose) *tinkpb.KeyTemplate {
-	if p == purposeMAC {
+	switch p {
+	case purposeMAC:
 		return mac.HMACSHA256Tag256KeyTemplate()
+	case purposeSigning:
+		return signature.ED25519KeyWithoutPrefixTemplate()
 	}
 	return prf.HMACSHA256PRFKeyTemplate()
 }
@@ -66,18 +75,54 @@ func NewEnvironment(ctx context.Context, roots *RootKeys, id access.EnvironmentI
 	}
 	defer b.forget()
 	r := EnvironmentRecord{ID: id, Name: name, CreatedAt: at.UTC(), Shares: b.shares}
-	for _, p := range []purpose{purposeMAC, purposeIndex, purposePepper} {
-		h, err := keyset.NewHandle(environmentTemplate(p))
-		if err != nil {
-			return EnvironmentRecord{}, nil, fmt.Errorf("generate %s keyset: %w", p, err)
-		}
-		if *r.sealed(p), err = b.seal(ctx, p, h, r.aad(p)); err != nil {
-			return EnvironmentRecord{}, nil, fmt.Errorf("environment %s: %w", id, err)
+	for _, p := range environmentPurposes() {
+		if err := b.generate(ctx, p, &r); err != nil {
+			return EnvironmentRecord{}, nil, err
 		}
 	}
 	e, err := b.environment(ctx, &r)
 	if err != nil {
 		return EnvironmentRecord{}, nil, fmt.Errorf("environment %s, read back: %w", id, err)
+	}
+	return r, e, nil
+}
+
+func environmentPurposes() []purpose {
+	return []purpose{purposeMAC, purposeIndex, purposePepper, purposeSigning}
+}
+
+// generate makes the keyset of one purpose and seals it into the record.
+func (b *bundle) generate(ctx context.Context, p purpose, r *EnvironmentRecord) error {
+	h, err := keyset.NewHandle(environmentTemplate(p))
+	if err != nil {
+		return fmt.Errorf("generate %s keyset: %w", p, err)
+	}
+	if *r.sealed(p), err = b.seal(ctx, p, h, r.aad(p)); err != nil {
+		return fmt.Errorf("environment %s: %w", r.ID, err)
+	}
+	return nil
+}
+
+// AddSigning is the record of an environment with the keyset that signs, which those of earlier versions do not
+// have. The errors are those of [OpenEnvironment].
+func AddSigning(ctx context.Context, roots *RootKeys, r EnvironmentRecord) (EnvironmentRecord, *Environment, error) {
+	b, err := openBundle(ctx, wrappers{roots: roots}, scope{env: r.ID, id: environmentScope}, r.Shares)
+	if err != nil {
+		return r, nil, fmt.Errorf("environment %s: %w", r.ID, err)
+	}
+	defer b.forget()
+	// Nothing is added to what does not open as a whole.
+	if _, err := b.environment(ctx, &r); err != nil {
+		return r, nil, fmt.Errorf("environment %s: %w", r.ID, err)
+	}
+	if len(r.SealedSigning) == 0 {
+		if err := b.generate(ctx, purposeSigning, &r); err != nil {
+			return r, nil, err
+		}
+	}
+	e, err := b.environment(ctx, &r)
+	if err != nil {
+		return r, nil, fmt.Errorf("environment %s, read back: %w", r.ID, err)
 	}
 	return r, e, nil
 }
@@ -98,10 +143,13 @@ func OpenEnvironment(ctx context.Context, roots *RootKeys, r EnvironmentRecord) 
 	return e, nil
 }
 
-// environment opens the three keysets under the shares at hand.
+// environment opens the keysets under the shares at hand.
 func (b *bundle) environment(ctx context.Context, r *EnvironmentRecord) (*Environment, error) {
 	e := &Environment{id: r.ID}
-	for _, p := range []purpose{purposeMAC, purposeIndex, purposePepper} {
+	for _, p := range environmentPurposes() {
+		if p == purposeSigning && len(r.SealedSigning) == 0 {
+			continue // the record's MAC tells this from one that somebody took out
+		}
 		h, err := b.open(ctx, p, *r.sealed(p), r.aad(p))
 		if err != nil {
 			return nil, err
@@ -123,6 +171,8 @@ func (e *Environment) use(p purpose, h *keyset.Handle) (err error) {
 		e.index, err = newPRF(h)
 	case purposePepper:
 		e.pepper, err = newPRF(h)
+	case purposeSigning:
+		e.signer, err = newSigner("culvert-audit-"+string(e.id), h)
 	}
 	return err
 }

@@ -66,6 +66,8 @@ func TestEnvironmentOpensOnlyAsItWasStored(t *testing.T) {
 		"pepper for index":      func(r *keys.EnvironmentRecord) { r.SealedIndex = r.SealedPepper },
 		"index for MAC":         func(r *keys.EnvironmentRecord) { r.SealedMAC = r.SealedIndex },
 		"pepper gone":           func(r *keys.EnvironmentRecord) { r.SealedPepper = nil },
+		"signing of another":    func(r *keys.EnvironmentRecord) { r.SealedSigning = other.SealedSigning },
+		"pepper for signing":    func(r *keys.EnvironmentRecord) { r.SealedSigning = r.SealedPepper },
 		"all of another but id": func(r *keys.EnvironmentRecord) { *r = other; r.ID = "one" },
 		"damaged MAC keyset":    func(r *keys.EnvironmentRecord) { r.SealedMAC = eachDamage(r.SealedMAC)[40] },
 		"damaged index keyset":  func(r *keys.EnvironmentRecord) { r.SealedIndex = eachDamage(r.SealedIndex)[41] },
@@ -172,5 +174,35 @@ func TestEnvironmentsKnowTheirOwn(t *testing.T) {
 	}
 	if hash, err := all.Pepper("one", secret.New([]byte("sk"))); err != nil || len(hash) != 32 {
 		t.Errorf("pepper of a known environment: %d bytes, %v", len(hash), err)
+	}
+}
+
+// TestAddSigning: the environment of an earlier version gets a key to sign with, and keeps everything else.
+func TestAddSigning(t *testing.T) {
+	root := keystest.NewRoot(t)
+	r, e := mustEnvironment(t, root, "one")
+	if e.Signer() == nil {
+		t.Fatal("a new environment has no signer")
+	}
+	kept, again, err := keys.AddSigning(t.Context(), keys.NewRootKeys(root), r)
+	if err != nil || !bytes.Equal(kept.SealedSigning, r.SealedSigning) || again.Signer().VerifierKey() != e.Signer().VerifierKey() {
+		t.Errorf("an environment that has a key got another: %v", err)
+	}
+	older := r
+	older.SealedSigning = nil
+	if old, err := keys.OpenEnvironment(t.Context(), keys.NewRootKeys(root), older); err != nil || old.Signer() != nil {
+		t.Errorf("environment of an earlier version: %v", err)
+	}
+	next, opened, err := keys.AddSigning(t.Context(), keys.NewRootKeys(root), older)
+	if err != nil || opened.Signer() == nil || opened.NameIndex("x") != e.NameIndex("x") {
+		t.Fatalf("add: %v", err)
+	}
+	later, err := keys.OpenEnvironment(t.Context(), keys.NewRootKeys(root), next)
+	if err != nil || later.Signer().VerifierKey() != opened.Signer().VerifierKey() || later.Signer().VerifierKey() == e.Signer().VerifierKey() {
+		t.Errorf("opened later: %v", err)
+	}
+	older.SealedPepper = r.SealedIndex
+	if _, _, err := keys.AddSigning(t.Context(), keys.NewRootKeys(root), older); !errors.Is(err, keys.ErrTampered) {
+		t.Errorf("added to an environment that does not open: %v", err)
 	}
 }

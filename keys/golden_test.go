@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/mod/sumdb/note"
 
 	"culvert/internal/record"
 	"culvert/internal/secret"
@@ -75,7 +76,7 @@ func goldenInput(t testing.TB) keys.AADInput {
 
 func TestVectorsOfAADs(t *testing.T) {
 	want := map[string]string{}
-	for _, file := range []string{"aad.json", "aad-pipes.json", "aad-items.json", "aad-rotated.json", "aad-cmk.json", "aad-waiting.json", "aad-journal.json"} {
+	for _, file := range []string{"aad.json", "aad-pipes.json", "aad-items.json", "aad-rotated.json", "aad-cmk.json", "aad-waiting.json", "aad-journal.json", "aad-signing.json"} {
 		added := map[string]string{}
 		mustReadJSON(t, file, &added)
 		for name, a := range added {
@@ -204,6 +205,38 @@ func TestVectorsOfEnvironment(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("keyed hashes differ from the vectors (-vector +now):\n%s", diff)
+	}
+}
+
+// TestVectorsOfSigning: what was signed once is signed alike for ever, since Ed25519 has no chance in it, and the
+// key that an auditor was given stays the key.
+func TestVectorsOfSigning(t *testing.T) {
+	var v struct {
+		Record      hexBytes `json:"record"`
+		VerifierKey string   `json:"verifier_key"`
+		Message     string   `json:"message"`
+		Signature   hexBytes `json:"signature"`
+	}
+	mustReadJSON(t, "environment-signing.json", &v)
+	codec := mustCodec(t)
+	var r keys.EnvironmentRecord
+	if err := codec.Decode(v.Record, &r); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := codec.Encode(&r); err != nil || cmp.Diff([]byte(v.Record), again) != "" {
+		t.Errorf("environment record is encoded in another way now: %v", err)
+	}
+	e, err := keys.OpenEnvironment(t.Context(), keys.NewRootKeys(mustGoldenRoot(t)), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := e.Signer().Sign([]byte(v.Message))
+	if err != nil || cmp.Diff([]byte(v.Signature), signed) != "" || e.Signer().VerifierKey() != v.VerifierKey {
+		t.Errorf("signature %x under %s, %v, want %x under %s", signed, e.Signer().VerifierKey(), err, []byte(v.Signature), v.VerifierKey)
+	}
+	verifier, err := note.NewVerifier(v.VerifierKey)
+	if err != nil || !verifier.Verify([]byte(v.Message), signed) || verifier.Verify([]byte(v.Message+"x"), signed) {
+		t.Errorf("the public key does not tell what was signed: %v", err)
 	}
 }
 

@@ -21,6 +21,8 @@ type Environment struct {
 	mac    tink.MAC
 	index  *prf.Set
 	pepper *prf.Set
+	// signer is nil in the environments of earlier versions.
+	signer *Signer
 	owners places
 }
 

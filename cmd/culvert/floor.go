@@ -19,6 +19,7 @@ import (
 // floor is what the use cases stand on: the trail, storage and keys.
 type floor struct {
 	audit        *audit.Log
+	notary       *audit.Notary
 	journal      *journal.Journal
 	store        *etcd.Store
 	environments *keys.Environments
@@ -84,6 +85,9 @@ func (g *graph) buildFloor(ctx context.Context, cfg Config, dir *dataDir) (*floo
 	}
 	g.opened("store", func() error { f.store.Close(); return nil })
 	if err := g.enroll(ctx, f, enrolment{node: node, dir: dir, lost: lost, env: o.first, embedded: len(cfg.Etcd.Endpoints) == 0}); err != nil {
+		return nil, err
+	}
+	if err := g.certify(f, o.first); err != nil {
 		return nil, err
 	}
 	return f, g.admit(ctx, dir, f, o)

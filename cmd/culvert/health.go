@@ -20,7 +20,7 @@ func (f *floor) health(ctx context.Context) []server.Check {
 		// All else is served; and what is full here may be full on every replica.
 		refreshes.State = server.Degraded
 	}
-	return append(checks, check(outage.Audit, f.audit.Health(), "audit records cannot be written"), refreshes)
+	return append(checks, f.auditHealth(), refreshes)
 }
 
 // rootKeyHealth asks all root keys at once, because a look at the health has little time. Without one of the
@@ -56,4 +56,13 @@ func check(name string, err error, reason string) server.Check {
 		return server.Check{Name: name, State: server.Unready, Reason: reason}
 	}
 	return server.Check{Name: name, State: server.Ready}
+}
+
+// auditHealth is red if records cannot be written. Without checkpoints they are, and can be signed later.
+func (f *floor) auditHealth() server.Check {
+	trail := check(outage.Audit, f.audit.Health(), "audit records cannot be written")
+	if trail.State == server.Ready && f.notary.Health() != nil {
+		trail.State, trail.Reason = server.Degraded, "checkpoints of the audit log cannot be signed or stored"
+	}
+	return trail
 }

@@ -1,4 +1,5 @@
-// Package audit is the append-only log of calls: who asked for what, and what came of it.
+// Package audit is the append-only log of calls: who asked for what, and what came of it; and what proves that
+// nobody changed it since.
 //
 // # What it guarantees
 //
@@ -12,12 +13,27 @@
 // A kill of the process loses no acknowledged record. A loss of power can lose those of the last
 // fsync interval (200 ms unless configured), or none with fsync "always".
 //
+// # What proves it
+//
+// Every record is a leaf of a Merkle tree (RFC 6962), hashed from memory when it was written. A [Notary] signs
+// checkpoints of the tree ([Checkpoint]) every few seconds while there are new records, and at the end: only over
+// records that were fsynced. It writes them beside the segments and into the store, and records in its own log
+// what other nodes have signed, compared with what it knew of them.
+//
+// So who changes, removes, inserts or reorders records that a checkpoint covers, or cuts them off, has to have the
+// signing key, and to change every copy of every later checkpoint: the store's, those in the logs of other nodes, and
+// those that an auditor kept. A start compares the log with its last checkpoints and records what does not fit;
+// records that a checkpoint covers are never given again, whatever is missing of them.
+//
 // # What it does not
 //
-// Nothing here stops a person who may write to the directory from changing old records; signed
-// checkpoints over a Merkle tree of the lines are what proves them. A file that is removed or cut
-// from outside takes its records with it. The log notices before it acknowledges another record
-// (removed, cut, appended to) or within one fsync interval (renamed), goes on in a new segment and
+// Nothing here stops a person who may write to the directory from changing records; it is found. What came behind
+// the newest checkpoint is not proven yet. Who brings back a whole older state of the directory, and of every copy
+// of later checkpoints, leaves no trace in them. A process that was taken over records, and signs, what it is
+// told. The signing key of a store does not change.
+//
+// A file that is removed or cut from outside takes its records with it. The log notices before it acknowledges
+// another record (removed, cut, appended to) or within one fsync interval (renamed), goes on in a new segment and
 // says so there; [Read] then reports the gap.
 //
 // # On disk
@@ -25,4 +41,17 @@
 // A directory of segments, each named by the index of its first record in twenty digits, each a
 // sequence of JSON lines ([Record]). A segment of which the tail was given up after a failed write
 // ends where the next one's name says; what stands behind that was never acknowledged.
+//
+// Beside them: "hashes", the tree in the order of tlog.StoredHashIndex, 64 bytes a record, so that a start hashes
+// only what is new and proofs can be made; it is made again from the records if it is missing or does not lead to the
+// last checkpoint. "checkpoint", the last one that was signed. "key", the public key: a convenience, no evidence,
+// since whoever changes the log can change it too.
+//
+// # Where is what
+//
+//	log.go writer.go segment.go   appending: callers, the writer and what runs beside it, the file
+//	record.go read.go             the lines, written and read
+//	resume.go recover.go          how a start goes on with what it finds
+//	tree.go                       the Merkle tree and its file
+//	checkpoint.go notary.go       what is signed, and who signs, stores and compares it
 package audit

@@ -1,5 +1,7 @@
 package audit
 
+import "golang.org/x/mod/sumdb/tlog"
+
 // MaxLine is the bound of a line.
 const MaxLine = maxLine
 
@@ -29,3 +31,19 @@ func Line(dst []byte, index uint64, at, node string, r *Record) []byte {
 
 // Parse is the strict reading of one line.
 func Parse(line []byte) (Record, error) { return parse(line) }
+
+// Edge is the right edge of a tree.
+type Edge = edge
+
+// Add is edge.add.
+func (e *edge) Add(leaf tlog.Hash, dst []byte) []byte { return e.add(leaf, dst) }
+
+// Root is edge.root.
+func (e *edge) Root() (tlog.Hash, error) { return e.root() }
+
+// RootOf is the root of the log's tree as it is.
+func (l *Log) RootOf() (uint64, tlog.Hash) {
+	now := l.tree.now()
+	root, _ := now.root()
+	return now.size, root
+}

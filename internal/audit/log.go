@@ -97,13 +97,16 @@ type Log struct {
 
 	// fault is what is wrong with the file now, nil if nothing; only the writer sets it.
 	fault atomic.Pointer[fault]
-	// writing and syncing are when the write or fsync in flight began (monotonic, see since), 0 if
-	// there is none: a disk that hangs gives no error.
-	writing, syncing atomic.Int64
-	born             time.Time
+	// writing, syncing and keeping are when the write, the fsync or the writing of hashes in flight began
+	// (monotonic, see since), 0 if there is none: a disk that hangs gives no error.
+	writing, syncing, keeping atomic.Int64
+	born                      time.Time
 
 	// segment is set by the writer and read by the syncer; nil while there is none.
 	segment atomic.Pointer[segment]
+
+	// tree has a leaf for each record that was written.
+	tree *tree
 
 	// writer belongs to the writer goroutine.
 	writer writer
@@ -130,12 +133,15 @@ func openLog(c Config, open openFile) (*Log, error) {
 		entries: sync.Pool{New: func() any { return newEntry() }},
 	}
 	l.writer = writer{open: open, node: appendQuote(nil, c.Node)}
+	l.tree = openTree(c.Dir)
 	if err := l.resume(); err != nil {
+		l.tree.drop()
 		return nil, fmt.Errorf("open audit log: %w", err)
 	}
 	l.beat()
 	l.ended.Go(l.run)
 	l.ended.Go(l.sync)
+	l.ended.Go(l.keep)
 	l.beating.Go(l.beats)
 	return l, nil
 }
@@ -242,8 +248,14 @@ func (l *Log) failing(longer time.Duration) error {
 	if l.hangs(&l.writing) {
 		return l.outage(fmt.Errorf("audit log %s: write hangs", l.config.Dir))
 	}
-	if longer == 0 && l.hangs(&l.syncing) {
+	if longer > 0 {
+		return nil
+	}
+	if l.hangs(&l.syncing) || l.hangs(&l.keeping) {
 		return l.outage(fmt.Errorf("audit log %s: fsync hangs", l.config.Dir))
+	}
+	if f := l.tree.fault.Load(); f != nil {
+		return l.outage(f)
 	}
 	return nil
 }
@@ -278,6 +290,9 @@ func (l *Log) Close() error {
 	ended := make(chan struct{})
 	go func() {
 		l.ended.Wait()
+		if err := l.tree.close(); err != nil && l.writer.closeErr == nil {
+			l.writer.closeErr = fmt.Errorf("close: %w", err)
+		}
 		close(l.silent)
 		l.beating.Wait()
 		close(ended)

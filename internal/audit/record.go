@@ -91,6 +91,9 @@ type Record struct {
 	Route string `json:"route"`
 	// Cut counts the bytes that were removed from the log's end; only in the log's own records.
 	Cut int64 `json:"cut"`
+	// Subject is the node that a record of the log's own is about, and Checkpoint what that node has signed.
+	Subject    string `json:"subject"`
+	Checkpoint string `json:"checkpoint"`
 }
 
 // For begins the record of a call: who, where, and what is asked for. Phase and Result are the
@@ -171,6 +174,8 @@ func appendTail(dst []byte, r *Record) []byte {
 	dst = appendNumber(dst, `,"revision":`, r.Revision)
 	dst = appendText(dst, `,"route":`, r.Route)
 	dst = appendNumber(dst, `,"cut":`, r.Cut)
+	dst = appendText(dst, `,"subject":`, r.Subject)
+	dst = appendText(dst, `,"checkpoint":`, r.Checkpoint)
 	return append(dst, '}', '\n')
 }
 

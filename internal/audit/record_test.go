@@ -104,14 +104,14 @@ func TestAllowlist(t *testing.T) {
 		"v", "index", "time", "node", "environment_id", "request_id", "actor_id", "actor_name", "actor_source",
 		"action", "phase", "intent", "result", "code", "status", "object_id", "object_name", "version_id",
 		"key_id", "key_context", "provider", "integration_id", "account_id", "grant_id", "flow_id", "user_id",
-		"organization_id", "revision", "route", "cut",
+		"organization_id", "revision", "route", "cut", "subject", "checkpoint",
 	}
 	full := audit.Record{
 		V: audit.Version, Index: 7, Time: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC), Node: "n", EnvironmentID: "e",
 		RequestID: "r", ActorID: "ai", ActorName: "an", ActorSource: "as", Action: "a", Phase: audit.Outcome, Intent: 5,
 		Result: audit.Denied, Code: "c", Status: 1, ObjectID: "oi", ObjectName: "on", VersionID: "vi", KeyID: "ki",
 		KeyContext: map[string]string{"k": "v"}, Provider: "p", IntegrationID: "i", AccountID: "a", GrantID: "g", FlowID: "f",
-		UserID: "u", OrganizationID: "o", Revision: 2, Route: "/r", Cut: 3,
+		UserID: "u", OrganizationID: "o", Revision: 2, Route: "/r", Cut: 3, Subject: "s", Checkpoint: "cp",
 	}
 	line := audit.Line(nil, 7, "2026-01-02T03:04:05.000006Z", `"n"`, &full)
 

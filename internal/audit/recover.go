@@ -14,29 +14,32 @@ import (
 type tail struct {
 	// next is the index of the record to come.
 	next uint64
-	// cut counts the bytes behind the last whole record; they have been removed.
-	cut int64
+	// cut counts the bytes behind the last whole record; they have been removed, unless records that a
+	// checkpoint covers are missing.
+	cut     int64
+	missing bool
 }
 
 // reopenSegment opens the last segment for appending and cuts what stands behind its last whole
 // record: the part of a batch that a crash left, which nobody was told was written. A damaged record
-// further up is not touched, since what follows it is evidence; [Read] reports it.
-func reopenSegment(open openFile, dir string, first uint64) (*segment, tail, error) {
+// further up is not touched, since what follows it is evidence; [Read] reports it. Neither is anything touched if
+// records are missing of the sealed ones, those that a checkpoint covers: then there is no segment to go on with.
+func reopenSegment(open openFile, dir string, first, sealed uint64) (*segment, tail, error) {
 	path := filepath.Join(dir, segmentName(first))
 	f, err := open(path, appendFlags, 0)
 	if err != nil {
 		return nil, tail{}, err
 	}
 	s := &segment{file: f, path: path}
-	t, err := s.cutTail(first)
-	if err != nil {
+	t, err := s.cutTail(first, sealed)
+	if err != nil || t.missing {
 		_ = f.Close()
-		return nil, tail{}, err
+		return nil, t, err
 	}
 	return s, t, nil
 }
 
-func (s *segment) cutTail(first uint64) (tail, error) {
+func (s *segment) cutTail(first, sealed uint64) (tail, error) {
 	info, err := s.file.Stat()
 	if err != nil {
 		return tail{}, err
@@ -56,6 +59,9 @@ func (s *segment) cutTail(first uint64) (tail, error) {
 		return tail{}, fmt.Errorf("%s: ends with record %d: %w", s.path, index, ErrCorrupt)
 	}
 	s.size = end
+	if t.missing = t.next < sealed; t.missing {
+		return t, nil
+	}
 	if t.cut > 0 {
 		if err := s.file.Truncate(end); err != nil {
 			return tail{}, err

@@ -43,6 +43,11 @@ const (
 	codeMoved    = "segment_moved"
 	codeChanged  = "segment_changed"
 	codeTornTail = "torn_tail"
+	// codeLost stands for records behind the last checkpoint that a loss of power took, codeMissing for some
+	// that a checkpoint covers, codeUnlike for records that hash to something else than the last one says.
+	codeLost    = "records_lost"
+	codeMissing = "records_missing"
+	codeUnlike  = "unlike_checkpoint"
 )
 
 // sinkError is a failure of the log's file, which it names.

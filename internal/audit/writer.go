@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -71,41 +69,9 @@ const (
 	actionCut access.Action = "audit.log.cut"
 	// actionResumed ends a spell during which nothing could be written, or a segment's use.
 	actionResumed access.Action = "audit.log.resumed"
+	// actionChanged tells that records, or their hashes, are not those that a checkpoint was signed for.
+	actionChanged access.Action = "audit.log.changed"
 )
-
-// resume opens the last segment and leaves the log ready to write.
-func (l *Log) resume() error {
-	w := &l.writer
-	first, odd, err := segments(l.config.Dir)
-	if err != nil {
-		return err
-	}
-	if n := len(odd); n > 0 && (len(first) == 0 || first[len(first)-1] < odd[n-1]) {
-		// Which index comes next cannot be known; beginning below it would give indices twice.
-		return fmt.Errorf("%s: not a regular file", filepath.Join(l.config.Dir, segmentName(odd[n-1])))
-	}
-	if len(first) > 0 {
-		s, t, err := reopenSegment(w.open, l.config.Dir, first[len(first)-1])
-		if err != nil {
-			return err
-		}
-		l.segment.Store(s)
-		w.next = t.next
-		if t.cut > 0 {
-			w.own = append(w.own, Record{Action: actionCut, Phase: Internal, Result: Failed, Code: codeTornTail, Cut: t.cut})
-		}
-	}
-	if w.next == 0 {
-		w.own = slices.Insert(w.own, 0, Record{Action: actionBegun, Phase: Internal, Result: Allowed})
-	}
-	if err := l.commit(); err != nil {
-		if s := l.segment.Load(); s != nil {
-			_ = s.file.Close()
-		}
-		return err
-	}
-	return nil
-}
 
 // run is the writer goroutine. While a batch is being written the next one gathers in the queue: the
 // batches are as large as the load makes them, and a lone caller waits for nobody.
@@ -179,6 +145,9 @@ func (l *Log) check() {
 // stands in the log and all of it is still pending.
 func (l *Log) commit() error {
 	s, err := l.ready()
+	if err == nil {
+		err = l.tree.overfull()
+	}
 	if err == nil {
 		l.gatherBatch()
 		if len(l.writer.batch) == 0 {
@@ -262,7 +231,7 @@ func (l *Log) putBack() {
 	l.writer.taken = 0
 }
 
-// answer tells the callers of a batch that was written, and forgets it.
+// answer tells the callers of a batch that was written, hashes it, and forgets it.
 func (l *Log) answer() {
 	w := &l.writer
 	w.next += uint64(len(w.own))
@@ -274,6 +243,7 @@ func (l *Log) answer() {
 		}
 		w.next++
 	}
+	l.tree.add(w.batch)
 	rest := copy(w.pending, w.pending[w.taken:])
 	clear(w.pending[rest:])
 	w.pending, w.taken = w.pending[:rest], 0
@@ -339,4 +309,46 @@ func (l *Log) sync() {
 			s.syncErr.Store(&err)
 		}
 	}
+}
+
+// keep is the keeper goroutine: it writes the hashes of what was written, beside the writer for the same reason.
+func (l *Log) keep() {
+	tick := time.NewTicker(l.config.FsyncEvery)
+	defer tick.Stop()
+	failed := false
+	for {
+		select {
+		case <-tick.C:
+		case <-l.quit:
+			return // the tree is closed once the writer has ended
+		}
+		l.keeping.Store(l.since())
+		err := l.tree.flush(false)
+		l.keeping.Store(0)
+		if (err != nil) != failed {
+			failed = err != nil
+			l.config.Logger.Warn("hashes of audit records", "written", !failed, "error", err)
+		}
+	}
+}
+
+// durable makes sure that everything written until now is on the disk, with its hashes, and returns the tree
+// of it.
+func (l *Log) durable() (edge, error) {
+	// Taken first: all that is in it was handed to the kernel before.
+	now := l.tree.now()
+	if s := l.segment.Load(); s != nil && l.config.Fsync != FsyncAlways {
+		// A segment that was closed meanwhile was synced before, or given up, which is a fault.
+		if err := s.file.Sync(); err != nil && !errors.Is(err, os.ErrClosed) {
+			s.syncErr.Store(&err)
+			return edge{}, l.outage(newSinkError(err))
+		}
+	}
+	if err := l.failing(0); err != nil {
+		return edge{}, err
+	}
+	if err := l.tree.flush(true); err != nil {
+		return edge{}, l.outage(err)
+	}
+	return now, nil
 }

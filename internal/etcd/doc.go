@@ -23,7 +23,8 @@
 //	evidence.go    what a verification opens of a record; evidencewalk.go its walk through all there are
 //	read.go        one record, from memory or from etcd
 //	room.go        limits below etcd's quota; compact.go forgetting history
-//	nodes.go       clocks; pulse.go heartbeats; registrations.go the state directories there are
+//	nodes.go       clocks; pulse.go heartbeats; registrations.go the state directories there are;
+//	checkpoints.go what was signed of their audit logs
 //
 // # Guarantees
 //

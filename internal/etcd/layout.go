@@ -29,6 +29,7 @@ import (
 //	epoch/{env}                          number of the epoch that events go to; exempt from MACs
 //	node/{node}                          heartbeat of a replica; exempt from MACs
 //	registered/{env}/{node}              state directory of a replica, for ever
+//	checkpoint/{env}/{node}/{day}        newest checkpoint of a replica's audit log on that day
 //	kek/{env}/{kek}                      KEK record or tombstone
 //	kekof/{env}/{H(context)}             pointer from a key context to its KEK
 //	kekby/{env}/{H(item)}/{kek}          which KEKs have this item in their context, for lists alone
@@ -68,6 +69,7 @@ const (
 	kindEpoch      = "epoch"
 	kindNode       = "node"
 	kindRegistered = "registered"
+	kindCheckpoint = "checkpoint"
 	kindKEK        = "kek"
 	kindKEKOf      = "kekof"
 	kindKEKBy      = "kekby"
@@ -114,6 +116,17 @@ func keyEpoch(env access.EnvironmentID) string { return kindEpoch + "/" + string
 func keyNode(node string) string               { return kindNode + "/" + node }
 func keyRegistered(env access.EnvironmentID, node string) string {
 	return kindRegistered + "/" + string(env) + "/" + node
+}
+
+// prefixCheckpoints covers the checkpoints of one node, or of all.
+func prefixCheckpoints(env access.EnvironmentID, node string) string {
+	if node == "" {
+		return kindCheckpoint + "/" + string(env) + "/"
+	}
+	return kindCheckpoint + "/" + string(env) + "/" + node + "/"
+}
+func keyCheckpoint(env access.EnvironmentID, node string, day time.Time) string {
+	return prefixCheckpoints(env, node) + day.UTC().Format("2006-01-02")
 }
 func keyKEK(env access.EnvironmentID, id keys.ID) string {
 	return kindKEK + "/" + string(env) + "/" + string(id)

@@ -48,6 +48,7 @@ func scenarios() []scenario {
 		{"request days", testRequestDays},
 		{"API keys", testAPIKeys},
 		{"registrations", testRegistrations},
+		{"checkpoints", testCheckpoints},
 		{"event order", testEventOrder},
 		{"event pages", testEventPages},
 		{"event times", testEventTimes},
