@@ -64,6 +64,8 @@ type IntegrationView struct {
 	RedirectURI string
 	// State is "valid", or "invalid" for an integration that can begin no flow.
 	State string
+	// StateReason says for people what is missing, where State is invalid.
+	StateReason string
 	// Provider is the connector behind it; nil if the catalogue has lost it.
 	Provider *connectors.Connector
 	// Installation is the account that the call connected with an API key; nil for all others.

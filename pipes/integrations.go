@@ -103,13 +103,34 @@ func (b *Broker) view(i *Integration) IntegrationView {
 	if oauth {
 		v.RedirectURI = b.redirectURI(i)
 	}
-	if conn, err := b.connector(i); err == nil {
+	conn, err := b.connector(i)
+	if err == nil {
 		v.Provider = conn
-		if err := i.usable(conn); !oauth || err == nil || errors.Is(err, ErrNotConfigured) && i.lacksClient() {
+		if err = i.usable(conn); !oauth || err == nil || errors.Is(err, ErrNotConfigured) && i.lacksClient() {
 			v.State = "valid"
+			return v
 		}
 	}
+	v.StateReason = i.lacks(err)
 	return v
+}
+
+// lacks says for people what an integration needs to begin a flow again, by the error that forbids it.
+func (i *Integration) lacks(err error) string {
+	var refused *InvalidError
+	switch {
+	case errors.Is(err, ErrNoIntegration):
+		return "this version has no connector of that name: define the provider with custom_provider, or remove the integration"
+	case errors.As(err, &refused):
+		return refused.Field + " " + refused.Rule
+	case errors.Is(err, ErrEndpointChanged):
+		return "the client secret is bound to another token endpoint: set credentials.client_secret again if it may be sent to the present one"
+	case i.Client == nil || i.Client.ID == "":
+		return "credentials are missing: set credentials.client_id and credentials.client_secret"
+	case i.Client.Secret == nil:
+		return "the provider wants a client secret and there is none: set credentials.client_secret"
+	}
+	return "custom_provider has no authorization_url or no token_url, which OAuth needs"
 }
 
 // Integration returns one by slug and ownership, which is [OwnedByUser] if empty.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"culvert/connectors"
 	"culvert/internal/events"
 	"culvert/pipes"
 	"culvert/pipes/pipestest"
@@ -273,6 +274,34 @@ func TestIntegrationPages(t *testing.T) {
 	for _, q := range []pipes.IntegrationQuery{{Limit: -1}, {Order: "up"}, {Ownership: "team"}, {After: "x"}, {Before: "data_integration_1"}} {
 		if err := errOf(s.Broker.Integrations(t.Context(), s.Call(), q)); err == nil {
 			t.Errorf("%+v was accepted", q)
+		}
+	}
+}
+
+// An integration that can begin no flow says what it needs, and one that can says nothing.
+func TestStateReason(t *testing.T) {
+	change := func(*connectors.Connector) {}
+	s := pipestest.WithConfig(t, pipestest.Config{Connector: func(c *connectors.Connector) { c.NoSecret = true; change(c) }})
+	s.MustIntegration(t, pipestest.Slug)
+	must(t, errOf(s.Broker.CreateIntegration(t.Context(), s.Call(), pipes.CreateIntegration{
+		Slug: pipestest.Second, Enabled: true, Credentials: &pipes.ClientCredentials{Type: "custom", ID: "public"},
+	})))
+	for what, c := range map[string]struct {
+		slug   string
+		change func(*connectors.Connector)
+		reason string
+	}{
+		"as it was made":            {pipestest.Slug, func(*connectors.Connector) {}, ""},
+		"its provider moved":        {pipestest.Slug, func(c *connectors.Connector) { c.TokenURL = "https://elsewhere.example/token" }, "another token endpoint"},
+		"it is not known":           {pipestest.Slug, func(c *connectors.Connector) { c.Slug += "-gone" }, "no connector of that name"},
+		"a secret is needed":        {pipestest.Second, func(c *connectors.Connector) { c.NoSecret = false }, "set credentials.client_secret"},
+		"no secret and none needed": {pipestest.Second, func(*connectors.Connector) {}, ""},
+	} {
+		change = c.change
+		i, err := s.Replica(t).Broker.Integration(t.Context(), s.Call(), c.slug, pipes.OwnedByUser)
+		must(t, err)
+		if valid := c.reason == ""; (i.State == "valid") != valid || (i.StateReason == "") != valid || !strings.Contains(i.StateReason, c.reason) {
+			t.Errorf("%s: %s, %q", what, i.State, i.StateReason)
 		}
 	}
 }

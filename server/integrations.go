@@ -305,6 +305,8 @@ func (w *jsonWriter) integration(v pipes.IntegrationView) {
 	// Culvert's own.
 	w.raw(`,"revoke_at_provider":`)
 	w.bool(v.RevokeAtProvider)
+	w.raw(`,"state_reason":`)
+	w.textOrNull(v.StateReason)
 	w.raw(`}`)
 }
 

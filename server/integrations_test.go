@@ -24,7 +24,7 @@ func integrationPicture(slug string, members map[string]any) map[string]any {
 		"redirect_uri": regexp.MustCompile(`^https://culvert\.example/data-integrations/` + slug + `/dik_[0-9A-HJKMNP-TV-Z]{26}/callback$`),
 		"auth_methods": []any{"oauth"}, "installation": nil, "config": map[string]any{}, "custom_provider": nil, "preview": false,
 		"credentials": map[string]any{"type": "custom", "client_id": "id", "redacted_client_secret": "789z"},
-		"created_at":  eventTimeShape, "updated_at": eventTimeShape, "revoke_at_provider": false,
+		"created_at":  eventTimeShape, "updated_at": eventTimeShape, "revoke_at_provider": false, "state_reason": nil,
 	}
 	for name, value := range members {
 		picture[name] = value
