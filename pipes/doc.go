@@ -114,7 +114,8 @@
 //	   ├─ code verifier) ──▶│ one transaction: grant, account, settled flow, event         │
 //	   │◀── account ────────┤                               │                              │
 //
-// Tokens that nobody comes for within [FinishTTL] are dropped, and were never an account's.
+// Tokens that nobody comes for within [FinishTTL] are dropped, and were never an account's. Where the integration
+// says so they are revoked at the provider, unless some account lives on them.
 //
 // Who connects an account again, and signs in as another one at the provider than the one that is connected,
 // is asked first: the tokens wait in the same way, the callback leads to a page of ours that names both
@@ -326,14 +327,14 @@
 //	                                                    repeated, one replica at a time, with an outcome to read
 //	                                                    TestRevokeOnDisconnect, TestRevocationIsRetried, TestRevocationsThatFail,
 //	                                                    TestRevocationSurvivesACrash, TestRevocationsOfTwoReplicas,
-//	                                                    TestRemovedIntegrationIsRevoked
+//	                                                    TestRemovedIntegrationIsRevoked, TestDroppedTokensAreRevoked
 //	the provider of thousands of them is down           a bounded part of the queue in each round, in turn; one
 //	                                                    request of an integration in a round that goes unanswered
 //	                                                    TestRevocationsOfAProviderThatIsDown
 //	a revocation takes others' tokens along             kept where another account has the grant, or the same person's
 //	                                                    consent at a provider that ends it whole, or nobody can tell
 //	                                                    TestSharedGrantIsKept, TestSharedConsentIsKept,
-//	                                                    TestSharedConsentThroughAnOrganizationsClient
+//	                                                    TestSharedConsentThroughAnOrganizationsClient, TestDroppedTokensOfAnAccount
 //	tokens that wait for it are used or led elsewhere   at a place of their own, bound to their origin and client
 //	                                                    TestRevokedTokensAreNotVended, TestRevocationIsBound
 //	reports a token that works, or somebody else's, to  only the account's present one leads to anything, and what

@@ -40,9 +40,10 @@ const (
 	RevocationUnreadable      = "tokens_unreadable"
 )
 
-// Revocation is the tokens of an account that is gone, on their way back to the provider, as stored: in the
-// transaction that removes the account they move here from its grant. No vend reads them. With the end of
-// the revocation they are gone from here, too, and what came of it is kept for [RevocationKeep].
+// Revocation is the tokens of an account that is gone, or that waited in vain for one, on their way back to the
+// provider, as stored: in the transaction that removes the account, or settles the flow, they move here. No vend
+// reads them. With the end of the revocation they are gone from here, too, and what came of it is kept for
+// [RevocationKeep].
 type Revocation struct {
 	// ID is that of the account, which is disconnected once.
 	ID          AccountID            `cbor:"1,keyasint"`
@@ -64,6 +65,10 @@ type Revocation struct {
 	// Identifier and Config are the account's.
 	Identifier string            `cbor:"13,keyasint,omitempty"`
 	Config     map[string]string `cbor:"14,keyasint,omitempty"`
+	// Flow is set where no account ever had the tokens: they waited in this flow, and are under the seal that they
+	// had there; Departure is the trip that brought them. ID is then one that no account has.
+	Flow      FlowID `cbor:"15,keyasint,omitempty"`
+	Departure string `cbor:"16,keyasint,omitempty"`
 }
 
 // RevocationKeep is how long it can be read what became of a revocation.
@@ -98,6 +103,53 @@ func (r *Revocation) hold(g *Grant) {
 	held := *g
 	held.Accounts, held.TokenMAC = nil, nil
 	r.Grant = &held
+}
+
+// Binding is what the seal of the tokens proves, where there are some.
+func (r *Revocation) Binding() keys.DEKBinding {
+	if r.Flow == "" {
+		return r.Grant.Binding()
+	}
+	return r.waitingBinding()
+}
+
+func (r *Revocation) waitingBinding() keys.WaitingBinding {
+	g := r.Grant
+	return keys.WaitingBinding{
+		FlowID: string(r.Flow), Departure: r.Departure, IntegrationID: string(g.Integration), Origin: g.Origin,
+		ExpiresAt: g.ExpiresAt, RefreshExpiresAt: g.RefreshExpiresAt, ObtainedAt: g.ObtainedAt,
+	}
+}
+
+// dropped is what the end of a flow adds whose tokens waited in vain, and are to be revoked as the
+// integration says; nil for a flow without any, and where they are another account's too.
+func (b *Broker) dropped(ctx context.Context, f *Flow, why failure) (*Put[Revocation], error) {
+	w := f.Waiting
+	if w == nil || why.code == CodeTokenInUse {
+		return nil, nil
+	}
+	i, err := b.integrationOf(ctx, f.Environment, f.Slug, f.Owner.Kind, f.Integration)
+	gone := errors.Is(err, ErrNoIntegration)
+	if gone {
+		// Removed meanwhile: it is kept only where its tokens are to be revoked.
+		i, err = b.retired(ctx, f.Environment, f.Integration)
+	}
+	if errors.Is(err, ErrNoIntegration) || err == nil && !gone && !i.Record.RevokeAtProvider {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	now := b.now()
+	return &Put[Revocation]{Record: Revocation{
+		ID: AccountID(b.newID(accountPrefix)), Environment: f.Environment, Integration: f.Integration, Slug: f.Slug, Owner: f.Owner,
+		State: RevocationPending, NextAt: now, CreatedAt: now, Identifier: w.Identifier, Config: f.Config,
+		Flow: f.ID, Departure: w.Departure, Grant: &Grant{
+			Environment: f.Environment, Integration: f.Integration, Items: w.Items, KeyID: w.KeyID, WrappedDEK: w.WrappedDEK, Sealed: w.Sealed,
+			Origin: w.Origin, ObtainedAt: w.ObtainedAt, ExpiresAt: w.ExpiresAt, RefreshExpiresAt: w.RefreshExpiresAt,
+			Main: w.Main, Named: w.Named, Client: w.Client, Metadata: w.Metadata,
+		},
+	}}, nil
 }
 
 // end ends a revocation: what was sealed goes with it.
@@ -178,7 +230,8 @@ func (o *operation) revocations(ctx context.Context, q RevocationQuery) (Revocat
 // ofRevocation notes what a call is about, and completes the permit for it.
 func (o *operation) ofRevocation(r *Revocation) error {
 	o.about(r.Slug, r.Owner, "")
-	o.Record.IntegrationID, o.Record.AccountID = string(r.Integration), string(r.ID)
+	o.Record.IntegrationID, o.Record.AccountID = string(r.Integration), string(r.account())
+	o.Record.FlowID = string(r.Flow)
 	if r.Grant != nil {
 		o.Record.GrantID = string(r.Grant.ID)
 	}
@@ -187,6 +240,23 @@ func (o *operation) ofRevocation(r *Revocation) error {
 		return keys.ErrTampered
 	}
 	return o.complete(r.Slug, kctx)
+}
+
+// account is whose tokens they were; empty for those that waited in a flow.
+func (r *Revocation) account() AccountID {
+	if r.Flow != "" {
+		return ""
+	}
+	return r.ID
+}
+
+// attempt is the flow as the list of attempts names it; nil for tokens of an account.
+func (r *Revocation) attempt() *string {
+	if r.Flow == "" {
+		return nil
+	}
+	name := "flow_" + string(r.Flow)
+	return &name
 }
 
 // revocation finds one. The error is [ErrNoRevocation].
@@ -205,7 +275,9 @@ func (b *Broker) revocation(ctx context.Context, env access.EnvironmentID, id Ac
 func (c cause) aboutRevocation(r *Revocation, at time.Time) (events.Event, error) {
 	return c.event(events.RevocationEnded, at, struct {
 		Object       string          `json:"object"`
-		Account      AccountID       `json:"connected_account_id"`
+		ID           AccountID       `json:"id"`
+		Account      *string         `json:"connected_account_id"`
+		Flow         *string         `json:"attempt_id"`
 		Integration  IntegrationID   `json:"data_integration_id"`
 		Slug         string          `json:"provider_slug"`
 		User         *string         `json:"user_id"`
@@ -216,7 +288,7 @@ func (c cause) aboutRevocation(r *Revocation, at time.Time) (events.Event, error
 		CreatedAt    string          `json:"created_at"`
 		EndedAt      string          `json:"ended_at"`
 	}{
-		"revocation", r.ID, r.Integration, r.Slug, nullable(r.Owner.User), nullable(r.Owner.Organization), r.State, nullable(r.Code),
+		"revocation", r.ID, nullable(string(r.account())), r.attempt(), r.Integration, r.Slug, nullable(r.Owner.User), nullable(r.Owner.Organization), r.State, nullable(r.Code),
 		r.Attempts, r.CreatedAt.UTC().Format(wireTime), r.EndedAt.UTC().Format(wireTime),
 	})
 }

@@ -121,13 +121,62 @@ func (r *revoking) attempt(ctx context.Context) revocationVerdict {
 	if err != nil {
 		return r.held(err)
 	}
-	tokens, err := r.openGrant(ctx, g)
+	tokens, err := r.open(ctx)
 	if err != nil {
 		return r.held(err)
+	}
+	code, err := r.inUse(ctx, tokens)
+	if err != nil {
+		return r.held(err)
+	}
+	if code != "" {
+		return ended(RevocationKept, code)
 	}
 	return r.judge(client.asClient(func(creds connectors.Credentials) error {
 		return r.broker.client.Revoke(ctx, r.conn, creds, revocable(g, tokens))
 	}))
+}
+
+// open opens the tokens, under the seal of a grant or of a flow.
+func (r *revoking) open(ctx context.Context) (keys.GrantTokens, error) {
+	g := r.record.Grant
+	if r.record.Flow == "" {
+		return r.openGrant(ctx, g)
+	}
+	kctx, err := keys.ParseContext(g.Items)
+	if err != nil {
+		return keys.GrantTokens{}, keys.ErrTampered
+	}
+	permit, err := r.permitFor(r.record.Slug, kctx)
+	if err != nil {
+		return keys.GrantTokens{}, err
+	}
+	r.Record.KeyID, r.Record.KeyContext = string(g.KeyID), kctx.Items()
+	sealed := keys.Sealed{KeyID: g.KeyID, WrappedDEK: g.WrappedDEK, Ciphertext: g.Sealed}
+	return r.broker.keys.OpenWaiting(ctx, permit, sealed, r.record.waitingBinding())
+}
+
+// inUse tells whether some account lives on these very tokens: some providers hand one person the same ones
+// again. Tokens that waited without a refresh token cannot be looked up, so the consent is.
+func (r *revoking) inUse(ctx context.Context, t keys.GrantTokens) (code string, err error) {
+	if t.Refresh.Len() == 0 && r.record.Flow != "" {
+		return r.sharedWith(ctx)
+	}
+	if t.Refresh.Len() == 0 {
+		return "", nil
+	}
+	e, err := r.broker.environments.Environment(r.record.Environment)
+	if err != nil {
+		return "", err
+	}
+	if err := r.broker.store.Fence(ctx); err != nil {
+		return "", err
+	}
+	holder, err := r.holderOf(ctx, e.RefreshTokenMAC(t.Refresh))
+	if err != nil || holder == "" {
+		return "", err
+	}
+	return RevocationShared, nil
 }
 
 // find reads the integration as it is for the owner, or what was kept of it, and its provider.

@@ -125,20 +125,28 @@ func (l *leg) settle(ctx context.Context, departure string, why failure) (Result
 	if err := l.Intend(ctx); err != nil {
 		return Result{}, err
 	}
-	change, err := settled(l.flow, l.cause(), departure, why, l.broker)
+	change, err := settled(ctx, l.flow, l.cause(), departure, why, l.broker)
 	if err != nil {
 		return Result{}, err
 	}
 	if err := l.broker.store.Apply(ctx, change); err != nil {
 		return Result{}, err
 	}
+	if change.Revocation != nil {
+		l.broker.wakeRevoker()
+	}
 	l.flow.Record = &change.Flow.Record
 	return l.result(ctx), nil
 }
 
-// settled is the change that ends a flow without an account.
-func settled(flow At[Flow], c cause, departure string, why failure, b *Broker) (Change, error) {
+// settled is the change that ends a flow without an account. Tokens that waited go, or to where they are revoked
+// from.
+func settled(ctx context.Context, flow At[Flow], c cause, departure string, why failure, b *Broker) (Change, error) {
 	next, at := *flow.Record, b.now()
+	revocation, err := b.dropped(ctx, flow.Record, why)
+	if err != nil {
+		return Change{}, err
+	}
 	next.Outcome = &Outcome{Code: why.code, ProviderError: why.providerError, Departure: departure}
 	next.SettledAt = at
 	wipe(&next)
@@ -149,6 +157,7 @@ func settled(flow At[Flow], c cause, departure string, why failure, b *Broker) (
 	return Change{
 		Environment: next.Environment,
 		Flow:        &Put[Flow]{Record: next, Revision: flow.Revision},
+		Revocation:  revocation,
 		Events:      []events.Event{e},
 	}, nil
 }

@@ -253,14 +253,18 @@ func (s *sweeper) settle(ctx context.Context, flow At[Flow]) error {
 	if err != nil {
 		return err
 	}
-	change, err := settled(flow, c, "", neverReturned(f), s.Broker)
+	change, err := settled(ctx, flow, c, "", neverReturned(f), s.Broker)
 	if err != nil {
 		return err
 	}
-	if err := s.store.Apply(ctx, change); !conflicted(err) {
-		return err
+	err = s.store.Apply(ctx, change)
+	if conflicted(err) {
+		return nil // somebody else settled it
 	}
-	return nil // somebody else settled it
+	if err == nil && change.Revocation != nil {
+		s.wakeRevoker()
+	}
+	return err
 }
 
 // neverReturned is the likely cause of a flow whose end passed without a result.

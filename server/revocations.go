@@ -46,8 +46,16 @@ func (s *Server) listRevocations() handler {
 func (s *Server) readRevocation() handler { return named(s.pipes.Revocation, (*jsonWriter).revocation) }
 
 func (w *jsonWriter) revocation(r pipes.Revocation) {
-	w.raw(`{"object":"revocation","connected_account_id":`)
+	w.raw(`{"object":"revocation","id":`)
 	w.text(string(r.ID))
+	w.raw(`,"connected_account_id":`)
+	account, attempt := string(r.ID), ""
+	if r.Flow != "" { // no account ever had the tokens
+		account, attempt = "", flowPrefix+string(r.Flow)
+	}
+	w.textOrNull(account)
+	w.raw(`,"attempt_id":`)
+	w.textOrNull(attempt)
 	w.raw(`,"data_integration_id":`)
 	w.text(string(r.Integration))
 	w.raw(`,"provider_slug":`)

@@ -24,7 +24,7 @@ func TestRevocations(t *testing.T) {
 
 	id := d.mustRevoke(t, "user_1", "at-1")
 	want := map[string]any{
-		"object": "revocation", "connected_account_id": id, "data_integration_id": made["id"], "provider_slug": "provider",
+		"object": "revocation", "id": id, "connected_account_id": id, "attempt_id": nil, "data_integration_id": made["id"], "provider_slug": "provider",
 		"user_id": "user_1", "organization_id": nil, "state": "revoked", "code": nil, "attempts": 1.0,
 		"created_at": eventTimeShape, "next_attempt_at": nil, "ended_at": eventTimeShape,
 	}

@@ -228,16 +228,16 @@ func (m *moment) grant(ctx context.Context, it *item) (*keys.Evidence, error) {
 			return nil, keys.ErrTampered
 		}
 	}
-	return tokensOf(g), nil
+	return tokensOf(g, g.Binding()), nil
 }
 
-func tokensOf(g *pipes.Grant) *keys.Evidence {
+func tokensOf(g *pipes.Grant, b keys.DEKBinding) *keys.Evidence {
 	if len(g.WrappedDEK) == 0 {
 		return &keys.Evidence{}
 	}
 	sealed := keys.Sealed{KeyID: g.KeyID, WrappedDEK: g.WrappedDEK, Ciphertext: g.Sealed}
 	return &keys.Evidence{Values: []keys.SealedValue{
-		at((&keys.KEKRecord{Items: g.Items}).Context(), g.Binding(), sealed),
+		at((&keys.KEKRecord{Items: g.Items}).Context(), b, sealed),
 	}}
 }
 
@@ -256,7 +256,7 @@ func (m *moment) revocation(ctx context.Context, it *item) (*keys.Evidence, erro
 	if r.Grant == nil {
 		return nil, keys.ErrTampered
 	}
-	return tokensOf(r.Grant), nil
+	return tokensOf(r.Grant, r.Binding()), nil
 }
 
 func (m *moment) integration(it *item) (*keys.Evidence, error) {

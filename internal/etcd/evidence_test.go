@@ -1,6 +1,7 @@
 package etcd_test
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"culvert/connectors"
 	"culvert/connectors/connectorstest"
 	"culvert/internal/access"
 	"culvert/internal/etcd"
@@ -124,6 +126,7 @@ func TestVerifyFindsNothingWhereNothingIs(t *testing.T) {
 	c.MustConnect(t, "user")
 	c.MustAuthorize(t, "other")
 	c.mustPending(t, "gone")
+	c.mustDrop(t, "never")
 	c.schedule(t)
 	clean := func(what string, shredded uint64) {
 		t.Helper()
@@ -134,11 +137,12 @@ func TestVerifyFindsNothingWhereNothingIs(t *testing.T) {
 		}
 	}
 	clean("as it is", 0)
-	_, err := c.Operations.RotateKEK(t.Context(), c.Call(), a.KeyID)
-	must(t, err)
-	clean("after a rotation", 0)
-	c.MustEndJob(t, c.MustJob(t, keys.JobRequest{Kind: keys.RewrapJob, All: true}).ID)
-	clean("after a rewrap", 0)
+	for _, kind := range []keys.JobKind{keys.RotateJob, keys.RewrapJob, keys.ReencryptJob} {
+		if ended := c.MustEndJob(t, c.MustJob(t, keys.JobRequest{Kind: kind, All: true}).ID); ended.State != keys.JobSucceeded || ended.Counts.Failed != 0 {
+			t.Errorf("the %s job: %+v", kind, ended)
+		}
+		clean("after a job: "+string(kind), 0)
+	}
 	c.MustEndJob(t, c.MustJob(t, keys.JobRequest{
 		Kind: keys.ShredJob, Scope: keys.Scope{Item: keys.Item{Name: "customer", Value: "b"}}, Confirm: "customer=b",
 	}).ID)
@@ -212,11 +216,48 @@ func (c *crime) mustPending(t *testing.T, user string) pipes.AccountID {
 	c.Provider.NextRevocation(busy)
 	id, revoke := c.MustConnect(t, user), true
 	must(t, c.Broker.DeleteAccount(t.Context(), c.Call(), pipes.Request{Slug: pipestest.Slug, UserID: user, RevokeAtProvider: &revoke}))
+	c.await(t, id)
+	return id
+}
+
+// mustDrop is the same of tokens that waited in vain, under the seal of a flow.
+func (c *crime) mustDrop(t *testing.T, user string) {
+	t.Helper()
+	busy := connectorstest.JSON(503, "{}")
+	busy.Header.Set("Retry-After", "3600")
+	c.Provider.NextRevocation(busy)
+	revoking := func(revoke bool) {
+		_, err := c.Broker.UpdateIntegration(t.Context(), c.Call(), pipes.UpdateIntegration{Slug: pipestest.Slug, RevokeAtProvider: &revoke})
+		must(t, err)
+	}
+	revoking(true)
+	r := c.MustWait(t, user)
+	for range pipes.MaxFinishTries {
+		r.Verifier, _ = connectors.GenerateVerifier()
+		if _, err := c.Broker.Finish(t.Context(), c.Call(), r); !errors.Is(err, pipes.ErrVerifier) {
+			t.Fatal(err)
+		}
+	}
+	revoking(false)
+	page, err := c.Broker.Revocations(t.Context(), c.Call(), pipes.RevocationQuery{Limit: 100})
+	must(t, err)
+	for _, r := range page.Data {
+		if r.Flow != "" {
+			c.await(t, r.ID)
+			return
+		}
+	}
+	t.Fatalf("nothing to revoke: %+v", page.Data)
+}
+
+// await waits until the provider has been asked in vain.
+func (c *crime) await(t *testing.T, id pipes.AccountID) {
+	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		r, err := c.Broker.Revocation(t.Context(), c.Call(), id)
 		must(t, err)
 		if r.Code != "" {
-			return id
+			return
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("the revocation is %+v", r)

@@ -159,7 +159,7 @@ func (s *Store) holder(env access.EnvironmentID, it *item) keys.Holder {
 			g := record.Grant
 			h.Record = record
 			h.DEKs = []keys.HeldDEK{{
-				KeyID: g.KeyID, Wrapped: g.WrappedDEK, Binding: g.Binding(), SealedAt: g.ObtainedAt, ReencryptedAt: g.ReencryptedAt,
+				KeyID: g.KeyID, Wrapped: g.WrappedDEK, Binding: record.Binding(), SealedAt: g.ObtainedAt, ReencryptedAt: g.ReencryptedAt,
 			}}
 		}
 	case kindIntegration, kindRetired:
