@@ -1,6 +1,7 @@
 package connectors
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,6 +43,8 @@ type EgressConfig struct {
 	// nothing link-local and no metadata service: those only an address or a CIDR opens. http stays
 	// confined to loopback.
 	Allow []string
+	// Setting is what errors call the list; default pipes.egress.allow.
+	Setting string
 }
 
 // Egress decides where this server connects to on behalf of others: custom providers are URLs of a
@@ -72,7 +75,7 @@ func NewEgress(c EgressConfig) (*Egress, error) {
 	}
 	for _, entry := range c.Allow {
 		if err := e.allow(entry); err != nil {
-			return nil, fmt.Errorf("connectors: pipes.egress.allow: entry %q: %w", entry, err)
+			return nil, fmt.Errorf("connectors: %s: entry %q: %w", cmp.Or(c.Setting, "pipes.egress.allow"), entry, err)
 		}
 	}
 	return e, nil

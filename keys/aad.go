@@ -333,6 +333,17 @@ func flowInput(kind, flowID string, value []byte) aad {
 	return begin("culvert/hash/flow/v1", roomFor(3, len(kind)+len(flowID)+len(value))).text(kind).text(flowID).bytes(value)
 }
 
+// webhookSecretInput is what the secret of a webhook endpoint is made of, under the environment's index key.
+//
+// Attacker: a reader of etcd or of a backup, who would sign events of his own; and a writer, who has the
+// secret of one endpoint sign for another, whose receiver he is. Defence: the key is sealed, the endpoint and
+// the environment are in here, and every seed is random, so that a rotation is another secret. Gap: the record
+// with an older seed, put back whole, brings the older secret back.
+func webhookSecretInput(env access.EnvironmentID, endpoint string, seed []byte) aad {
+	const domain = "culvert/webhook-secret/v1"
+	return begin(domain, roomFor(3, len(env)+len(endpoint)+len(seed))).text(string(env)).text(endpoint).bytes(seed)
+}
+
 // pepperInput is what an API key's hash is made of, under the environment's pepper.
 //
 // Attacker: a reader of etcd or of a backup who tests API keys against the stored hashes, and a writer

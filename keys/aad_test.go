@@ -22,7 +22,7 @@ func bound() map[string][]string {
 	}
 	perEnvironment := []string{"environment/mac", "environment/index", "environment/pepper", "environment/signing"}
 	return map[string][]string{
-		"Environment": append(append([]string{"kek", "kek/rotated", "probe", "share/kek", "share/mac", "root", "root/cmk", "root/items", "record", "pepper"}, perKEK...), perEnvironment...),
+		"Environment": append(append([]string{"kek", "kek/rotated", "probe", "share/kek", "share/mac", "root", "root/cmk", "root/items", "record", "pepper", "webhook-secret"}, perKEK...), perEnvironment...),
 		"KeyID":       append([]string{"kek", "kek/rotated", "probe", "share/kek", "share/mac", "root", "root/cmk", "root/items"}, perKEK...),
 		"Context":     append([]string{"kek", "kek/rotated", "probe", "share/kek", "share/mac", "root", "root/cmk", "root/items", "index/context"}, perKEK...),
 		"DataKeyID":   {"data-key"},
@@ -30,11 +30,11 @@ func bound() map[string][]string {
 		"Versions":    {"kek/rotated"},
 		"RotatedAt":   {"kek/rotated"},
 		"Primary":     {"kek/rotated"},
-		"Name":        append([]string{"index/item", "index/name", "index/request", "index/owner", "hash/flow", "root/items"}, perEnvironment...),
+		"Name":        append([]string{"index/item", "index/name", "index/request", "index/owner", "hash/flow", "root/items", "webhook-secret"}, perEnvironment...),
 		"Value":       {"index/item", "index/request", "index/owner", "root/items"},
 		"Key":         {"record", "index/request", "index/owner"},
 		"Slot":        {"root", "root/items", "index/owner", "hash/flow"},
-		"Body":        {"record", "pepper", "hash/refresh-token", "hash/flow"},
+		"Body":        {"record", "pepper", "hash/refresh-token", "hash/flow", "webhook-secret"},
 		"Digest":      {"index/body"},
 		"Shares":      {"share/kek", "share/mac"},
 

@@ -61,6 +61,7 @@ func AADs(in AADInput) map[string][]byte {
 		"index/owner":         ownerIndex(in.Slot, in.Name, in.Value, in.Key),
 		"hash/refresh-token":  refreshTokenInput(in.Body),
 		"hash/flow":           flowInput(in.Slot, in.Name, in.Body),
+		"webhook-secret":      webhookSecretInput(in.Environment, in.Name, in.Body),
 	}
 }
 

@@ -76,7 +76,7 @@ func goldenInput(t testing.TB) keys.AADInput {
 
 func TestVectorsOfAADs(t *testing.T) {
 	want := map[string]string{}
-	for _, file := range []string{"aad.json", "aad-pipes.json", "aad-items.json", "aad-rotated.json", "aad-cmk.json", "aad-waiting.json", "aad-journal.json", "aad-signing.json"} {
+	for _, file := range []string{"aad.json", "aad-pipes.json", "aad-items.json", "aad-rotated.json", "aad-cmk.json", "aad-waiting.json", "aad-journal.json", "aad-signing.json", "aad-webhooks.json"} {
 		added := map[string]string{}
 		mustReadJSON(t, file, &added)
 		for name, a := range added {

@@ -82,12 +82,14 @@ func TestVectorsOfWhatPipesSeals(t *testing.T) {
 	}
 }
 
-// hashes are all keyed hashes of pipes for one input, as text.
+// hashes are all keyed hashes of pipes and webhooks for one input, as text.
 func hashes(e *keys.Environment, in keys.AADInput) map[string]string {
 	body := secret.New(in.Body)
 	all := map[string]string{
 		"owner_index":       e.OwnerIndex(in.Slot, in.Name, in.Value, in.Key),
 		"refresh_token_mac": hex.EncodeToString(e.RefreshTokenMAC(body)),
+		"webhook_secret":    string(e.WebhookSigner(in.Name, in.Body).Secret().Reveal()),
+		"webhook_signature": e.WebhookSigner(in.Name, in.Body).Sign(in.At, in.Body),
 	}
 	for _, kind := range flowSecrets {
 		all["flow_hash/"+string(kind)] = hex.EncodeToString(e.FlowHash(kind, in.Name, body))
@@ -106,7 +108,7 @@ func TestVectorsOfKeyedHashesOfPipes(t *testing.T) {
 	}
 	mustReadJSON(t, "environment.json", &stored)
 	want := map[string]string{}
-	for _, file := range []string{"environment-pipes.json", "environment-flows.json"} {
+	for _, file := range []string{"environment-pipes.json", "environment-flows.json", "environment-webhooks.json"} {
 		mustReadJSON(t, file, &want)
 	}
 	var r keys.EnvironmentRecord

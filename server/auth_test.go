@@ -111,6 +111,15 @@ func TestRoutesAndActions(t *testing.T) {
 		{Method: "PUT", Path: "/culvert/v1/rotation-schedule", Action: access.ScheduleManage},
 		{Method: "DELETE", Path: "/culvert/v1/rotation-schedule", Action: access.ScheduleManage},
 		{Method: "GET", Path: "/events", Action: access.EventsList},
+		{Method: "POST", Path: "/webhook_endpoints", Action: access.WebhooksCreate},
+		{Method: "GET", Path: "/webhook_endpoints", Action: access.WebhooksRead},
+		{Method: "PATCH", Path: "/webhook_endpoints/:id", Action: access.WebhooksUpdate},
+		{Method: "DELETE", Path: "/webhook_endpoints/:id", Action: access.WebhooksDelete},
+		{Method: "GET", Path: "/culvert/v1/webhooks/:id", Action: access.WebhooksRead},
+		{Method: "POST", Path: "/culvert/v1/webhooks/:id/rotate-secret", Action: access.WebhooksRotate},
+		{Method: "POST", Path: "/culvert/v1/webhooks/:id/replay", Action: access.WebhooksReplay},
+		{Method: "GET", Path: "/culvert/v1/webhooks/:id/deliveries", Action: access.WebhooksRead},
+		{Method: "GET", Path: "/culvert/v1/webhooks/:id/dead-letters", Action: access.WebhooksRead},
 		{Method: "GET", Path: "/healthz"},
 		{Method: "GET", Path: "/readyz"},
 	}, pipesRoutes()...)
@@ -130,6 +139,8 @@ func TestRoutesAndActions(t *testing.T) {
 		"PUT /culvert/v1/rotation-schedule": `{"older_than":"2160h"}`,
 		"POST /culvert/v1/cmks":             `{"context_name":"organization_id","context_value":"org_1","key":"x"}`,
 		"POST /vault/v1/keys/rekey":         `{"context":{},"encrypted_keys":"AAAA"}`,
+		"POST /webhook_endpoints":           `{"endpoint_url":"http://127.0.0.1:1/","events":["vault.data.created"]}`, "PATCH /webhook_endpoints/:id": `{}`,
+		"POST /culvert/v1/webhooks/:id/replay": `{"since":"2026-01-01T00:00:00Z"}`,
 	}
 	for name, body := range pipesBodies() {
 		bodies[name] = body

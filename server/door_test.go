@@ -16,8 +16,10 @@ import (
 	"testing"
 	"time"
 
+	"culvert/connectors"
 	"culvert/internal/events"
 	"culvert/internal/logtest"
+	"culvert/internal/webhooks"
 	"culvert/pipes"
 	"culvert/pipes/pipestest"
 	"culvert/server"
@@ -91,12 +93,24 @@ func (d *door) config(t testing.TB) server.Config {
 	}
 	return server.Config{
 		Now:   now,
-		Vault: d.stack.Vault, Pipes: d.broker(t), Keys: d.stack.Operations, PublicURL: pipestest.PublicURL, Events: log, Gate: d.stack.Gate, Audit: d.stack.Audit,
+		Vault: d.stack.Vault, Pipes: d.broker(t), Keys: d.stack.Operations, PublicURL: pipestest.PublicURL, Events: log, Webhooks: d.webhooks(t), Gate: d.stack.Gate, Audit: d.stack.Audit,
 		Health: func(context.Context) []server.Check {
 			return []server.Check{{Name: "etcd", State: server.Ready}}
 		},
 		Logger: slog.New(slog.NewJSONHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
+}
+
+// webhooks are the use cases around endpoints, which may be on loopback. Nothing delivers.
+func (d *door) webhooks(t testing.TB) *webhooks.Webhooks {
+	t.Helper()
+	egress, err := connectors.NewEgress(connectors.EgressConfig{AllowLoopback: true})
+	must(t, err)
+	hooks, err := webhooks.New(webhooks.Config{
+		Store: d.stack.Store, Environments: d.stack.Environments, Gate: d.stack.Gate, Audit: d.stack.Audit, Egress: egress,
+	})
+	must(t, err)
+	return hooks
 }
 
 // broker is the stack's, or one without a provider.

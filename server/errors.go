@@ -11,6 +11,7 @@ import (
 	"culvert/internal/access"
 	"culvert/internal/events"
 	"culvert/internal/outage"
+	"culvert/internal/webhooks"
 	"culvert/keys"
 	"culvert/pipes"
 	"culvert/vault"
@@ -61,6 +62,10 @@ func (s *Server) problem(err error) *problem {
 			return malformedQuery(query.Field, query.Rule)
 		}
 		return refused(query.Code, query.Field, query.Rule)
+	}
+	var hook *webhooks.InvalidError
+	if errors.As(err, &hook) {
+		return refused(hook.Code, hook.Field, hook.Rule)
 	}
 	var value *pipes.InvalidError
 	if errors.As(err, &value) {
@@ -119,6 +124,13 @@ func sentinels() []sentinel {
 			text: "This Idempotency-Key was used with another body."}},
 		{vault.ErrUnknownCursor, *unknownCursor()},
 		{events.ErrUnknownCursor, *unknownCursor()},
+		{webhooks.ErrNoEndpoint, problem{status: 404, code: "entity_not_found", text: "Webhook endpoint not found."}},
+		{webhooks.ErrDuplicate, problem{status: 409, code: "duplicate_endpoint", text: "Another webhook endpoint of this environment has this URL."}},
+		{webhooks.ErrTooMany, problem{status: 409, code: "too_many_endpoints",
+			text: "The environment has as many webhook endpoints as one may have; delete one before another is made."}},
+		// Not which rule: what a name leads to inside is nobody's business.
+		{webhooks.ErrURL, problem{status: 422, code: "invalid_url",
+			text: "endpoint_url must be an https URL, without user or fragment, that this server may connect to; see the setting webhooks.egress.allow."}},
 		{vault.ErrSearchUnavailable, *refused("search_unavailable", "search",
 			"is not available above the size of the list index")},
 		// Retryable, and SDKs do so by themselves: nobody lost, too many wrote at once.

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"culvert/internal/webhooks"
 	"culvert/pipes"
 )
 
@@ -23,6 +24,7 @@ type Metrics struct {
 	unauthenticated *prometheus.CounterVec
 	integrity       prometheus.Counter
 	refreshes       *prometheus.CounterVec
+	deliveries      *prometheus.CounterVec
 	ambiguous       prometheus.Counter
 	replayed        prometheus.Counter
 }
@@ -47,6 +49,10 @@ func NewMetrics() *Metrics {
 			Name: "culvert_refreshes_total",
 			Help: "Refreshes of tokens, by how they ended. Anything but zero of rotation_lost is an alarm.",
 		}, []string{"outcome"}),
+		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "culvert_webhook_attempts_total",
+			Help: "Attempts to deliver events to webhook endpoints, by how they ended, and events given up.",
+		}, []string{"outcome"}),
 		ambiguous: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "culvert_refresh_ambiguous_sends_total",
 			Help: "Refresh tokens that were sent to a provider without a readable reply.",
@@ -57,7 +63,7 @@ func NewMetrics() *Metrics {
 		}),
 	}
 	// It can only fail for two metrics of one name, which the first start would show.
-	m.registry.MustRegister(m.requests, m.unauthenticated, m.integrity, m.refreshes, m.ambiguous, m.replayed,
+	m.registry.MustRegister(m.requests, m.unauthenticated, m.integrity, m.refreshes, m.deliveries, m.ambiguous, m.replayed,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	// At zero from the start: a rate needs a first value.
@@ -67,11 +73,19 @@ func NewMetrics() *Metrics {
 	for _, outcome := range pipes.Outcomes() {
 		m.refreshes.WithLabelValues(string(outcome))
 	}
+	for _, outcome := range []webhooks.Counted{webhooks.CountAccepted, webhooks.CountFailed, webhooks.CountDead} {
+		m.deliveries.WithLabelValues(string(outcome))
+	}
 	return m
 }
 
 // IntegrityFailure counts a stored record that is not what was put there.
 func (m *Metrics) IntegrityFailure() { m.integrity.Inc() }
+
+// CountDelivery counts what a deliverer says.
+func (m *Metrics) CountDelivery(what webhooks.Counted) {
+	m.deliveries.WithLabelValues(string(what)).Inc()
+}
 
 // CountRefresh counts what a broker says of refreshes: its own words, none of them a provider's or a caller's.
 func (m *Metrics) CountRefresh(what pipes.Counted) {

@@ -111,6 +111,15 @@ func (s *Server) table() []*route {
 		s.row(http.MethodDelete, "/culvert/v1/cmks/:id", access.CMKDetach, s.detachCMK()),
 
 		s.row(http.MethodGet, "/events", access.EventsList, s.listEvents()),
+		s.row(http.MethodPost, webhooksPath, access.WebhooksCreate, s.createEndpoint()),
+		s.row(http.MethodGet, webhooksPath, access.WebhooksRead, s.listEndpoints()),
+		s.row(http.MethodPatch, webhooksPath+"/:id", access.WebhooksUpdate, s.updateEndpoint()),
+		s.row(http.MethodDelete, webhooksPath+"/:id", access.WebhooksDelete, s.deleteEndpoint()),
+		s.row(http.MethodGet, "/culvert/v1/webhooks/:id", access.WebhooksRead, s.readEndpoint()),
+		s.row(http.MethodPost, "/culvert/v1/webhooks/:id/rotate-secret", access.WebhooksRotate, s.rotateEndpointSecret()),
+		s.row(http.MethodPost, "/culvert/v1/webhooks/:id/replay", access.WebhooksReplay, s.replayEndpoint()),
+		s.row(http.MethodGet, "/culvert/v1/webhooks/:id/deliveries", access.WebhooksRead, s.listDeliveries()),
+		s.row(http.MethodGet, "/culvert/v1/webhooks/:id/dead-letters", access.WebhooksRead, s.listDeadLetters()),
 
 		s.row(http.MethodGet, "/healthz", public, s.alive()),
 		s.row(http.MethodGet, "/readyz", public, s.ready()),
@@ -125,6 +134,9 @@ const vaultPrefix = "/vault/"
 
 // ownPrefix is that of what the contract does not have.
 const ownPrefix = "/culvert/v1/"
+
+// webhooksPath is that of the contract's webhook endpoints, whose routes wait for nobody but storage.
+const webhooksPath = "/webhook_endpoints"
 
 // The contract's documentation and some of its clients spell the same paths with an underscore.
 const (
@@ -152,11 +164,12 @@ type route struct {
 
 func (s *Server) row(method, path string, action access.Action, h handler) *route {
 	r := &route{
-		Route:    Route{Method: method, Path: path, Action: action},
-		name:     method + " " + path,
-		handler:  h,
-		vault:    hasVaultPrefix(path),
-		prompt:   method == http.MethodGet || hasVaultPrefix(path) || strings.HasPrefix(path, ownPrefix),
+		Route:   Route{Method: method, Path: path, Action: action},
+		name:    method + " " + path,
+		handler: h,
+		vault:   hasVaultPrefix(path),
+		prompt: method == http.MethodGet || hasVaultPrefix(path) || strings.HasPrefix(path, ownPrefix) ||
+			strings.HasPrefix(path, webhooksPath),
 		requests: s.metrics.requestCounter(path, method),
 		log:      s.logger,
 	}

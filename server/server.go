@@ -14,6 +14,7 @@ import (
 	"culvert/internal/access"
 	"culvert/internal/audit"
 	"culvert/internal/events"
+	"culvert/internal/webhooks"
 	"culvert/keys"
 	"culvert/pipes"
 	"culvert/server/pages"
@@ -22,13 +23,14 @@ import (
 
 // Config is what a [Server] is made of.
 type Config struct {
-	// Vault, Pipes, Keys, Events, Gate and Audit are required.
-	Vault  *vault.Vault
-	Pipes  *pipes.Broker
-	Keys   *keys.Operations
-	Events *events.Log
-	Gate   *access.Gate
-	Audit  *audit.Log
+	// Vault, Pipes, Keys, Events, Webhooks, Gate and Audit are required.
+	Vault    *vault.Vault
+	Pipes    *pipes.Broker
+	Keys     *keys.Operations
+	Events   *events.Log
+	Webhooks *webhooks.Webhooks
+	Gate     *access.Gate
+	Audit    *audit.Log
 	// PublicURL is where browsers reach this server, an origin such as "https://culvert.example.com", the
 	// same that Pipes has; required. What is built for browsers comes from it, never from a Host header.
 	PublicURL string
@@ -54,13 +56,14 @@ type Config struct {
 // Server is the HTTP door. It is immutable but for its caches and safe for concurrent use; it owns no
 // goroutine and needs no Close.
 type Server struct {
-	vault  *vault.Vault
-	pipes  *pipes.Broker
-	keys   *keys.Operations
-	events *events.Log
-	gate   *access.Gate
-	audit  *audit.Log
-	pages  *pages.Pages
+	vault    *vault.Vault
+	pipes    *pipes.Broker
+	keys     *keys.Operations
+	events   *events.Log
+	webhooks *webhooks.Webhooks
+	gate     *access.Gate
+	audit    *audit.Log
+	pages    *pages.Pages
 	// publicURL is written as browsers write an origin.
 	publicURL string
 	logger    *slog.Logger
@@ -83,7 +86,7 @@ type Server struct {
 
 // New checks the configuration and returns a Server that is ready to answer.
 func New(c Config) (*Server, error) {
-	if c.Vault == nil || c.Pipes == nil || c.Keys == nil || c.Events == nil || c.Gate == nil || c.Audit == nil || c.Health == nil || c.Logger == nil {
+	if c.Vault == nil || c.Pipes == nil || c.Keys == nil || c.Events == nil || c.Webhooks == nil || c.Gate == nil || c.Audit == nil || c.Health == nil || c.Logger == nil {
 		return nil, errors.New("server: incomplete configuration")
 	}
 	publicURL, ok := parsePublicURL(c.PublicURL)
@@ -115,6 +118,7 @@ func New(c Config) (*Server, error) {
 		pages:     rendered,
 		publicURL: publicURL,
 		events:    c.Events,
+		webhooks:  c.Webhooks,
 		gate:      c.Gate,
 		audit:     c.Audit,
 		logger:    c.Logger,

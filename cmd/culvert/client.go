@@ -228,6 +228,12 @@ func (e *apiError) hint() string {
 		return "the file has to hold encrypted_keys and nothing else, as this server answered them with the data key"
 	case "too_many_versions":
 		return "rotate it no more: what is under it opens and can be stored as before, since a KEK keeps all its versions"
+	case "duplicate_endpoint", "too_many_endpoints":
+		return "culvert webhooks list shows the endpoints, culvert webhooks delete ID takes one away"
+	case "invalid_url":
+		return "use an https URL on port 443 of a public host, or have the server's setting webhooks.egress.allow name the host; http is for loopback, under culvert dev"
+	case "invalid_cursor":
+		return "GET /events shows the ids of events; one that is older than the log's history is not known any more"
 	case "shred_in_progress", "too_many_jobs":
 		return "culvert keys jobs shows what is under way"
 	case "invalid_request_parameters":

@@ -43,6 +43,9 @@ type Config struct {
 	Keys  KeysConfig  `koanf:"keys"`
 	CMK   CMKConfig   `koanf:"cmk"`
 	Pipes PipesConfig `koanf:"pipes"`
+
+	Webhooks WebhooksConfig `koanf:"webhooks"`
+
 	Audit AuditConfig `koanf:"audit"`
 
 	Limits LimitsConfig `koanf:"limits"`
@@ -165,12 +168,27 @@ type EndpointsConfig struct {
 	IdentityURL      string `koanf:"identity_url"`
 }
 
-// EgressConfig is the section pipes.egress: where this server may connect to on behalf of callers, whose
-// custom providers can name any host.
+// EgressConfig is the sections pipes.egress and webhooks.egress: where this server may connect to on behalf of
+// callers, whose custom providers and webhook endpoints can name any host.
 type EgressConfig struct {
 	// Allow are targets beyond the public internet: CIDRs (10.1.0.0/16), addresses and host names, the
 	// latter two with a port or for 443. Default: none. `culvert dev` allows loopback besides.
 	Allow []string `koanf:"allow"`
+}
+
+// WebhooksConfig is the section webhooks: how events are delivered to the endpoints that callers name. Replicas of
+// one store have the same.
+type WebhooksConfig struct {
+	// Timeout bounds one attempt, up to the receiver's answer. 1s to 1m, default 10s.
+	Timeout time.Duration `koanf:"timeout"`
+	// RetryFirst is the time between the first attempt to deliver an event and the second; from one to the next it
+	// doubles, up to RetryLongest. 100ms to 1h, default 5s.
+	RetryFirst time.Duration `koanf:"retry_first"`
+	// RetryLongest is the longest time between two attempts. RetryFirst to 24h, default 1h.
+	RetryLongest time.Duration `koanf:"retry_longest"`
+	// RetryFor is how long an event is tried before it is given up, a dead letter. 1s to 720h, default 72h.
+	RetryFor time.Duration `koanf:"retry_for"`
+	Egress   EgressConfig  `koanf:"egress"`
 }
 
 // AuditConfig is the section audit.
@@ -201,7 +219,10 @@ func defaults() Config {
 		Vault:   VaultConfig{MaxValueBytes: 1 << 20, VersionsKept: 10},
 		Keys:    KeysConfig{CacheTTL: 5 * time.Minute},
 		Pipes:   PipesConfig{BackgroundRefresh: true},
-		Audit:   AuditConfig{Fsync: "interval"},
-		Limits:  LimitsConfig{PathBytes: 8 << 10, BodyBytes: 8 << 20},
+		Webhooks: WebhooksConfig{
+			Timeout: 10 * time.Second, RetryFirst: 5 * time.Second, RetryLongest: time.Hour, RetryFor: 72 * time.Hour,
+		},
+		Audit:  AuditConfig{Fsync: "interval"},
+		Limits: LimitsConfig{PathBytes: 8 << 10, BodyBytes: 8 << 20},
 	}
 }

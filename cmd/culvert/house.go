@@ -7,6 +7,7 @@ import (
 	"culvert/connectors"
 	"culvert/internal/access"
 	"culvert/internal/events"
+	"culvert/internal/webhooks"
 	"culvert/keys"
 	"culvert/pipes"
 	"culvert/server"
@@ -59,8 +60,12 @@ func (g *graph) buildHouse(cfg Config, f *floor) error {
 	if err != nil {
 		return err
 	}
+	hooks, err := g.buildWebhooks(cfg, f, gate, metrics)
+	if err != nil {
+		return err
+	}
 	g.server, err = server.New(server.Config{
-		Vault: v, Pipes: broker, Keys: operations, PublicURL: cfg.baseURL(g.listener.Addr()), Events: log, Gate: gate, Audit: f.audit, Health: f.health, Logger: g.log, Metrics: metrics,
+		Vault: v, Pipes: broker, Keys: operations, PublicURL: cfg.baseURL(g.listener.Addr()), Events: log, Webhooks: hooks, Gate: gate, Audit: f.audit, Health: f.health, Logger: g.log, Metrics: metrics,
 		CORSOrigins: cfg.CORSOrigins, CORSLoopback: g.mode == development,
 		Limits: server.Limits{PathBytes: cfg.Limits.PathBytes, BodyBytes: cfg.Limits.BodyBytes},
 	})
@@ -96,6 +101,28 @@ func (g *graph) buildBroker(cfg Config, f *floor, k *keys.Keys, gate *access.Gat
 		return broker.Close(ctx)
 	})
 	return broker, nil
+}
+
+// buildWebhooks makes the use cases around webhook endpoints and begins to deliver.
+func (g *graph) buildWebhooks(cfg Config, f *floor, gate *access.Gate, metrics *server.Metrics) (*webhooks.Webhooks, error) {
+	egress, err := cfg.Webhooks.egress(g.mode)
+	if err != nil {
+		return nil, err
+	}
+	hooks, err := webhooks.New(webhooks.Config{
+		Store: f.store, Environments: f.environments, Gate: gate, Audit: f.audit, Egress: egress, Now: f.ids.Now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	deliverer, err := webhooks.NewDeliverer(webhooks.DelivererConfig{
+		Store: f.store, Environments: f.environments, Egress: egress, Logger: g.log, Timing: cfg.Webhooks.timing(), Count: metrics.CountDelivery,
+	})
+	if err != nil {
+		return nil, err
+	}
+	g.opened("webhook deliverer", func() error { deliverer.Close(); return nil })
+	return hooks, nil
 }
 
 // refreshTimeout bounds how long a stop waits for refreshes that are under way. It is above the 20 seconds

@@ -13,7 +13,7 @@ import (
 // leaves half of a data directory behind. It does not look at files or at the network.
 func (c *Config) validate() error {
 	for _, check := range []func() error{
-		c.validateAddresses, c.validateRootKeys, c.validateCMK, c.validateEtcd, c.validateLimits, c.Pipes.validate,
+		c.validateAddresses, c.validateRootKeys, c.validateCMK, c.validateEtcd, c.validateLimits, c.Pipes.validate, c.Webhooks.validate,
 	} {
 		if err := check(); err != nil {
 			return err

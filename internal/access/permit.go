@@ -5,7 +5,7 @@ import "errors"
 // Action is a permission name.
 type Action string
 
-// The actions of the vault, of the event log, of operations on keys, and of pipes.
+// The actions of the vault, of the event log, of operations on keys, of webhooks, and of pipes.
 const (
 	DataCreate   Action = "vault.data.create"
 	DataRead     Action = "vault.data.read"
@@ -36,6 +36,13 @@ const (
 	CMKDetach Action = "keys.cmk.detach"
 
 	RecordsVerify Action = "keys.records.verify"
+
+	WebhooksRead   Action = "webhooks.read"
+	WebhooksCreate Action = "webhooks.create"
+	WebhooksUpdate Action = "webhooks.update"
+	WebhooksDelete Action = "webhooks.delete"
+	WebhooksRotate Action = "webhooks.rotate"
+	WebhooksReplay Action = "webhooks.replay"
 
 	IntegrationsRead   Action = "pipes.integrations.read"
 	IntegrationsManage Action = "pipes.integrations.manage"

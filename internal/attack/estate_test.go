@@ -78,6 +78,7 @@ func newEstate(t *testing.T) *estate {
 		}
 		e.fillRequests(t, env)
 		e.fillPipes(t, env)
+		e.fillWebhooks(t, env)
 		e.mustDo(t, request{key: e.keyOf(env.ID()), method: http.MethodPost, path: "/culvert/v1/jobs", body: `{"kind":"rewrap","all":true}`})
 		e.mustDo(t, request{key: e.keyOf(env.ID()), method: http.MethodPut, path: "/culvert/v1/rotation-schedule", body: `{"older_than":"2160h"}`})
 		key := e.mustAPIKey(t, env)
@@ -185,6 +186,9 @@ func (e *estate) subjectOf(t testing.TB, key string) *subject {
 		return e.request(key, e.requests[field[3]])
 	}
 	if s := e.subjectOfPipes(key, env, field); s != nil {
+		return s
+	}
+	if s := e.subjectOfWebhooks(key, env, field); s != nil {
 		return s
 	}
 	return e.subjectOfObject(t, key, field)

@@ -10,11 +10,13 @@ import (
 	"testing"
 	"time"
 
+	"culvert/connectors"
 	"culvert/internal/access"
 	"culvert/internal/etcd/etcdtest"
 	"culvert/internal/events"
 	"culvert/internal/id"
 	"culvert/internal/logtest"
+	"culvert/internal/webhooks"
 	"culvert/keys"
 	"culvert/pipes/pipestest"
 	"culvert/server"
@@ -88,8 +90,14 @@ func (h *house) open(t *testing.T, metrics *server.Metrics) {
 	t.Helper()
 	log, err := events.New(events.Config{Store: h.stack.Store, Gate: h.stack.Gate, Audit: h.stack.Audit})
 	must(t, err)
+	egress, err := connectors.NewEgress(connectors.EgressConfig{AllowLoopback: true})
+	must(t, err)
+	hooks, err := webhooks.New(webhooks.Config{
+		Store: h.stack.Store, Environments: h.stack.Environments, Gate: h.stack.Gate, Audit: h.stack.Audit, Egress: egress,
+	})
+	must(t, err)
 	s, err := server.New(server.Config{
-		Vault: h.stack.Vault, Pipes: pipestest.MustBare(t, h.stack), Keys: h.stack.Operations, PublicURL: pipestest.PublicURL, Events: log, Gate: h.stack.Gate, Audit: h.stack.Audit, Metrics: metrics,
+		Vault: h.stack.Vault, Pipes: pipestest.MustBare(t, h.stack), Keys: h.stack.Operations, PublicURL: pipestest.PublicURL, Events: log, Webhooks: hooks, Gate: h.stack.Gate, Audit: h.stack.Audit, Metrics: metrics,
 		Health: func(ctx context.Context) []server.Check {
 			state := server.Ready
 			if h.stack.Store.Health(ctx) != nil {

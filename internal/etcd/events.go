@@ -107,6 +107,11 @@ func (w *eventWalk) collect(ctx context.Context, cursor string, n int) ([]logged
 	if err != nil {
 		return nil, err
 	}
+	return w.goOn(ctx, found, next, n)
+}
+
+// goOn collects from an epoch on, behind what was found before it.
+func (w *eventWalk) goOn(ctx context.Context, found []logged, next uint64, n int) ([]logged, error) {
 	for width := uint64(1); len(found) < n && next >= 1 && next <= w.last; {
 		from, to := next, min(next+width-1, w.last)
 		if w.descending {

@@ -18,6 +18,7 @@ func provenKinds() []string {
 	return []string{
 		kindEnv, kindRegistered, kindCheckpoint, kindAPIKey, kindCMKMap, kindSchedule, kindShred, kindJob, kindKEK,
 		kindIntegration, kindConfiguration, kindRetired, kindAccount, kindGrant, kindAttempt, kindRevocation, kindFlow, kindObject, kindRequest, kindEvent,
+		kindWebhook, kindWebhookAt, kindDelivery, kindDeadLetter,
 	}
 }
 
@@ -25,7 +26,7 @@ func provenKinds() []string {
 func provenWith() []string {
 	return []string{kindKEKOf, kindKEKBy, kindVersion, kindName, kindOwner, kindMember, kindToken, kindRevoking, kindDue}
 }
-func unproven() []string { return []string{kindFormat, kindEpoch, kindNode, kindLock} }
+func unproven() []string { return []string{kindFormat, kindEpoch, kindNode, kindLock, kindWebhookLock} }
 
 // provenLine is a run of one kind in time. The others are few, or walked by themselves.
 func provenLine(kind string, env access.EnvironmentID) (timeline, bool) {
@@ -84,7 +85,7 @@ func (s *Store) recordKeys(ctx context.Context, kind string, env access.Environm
 // recordRange is where the records of a kind are: one at its environment, or several below.
 func (s *Store) recordRange(kind string, env access.EnvironmentID) (from, end string) {
 	key := kind + "/" + string(env)
-	if kind == kindEnv || kind == kindCMKMap || kind == kindSchedule {
+	if kind == kindEnv || kind == kindCMKMap || kind == kindSchedule || kind == kindWebhook {
 		return s.client.abs(key), s.client.abs(key) + "\x00"
 	}
 	return s.client.abs(key + "/"), s.client.end(key + "/")

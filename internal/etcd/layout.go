@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"culvert/internal/access"
+	"culvert/internal/id"
+	"culvert/internal/webhooks"
 	"culvert/keys"
 	"culvert/pipes"
 	"culvert/vault"
@@ -53,6 +55,11 @@ import (
 //	revoking/{env}/{account}             which of them are pending
 //	retired/{env}/{integration}          removed integration, for as long as there is something to revoke
 //	job/{env}/{id}                       operation on many records, with its progress
+//	webhook/{env}                        webhook endpoints, all of an environment
+//	webhookat/{env}/{endpoint}           how far the deliveries to one have come
+//	webhooklock/{env}/{endpoint}         who delivers to one, bound to a lease; exempt from MACs
+//	delivery/{env}/{endpoint}/{slot}     attempts, the latest in place of the oldest
+//	deadletter/{env}/{endpoint}/{epoch}/{event} event that was given up
 //
 // Headers and values have prefixes of their own so that a range over headers loads no values; reading an
 // object is two reads, both from the cache once it is warm. H is a keyed hash (keys.Environment), one per purpose.
@@ -94,6 +101,12 @@ const (
 	kindRevoking      = "revoking"
 	kindRetired       = "retired"
 	kindJob           = "job"
+
+	kindWebhook     = "webhook"
+	kindWebhookAt   = "webhookat"
+	kindWebhookLock = "webhooklock"
+	kindDelivery    = "delivery"
+	kindDeadLetter  = "deadletter"
 )
 
 // formatMarker is the value at the format key. A root with another one belongs to another program or
@@ -243,6 +256,31 @@ func keyJob(env access.EnvironmentID, id keys.JobID) string {
 	return kindJob + "/" + string(env) + "/" + string(id)
 }
 
+func keyWebhook(env access.EnvironmentID) string { return kindWebhook + "/" + string(env) }
+func keyWebhookAt(env access.EnvironmentID, id webhooks.EndpointID) string {
+	return kindWebhookAt + "/" + string(env) + "/" + string(id)
+}
+func keyWebhookLock(env access.EnvironmentID, id webhooks.EndpointID) string {
+	return kindWebhookLock + "/" + string(env) + "/" + string(id)
+}
+
+// prefixDeliveries covers the log of one endpoint.
+func prefixDeliveries(env access.EnvironmentID, id webhooks.EndpointID) string {
+	return kindDelivery + "/" + string(env) + "/" + string(id) + "/"
+}
+func keyDelivery(env access.EnvironmentID, id webhooks.EndpointID, number uint64) string {
+	return fmt.Sprintf("%s%04d", prefixDeliveries(env, id), number%webhooks.KeptDeliveries)
+}
+
+// prefixLetters covers the dead letters of one endpoint, in the order of their events' epochs.
+func prefixLetters(env access.EnvironmentID, id webhooks.EndpointID) string {
+	return kindDeadLetter + "/" + string(env) + "/" + string(id) + "/"
+}
+func keyLetter(env access.EnvironmentID, endpoint webhooks.EndpointID, event string) string {
+	epoch, _ := id.EventEpoch(event)
+	return fmt.Sprintf("%s%016x/%s", prefixLetters(env, endpoint), epoch, event)
+}
+
 // kindOf is the first field of a relative key.
 func kindOf(key string) string {
 	kind, _, _ := strings.Cut(key, "/")
@@ -261,7 +299,7 @@ func lastOf(key string) string { return key[strings.LastIndexByte(key, '/')+1:] 
 
 // mirroredKinds are few records each and steer what is done, so every replica holds all of them in memory.
 func mirroredKinds() []string {
-	return []string{kindEnv, kindAPIKey, kindCMKMap, kindSchedule, kindShred, kindEpoch, kindNode, kindIntegration, kindJob}
+	return []string{kindEnv, kindAPIKey, kindCMKMap, kindSchedule, kindShred, kindEpoch, kindNode, kindIntegration, kindJob, kindWebhook, kindWebhookLock}
 }
 
 func mirrored(kind string) bool { return slices.Contains(mirroredKinds(), kind) }

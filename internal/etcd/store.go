@@ -14,6 +14,7 @@ import (
 	"culvert/internal/access"
 	"culvert/internal/events"
 	"culvert/internal/id"
+	"culvert/internal/webhooks"
 	"culvert/keys"
 	"culvert/pipes"
 	"culvert/vault"
@@ -90,6 +91,7 @@ var (
 	_ pipes.Store     = (*Store)(nil)
 	_ access.KeyStore = (*Store)(nil)
 	_ events.Store    = (*Store)(nil)
+	_ webhooks.Store  = (*Store)(nil)
 )
 
 // NewStore starts following the keyspace. Its environments must be those of the keyspace. The error is

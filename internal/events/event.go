@@ -1,8 +1,8 @@
 // Package events is the log of changes: what an event is, and the pages that GET /events serves.
 //
 // An event is written in the same transaction as the change it tells of, so that neither exists
-// without the other. Nothing publishes or subscribes: webhooks and exports
-// will be readers of the log, as /events is.
+// without the other. Nothing publishes or subscribes: webhooks are readers of the log,
+// as /events is.
 package events
 
 import (
@@ -57,6 +57,14 @@ const (
 	// ConfigurationUpdated and ConfigurationDeleted tell of what an organization has set of an integration.
 	ConfigurationUpdated Type = "pipes.configuration.updated"
 	ConfigurationDeleted Type = "pipes.configuration.deleted"
+
+	// EndpointCreated and the others tell of webhook endpoints, never of deliveries: each would be one more to
+	// deliver.
+	EndpointCreated  Type = "webhook_endpoint.created"
+	EndpointUpdated  Type = "webhook_endpoint.updated"
+	EndpointDeleted  Type = "webhook_endpoint.deleted"
+	SecretRotated    Type = "webhook_endpoint.secret_rotated"
+	EndpointReplayed Type = "webhook_endpoint.replayed"
 )
 
 // Event is a change that is about to be committed. The store gives it its id, which contains the

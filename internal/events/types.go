@@ -12,5 +12,6 @@ func Types() []Type {
 		GrantRefreshed, RevocationEnded, AccountUpdated, AccountExpiring,
 		IntegrationCreated, IntegrationUpdated, IntegrationDeleted,
 		ConfigurationUpdated, ConfigurationDeleted,
+		EndpointCreated, EndpointUpdated, EndpointDeleted, SecretRotated, EndpointReplayed,
 	}
 }

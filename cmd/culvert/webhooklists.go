@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/url"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// webhookEndpoint is one as the API answers it.
+type webhookEndpoint struct {
+	ID            string     `json:"id"`
+	URL           string     `json:"endpoint_url"`
+	Secret        string     `json:"secret"`
+	Status        string     `json:"status"`
+	Events        []string   `json:"events"`
+	CreatedAt     time.Time  `json:"created_at"`
+	PreviousUntil *time.Time `json:"previous_secret_until"`
+	Delivery      *struct {
+		State        string     `json:"state"`
+		Cursor       string     `json:"cursor"`
+		Attempts     int        `json:"attempts"`
+		AcceptedAt   *time.Time `json:"accepted_at"`
+		Failures     int        `json:"failures"`
+		FailingSince *time.Time `json:"failing_since"`
+		NextAt       *time.Time `json:"next_attempt_at"`
+		DeadLetters  int        `json:"dead_letters"`
+	} `json:"delivery"`
+}
+
+func (e *webhookEndpoint) print(out io.Writer) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintf(w, "Endpoint\t%s\nURL\t%s\nStatus\t%s\nEvents\t%s\nSecret\t%s\nCreated\t%s\n",
+		e.ID, e.URL, e.Status, strings.Join(e.Events, ", "), e.Secret, e.CreatedAt.Format(time.RFC3339))
+	if e.PreviousUntil != nil {
+		_, _ = fmt.Fprintf(w, "Previous secret\tsigns until %s\n", e.PreviousUntil.Format(time.RFC3339))
+	}
+	if d := e.Delivery; d != nil {
+		_, _ = fmt.Fprintf(w, "Deliveries\t%s, %d attempts, %d dead letters\nLast accepted\t%s\n", d.State, d.Attempts, d.DeadLetters, timeText(d.AcceptedAt))
+		if d.Failures > 0 {
+			_, _ = fmt.Fprintf(w, "Failing\tsince %s, %d times, the next attempt %s\n", timeText(d.FailingSince), d.Failures, timeText(d.NextAt))
+		}
+		if d.Cursor != "" {
+			_, _ = fmt.Fprintf(w, "Cursor\t%s\n", d.Cursor)
+		}
+	}
+	return w.Flush()
+}
+
+// timeText is a time, or that there is none.
+func timeText(at *time.Time) string {
+	if at == nil {
+		return "never"
+	}
+	return at.Format(time.RFC3339)
+}
+
+func listEndpointsCommand() *cobra.Command {
+	var flags keysFlags
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List the endpoints in order of creation",
+		Args:  noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return flags.table(cmd, endpointsPath, url.Values{"limit": {"100"}, "order": {"asc"}}, "ENDPOINT\tSTATUS\tEVENTS\tURL", func(raw json.RawMessage) (string, error) {
+				var e webhookEndpoint
+				err := json.Unmarshal(raw, &e)
+				return fmt.Sprintf("%s\t%s\t%d\t%s", e.ID, e.Status, len(e.Events), e.URL), err
+			})
+		},
+	}
+	flags.registerList(cmd)
+	return cmd
+}
+
+func deliveriesCommand() *cobra.Command {
+	var flags keysFlags
+	cmd := &cobra.Command{
+		Use:   "deliveries ID",
+		Short: "List the latest attempts to an endpoint, the newest first",
+		Args:  oneArgument("the id of an endpoint"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return flags.table(cmd, webhookPath(args[0], "/deliveries"), url.Values{"limit": {"100"}}, "NUMBER\tAT\tEVENT\tID\tOUTCOME\tLATENCY", func(raw json.RawMessage) (string, error) {
+				var d struct {
+					Number    string    `json:"number"`
+					EventID   string    `json:"event_id"`
+					Event     string    `json:"event"`
+					At        time.Time `json:"at"`
+					Status    *int      `json:"status"`
+					Reason    *string   `json:"reason"`
+					LatencyMS int       `json:"latency_ms"`
+				}
+				err := json.Unmarshal(raw, &d)
+				return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%d ms", d.Number, d.At.Format(time.RFC3339), d.Event, d.EventID, outcomeText(d.Status, d.Reason), d.LatencyMS), err
+			})
+		},
+	}
+	flags.registerList(cmd)
+	return cmd
+}
+
+func deadLettersCommand() *cobra.Command {
+	var flags keysFlags
+	cmd := &cobra.Command{
+		Use:   "dead-letters ID",
+		Short: "List the events that an endpoint did not accept in time",
+		Long: `Lists the events that were given up, because their receiver did not accept them in time. culvert webhooks replay sends
+them again with what followed them: --after takes the id of the event before, --since its time.`,
+		Args: oneArgument("the id of an endpoint"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return flags.table(cmd, webhookPath(args[0], "/dead-letters"), url.Values{"limit": {"100"}}, "ID\tEVENT\tCREATED\tGIVEN UP\tOUTCOME", func(raw json.RawMessage) (string, error) {
+				var l struct {
+					EventID string    `json:"event_id"`
+					Event   string    `json:"event"`
+					Created time.Time `json:"event_created_at"`
+					GivenUp time.Time `json:"given_up_at"`
+					Status  *int      `json:"status"`
+					Reason  *string   `json:"reason"`
+				}
+				err := json.Unmarshal(raw, &l)
+				return fmt.Sprintf("%s\t%s\t%s\t%s\t%s", l.EventID, l.Event, l.Created.Format(time.RFC3339), l.GivenUp.Format(time.RFC3339), outcomeText(l.Status, l.Reason)), err
+			})
+		},
+	}
+	flags.registerList(cmd)
+	return cmd
+}
+
+// outcomeText is the status of an answer, or why there is none.
+func outcomeText(status *int, reason *string) string {
+	switch {
+	case status != nil:
+		return strconv.Itoa(*status)
+	case reason != nil:
+		return *reason
+	}
+	return "-"
+}
+
+// table prints a list whole, in columns; with --json each entry is as the API answers it.
+func (f *keysFlags) table(cmd *cobra.Command, path string, query url.Values, head string, line func(json.RawMessage) (string, error)) error {
+	c, err := f.open()
+	if err != nil {
+		return err
+	}
+	out := cmd.OutOrStdout()
+	if f.json {
+		return withoutEndpoint(c.eachOf(cmd.Context(), path, query, func(raw json.RawMessage) error {
+			_, err := fmt.Fprintf(out, "%s\n", raw)
+			return err
+		}))
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(w, head)
+	err = eachLine(cmd.Context(), c, path, query, w, line)
+	if err != nil {
+		return withoutEndpoint(err)
+	}
+	return w.Flush()
+}
+
+func eachLine(ctx context.Context, c *client, path string, query url.Values, w io.Writer, line func(json.RawMessage) (string, error)) error {
+	return c.eachOf(ctx, path, query, func(raw json.RawMessage) error {
+		text, err := line(raw)
+		if err != nil {
+			return fmt.Errorf("decode the answer: %w", err)
+		}
+		_, err = fmt.Fprintln(w, text)
+		return err
+	})
+}

@@ -1,0 +1,98 @@
+package webhooks
+
+import (
+	"context"
+	"errors"
+
+	"culvert/internal/access"
+	"culvert/internal/events"
+)
+
+// ErrNoEndpoint means that there is no such endpoint (404).
+var ErrNoEndpoint = errors.New("webhooks: endpoint not found")
+
+// Change replaces the endpoints of an environment, in one transaction with its event.
+type Change struct {
+	// Endpoints take the place of those at Revision (0: there are none).
+	Endpoints *Endpoints
+	Revision  int64
+	// Progress is that of an endpoint that is made or changed, in place of the one at ProgressAt (0: there is
+	// none); nil to leave all as they are.
+	Progress   *Progress
+	ProgressAt int64
+	// Removed is an endpoint that is not among Endpoints any more. All there is of it goes with it.
+	Removed EndpointID
+	Event   events.Event
+}
+
+// Step is what one or several attempts made of an endpoint's progress.
+type Step struct {
+	// Progress takes the place of the one at Revision.
+	Progress Progress
+	Revision int64
+	// Deliveries and Letters are new. The dead letter of an event that was accepted leaves the list.
+	Deliveries []Delivery
+	Letters    []Letter
+	// Event tells that the cursor was moved by a caller; nil of every other step.
+	Event *events.Event
+}
+
+// Store keeps endpoints and their progress, and reads the event log. internal/etcd implements it.
+//
+// All methods are safe for concurrent use, block for some seconds at most and may return an outage.Error, or
+// keys.ErrTampered for a record that is not what was stored.
+type Store interface {
+	// Fence waits until this replica has seen every write acknowledged before the call.
+	Fence(ctx context.Context) error
+	// Endpoints are those of an environment with the revision of their record, 0 and an empty list if there is
+	// none. The list is shared, and not to be changed.
+	Endpoints(ctx context.Context, env access.EnvironmentID) (*Endpoints, int64, error)
+	// Change stores a change. keys.ErrConflict if what was read has changed since, as of Step.
+	Change(ctx context.Context, c Change) error
+	// Progress is that of an endpoint, linearizably. [ErrNoEndpoint].
+	Progress(ctx context.Context, env access.EnvironmentID, id EndpointID) (Progress, int64, error)
+	// Step stores a step and returns the new revision of the progress. keys.ErrConflict.
+	Step(ctx context.Context, s Step) (int64, error)
+
+	// Deliveries are the attempts in the log of an endpoint, the newest first.
+	Deliveries(ctx context.Context, env access.EnvironmentID, id EndpointID) ([]Delivery, error)
+	// Letters are up to limit dead letters behind an event's, in the order of the log by epochs.
+	Letters(ctx context.Context, env access.EnvironmentID, id EndpointID, after string, limit int) ([]Letter, error)
+	CountLetters(ctx context.Context, env access.EnvironmentID, id EndpointID) (uint64, error)
+
+	// Tail is up to limit events of the log behind a cursor, of all types, in order; from the beginning if the
+	// cursor is empty. A cursor whose event is gone stands for the beginning of its epoch.
+	Tail(ctx context.Context, env access.EnvironmentID, after string, limit int) ([]events.Stored, error)
+	// Page is as of events.Store.
+	Page(ctx context.Context, env access.EnvironmentID, q events.Query) (events.Page, error)
+
+	// LockEndpoint takes the lock of an endpoint for a holder and tells whether it has it now. It outlives
+	// the process for some seconds.
+	LockEndpoint(ctx context.Context, env access.EnvironmentID, id EndpointID, holder string) (bool, error)
+	// UnlockEndpoint gives it back.
+	UnlockEndpoint(ctx context.Context, env access.EnvironmentID, id EndpointID, holder string) error
+	// WatchLog signals that the environment has events, or that endpoints or their progress have changed,
+	// until stop is called. Signals that nobody has taken become one.
+	WatchLog(env access.EnvironmentID) (changed <-chan struct{}, stop func())
+}
+
+// View is an endpoint as callers see it.
+type View struct {
+	Endpoint
+	// Hint is the secret with all but its last four characters hidden.
+	Hint string
+	// Progress is nil where nobody asked for it; Letters is the number of dead letters then.
+	Progress *Progress
+	Letters  uint64
+}
+
+// State says how deliveries go.
+func (v *View) State() string {
+	switch {
+	case v.Disabled:
+		return "disabled"
+	case v.Progress != nil && v.Progress.Failures > 0:
+		return "failing"
+	}
+	return "delivering"
+}
