@@ -61,6 +61,7 @@ pipes:
   egress: {allow: [10.1.0.0/16, "sso.example.com:8443"]}
   background_refresh: false
   keep_alive: 24h
+webhooks: {timeout: 20s, retry_first: 1s, retry_longest: 30m, retry_for: 24h, egress: {allow: [hooks.example.com]}}
 audit: {fsync: always}
 limits: {path_bytes: 4096, body_bytes: 1000000}
 cors_origins: [https://app.example.com]
@@ -92,6 +93,10 @@ other_root_keys: {old: {path: /keys/old}}
 			},
 			Egress:    main.EgressConfig{Allow: []string{"10.1.0.0/16", "sso.example.com:8443"}},
 			KeepAlive: 24 * time.Hour,
+		},
+		Webhooks: main.WebhooksConfig{
+			Timeout: 20 * time.Second, RetryFirst: time.Second, RetryLongest: 30 * time.Minute, RetryFor: 24 * time.Hour,
+			Egress: main.EgressConfig{Allow: []string{"hooks.example.com"}},
 		},
 		Audit:       main.AuditConfig{Fsync: "always"},
 		Limits:      main.LimitsConfig{PathBytes: 4096, BodyBytes: 70000},
