@@ -15,7 +15,7 @@ func TestPipes(t *testing.T) {
 	suites := map[string]func(t *testing.T, env []string){
 		"node": func(t *testing.T, env []string) {
 			run(t, "pipes", env, "node", "--test", "--test-concurrency=1", "--test-reporter=spec",
-				"conformance.test.mjs", "integrations.test.mjs", "oidc.test.mjs")
+				"conformance.test.mjs", "integrations.test.mjs", "oidc.test.mjs", "frontdoor.test.mjs")
 		},
 		"go": func(t *testing.T, env []string) {
 			run(t, "gosdk", env, "go", "test", "-count=1", "-tags", "pipes", "./pipes")

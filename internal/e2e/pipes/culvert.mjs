@@ -25,14 +25,15 @@ function required(name) {
 const { hostname, port } = new URL(base);
 export const workos = new WorkOS(apiKey, { apiHostname: hostname, port: Number(port), https: false });
 
-// A request as it is, without an SDK: {status, headers, body}.
+// A request as it is, without an SDK: {status, headers, body}, where no body is null.
 export async function call(method, path, body) {
   const response = await fetch(base + path, {
     method,
     headers: { authorization: `Bearer ${apiKey}`, "content-type": "application/json" },
     body: body && JSON.stringify(body),
   });
-  return { status: response.status, headers: response.headers, body: await response.json() };
+  const text = await response.text();
+  return { status: response.status, headers: response.headers, body: text === "" ? null : JSON.parse(text) };
 }
 
 // One provider under test, and its side door.

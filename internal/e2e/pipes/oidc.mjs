@@ -15,7 +15,7 @@ export async function start(issuer, client, lifetime, options = {}) {
     clients: [{
       token_endpoint_auth_method: "client_secret_post",
       ...client,
-      grant_types: ["authorization_code", "refresh_token"],
+      grant_types: ["authorization_code", "refresh_token", "client_credentials"],
       response_types: ["code"],
     }],
     pkce: { required: () => true },
@@ -27,8 +27,8 @@ export async function start(issuer, client, lifetime, options = {}) {
       accountId: sub,
       claims: async () => ({ sub, email: `${sub}@example.com`, name: sub }),
     }),
-    features: { devInteractions: { enabled: true }, revocation: { enabled: true } },
-    ttl: { AccessToken: () => lifetime(), RefreshToken: 86_400, Grant: 86_400, Session: 3600, Interaction: 600 },
+    features: { clientCredentials: { enabled: true }, devInteractions: { enabled: true }, revocation: { enabled: true } },
+    ttl: { AccessToken: () => lifetime(), ClientCredentials: () => lifetime(), RefreshToken: 86_400, Grant: 86_400, Session: 3600, Interaction: 600 },
     // Tokens end when they say so, and not a quarter of a minute later.
     clockTolerance: 0,
     cookies: { keys: [client.client_id] },
