@@ -94,6 +94,9 @@ func (o *operation) arrive(ctx context.Context, s slot, got arrival, share bool)
 
 // grantArrival chooses the grant that the tokens go to, seals them for it, and points the account there.
 func (o *operation) grantArrival(ctx context.Context, change *Change, account *Account, got arrival, share bool) error {
+	if err := fits(got.tokens); err != nil {
+		return err
+	}
 	e, err := o.broker.environments.Environment(o.Environment())
 	if err != nil {
 		return err

@@ -322,7 +322,7 @@
 //	                                                    TestStoppedBeforeTheSend, TestAmbiguityOutlivesItsProcess, TestDoubts, TestProtocol,
 //	                                                    TestKillRefreshes
 //	a replica's disk is full when a token arrives       room in the journal is taken before one is sent
-//	                                                    TestNoJournalNoRefresh
+//	                                                    TestNoJournalNoRefresh, TestLargeTokensAreRefreshed
 //	an account is gone, and its tokens live on          revoked at the provider where somebody says so: durable,
 //	                                                    repeated, one replica at a time, with an outcome to read
 //	                                                    TestRevokeOnDisconnect, TestRevocationIsRetried, TestRevocationsThatFail,

@@ -257,6 +257,19 @@ func roomOf(t keys.GrantTokens) int {
 	return n
 }
 
+// fits refuses tokens of which a refresh would leave more than the journal takes: the refresh token counts twice,
+// because the one before is kept, too.
+func fits(t keys.GrantTokens) error {
+	n := t.Access.Len() + 2*t.Refresh.Len()
+	for name, token := range t.Named {
+		n += len(name) + token.Len()
+	}
+	if t.Refresh.Len() > 0 && n > maxTokens {
+		return ErrTooLarge
+	}
+	return nil
+}
+
 // buryNamed marks one of several tokens dead. The account goes on with the others, so its state stays.
 func (r *refreshing) buryNamed(change *Change, g *Grant, reason string) error {
 	named := maps.Clone(g.Named)

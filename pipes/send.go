@@ -8,12 +8,21 @@ import (
 
 	"culvert/connectors"
 	"culvert/internal/id"
+	"culvert/internal/journal"
 	"culvert/internal/secret"
 	"culvert/keys"
 )
 
 // roomBytes is what one entry of the journal takes beside tokens of the size of the old ones.
 const roomBytes = 8 << 10
+
+// maxTokens bounds a grant's tokens together, so that an entry of the journal holds what a refresh leaves of them,
+// with the scopes that there may be: a grant of more could never be refreshed safely.
+const maxTokens = journal.MaxEntry - roomBytes - MaxScopesBytes
+
+// roomFor is the room that is taken for the next generation of a grant's tokens: no more than there may be, or those
+// of great length, which seldom grow, would never be sent.
+func roomFor(t keys.GrantTokens) int { return min(roomBytes+roomOf(t), journal.MaxEntry) }
 
 // claim makes this refresh the one that sends the grant's token, and stores what the provider says.
 // Whatever can be done or found out before is: keys, room in the journal, the connection.
@@ -40,7 +49,7 @@ func (r *refreshing) claim(ctx context.Context, s *Standing) error {
 	if refresh.Len() == 0 {
 		return keys.ErrTampered
 	}
-	room, err := b.pending.file.Reserve(roomBytes + roomOf(before))
+	room, err := b.pending.file.Reserve(roomFor(before))
 	if err != nil {
 		return err
 	}

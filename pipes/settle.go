@@ -36,6 +36,8 @@ const (
 	CodeAccountMismatch = "account_mismatch"
 	// CodeAccountRemoved: the account that the flow was to connect again was disconnected meanwhile.
 	CodeAccountRemoved = "account_removed"
+	// CodeTooLarge: the provider's tokens are larger than can be kept and refreshed.
+	CodeTooLarge = "record_too_large"
 	// CodeTooManyConnections: the owner's last place was taken meanwhile.
 	CodeTooManyConnections = "too_many_connections"
 )
@@ -53,6 +55,8 @@ func unsaved(err error) (why failure, definite bool) {
 	switch {
 	case errors.Is(err, ErrTokenInUse):
 		return failure{code: CodeTokenInUse, reason: "the provider handed out a refresh token that another account has"}, true
+	case errors.Is(err, ErrTooLarge):
+		return failure{code: CodeTooLarge, reason: "the provider's tokens are larger than can be kept"}, true
 	case errors.Is(err, ErrAuthMethod):
 		return failure{code: CodeAuthMethod, reason: "the account was connected by another method meanwhile"}, true
 	case errors.Is(err, errMismatch):

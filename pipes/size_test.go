@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"culvert/connectors"
 	"culvert/connectors/connectorstest"
 	"culvert/internal/outage"
 	"culvert/pipes"
@@ -65,4 +66,47 @@ func TestLargestSharedGrantFits(t *testing.T) {
 		t.Errorf("scopes of more than 32 KiB: %v", err)
 	}
 	must(t, errOf(s.Broker.UpdateIntegration(t.Context(), s.Call(), pipes.UpdateIntegration{Slug: pipestest.Slug, Scopes: &scopes})))
+}
+
+// Tokens of the largest size are refreshed; of several of one grant, together, those that an entry of the journal
+// takes, and no others are connected.
+func TestLargeTokensAreRefreshed(t *testing.T) {
+	long := func(size, n int) string { return fmt.Sprint(n) + strings.Repeat("t", size-1) }
+	one := func(size, n int) string {
+		return fmt.Sprintf(`{"access_token":%q,"refresh_token":%q,"expires_in":3600}`, long(size, n), long(size, n+1))
+	}
+	both := func(size, n int) string {
+		return fmt.Sprintf(`{"access_token":%q,"refresh_token":%q,"expires_in":3600,"user":%s}`, long(size, n), long(size, n+1), one(size, n+2))
+	}
+	for name, c := range map[string]struct {
+		reply func(size, n int) string
+		size  int
+		code  string
+	}{
+		"the largest": {one, pipes.MaxToken, ""}, "two": {both, 24 << 10, ""}, "two of the largest": {both, pipes.MaxToken, pipes.CodeTooLarge},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := pipestest.WithConfig(t, pipestest.Config{Connector: func(conn *connectors.Connector) {
+				if name != "the largest" {
+					conn.Reply = twoTokens
+				}
+			}})
+			pipes.Impatient(s.Broker)
+			s.MustIntegration(t, pipestest.Slug)
+			s.Provider.Next(connectorstest.JSON(200, c.reply(c.size, 1)))
+			result, err := s.Broker.Callback(t.Context(), s.Browser().MustReturn(t, s.MustAuthorize(t, "user_1")))
+			if err != nil || result.Code != c.code {
+				t.Fatalf("connected with %q, %v", result.Code, err)
+			}
+			if c.code != "" {
+				mustNotConnect(t, s, "user_1")
+				return
+			}
+			s.Clock.Advance(2 * time.Hour)
+			s.Provider.Next(connectorstest.JSON(200, one(c.size, 5)))
+			if v := s.MustToken(t, "user_1"); v.AccessToken.Len() != c.size || s.Provider.Refreshes() != 1 || pipes.Pending(s.Broker) != 0 {
+				t.Errorf("%d bytes after %d refreshes", v.AccessToken.Len(), s.Provider.Refreshes())
+			}
+		})
+	}
 }
