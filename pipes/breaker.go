@@ -1,6 +1,7 @@
 package pipes
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -9,6 +10,9 @@ import (
 
 // breakerPause is how long an integration whose client credentials the provider refuses is not tried.
 const breakerPause = time.Minute
+
+// maxBreakers bounds how many clients are remembered: each organization may have one, and any of them a wrong secret.
+const maxBreakers = 4096
 
 // breakers keep this process from asking a provider again and again with client credentials that it
 // refuses: its accounts are not to blame, and there may be thousands of them due.
@@ -70,6 +74,12 @@ func (b *breakers) allow(key clientKey, now time.Time) (wait time.Duration, ok b
 func (b *breakers) rejected(key clientKey, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if len(b.open) >= maxBreakers {
+		maps.DeleteFunc(b.open, func(_ clientKey, s *breaker) bool { return !now.Before(s.until) })
+	}
+	if len(b.open) >= maxBreakers {
+		clear(b.open) // each of them is asked for once more
+	}
 	b.open[key] = &breaker{until: now.Add(breakerPause)}
 }
 

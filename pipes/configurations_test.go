@@ -69,6 +69,13 @@ func TestOrganizationsHaveTheirOwnClients(t *testing.T) {
 			t.Errorf("organization %q without a client: %v", organization, err)
 		}
 	}
+	// Nor is a refresh token imported that nothing could refresh; an access token alone is.
+	tokens := pipes.AccountTokens{AccessToken: pipestest.Secret("at"), RefreshToken: pipestest.Secret("rt")}
+	if err := errOf(s.Broker.ImportAccount(t.Context(), s.Call(), within("org_3"), tokens)); !errors.Is(err, pipes.ErrNotConfigured) {
+		t.Errorf("a refresh token without a client: %v", err)
+	}
+	tokens.RefreshToken = pipestest.Secret("")
+	must(t, errOf(s.Broker.ImportAccount(t.Context(), s.Call(), within("org_3"), tokens)))
 	list, err := s.Broker.DataProviders(t.Context(), s.Call(), within("org_1"))
 	if err != nil || len(list) != 0 {
 		t.Errorf("offered without a client: %+v, %v", list, err)

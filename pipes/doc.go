@@ -306,7 +306,8 @@
 //	reads logs, events, audit records, errors           no secret is in any
 //	                                                    TestCanaryIsNowhere, TestCanaryIsNotRendered
 //	a provider is down, or lies                         classes of failures; no account is flipped by an outage
-//	                                                    TestProviderDown, TestOddReplies, TestClientRejected, TestExchangeFailures
+//	                                                    TestProviderDown, TestOddReplies, TestClientRejected, TestExchangeFailures,
+//	                                                    TestBreakersAreBounded
 //	a client secret that leaked has to go on, because   two while it is rotated; the other one only where the
 //	accounts would be lost if it were changed           provider refuses the client, until a day that is set
 //	                                                    TestRotationOfAClientSecret, TestOtherSecretIsNoRetry,

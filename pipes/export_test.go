@@ -2,6 +2,7 @@ package pipes
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"culvert/internal/access"
@@ -108,6 +109,17 @@ func (b Breaker) Allow(now time.Time) (time.Duration, bool) { return b.b.allow(c
 func (b Breaker) Rejected(now time.Time)                    { b.b.rejected(clientKey{}, now) }
 func (b Breaker) Accepted()                                 { b.b.accepted(clientKey{}) }
 func (b Breaker) Undecided()                                { b.b.undecided(clientKey{}) }
+
+// RejectMany opens the breakers of so many other clients, and tells how many are remembered then.
+func (b Breaker) RejectMany(n int, now time.Time) int {
+	for i := range n {
+		b.b.rejected(clientKey{id: strconv.Itoa(i)}, now)
+	}
+	return len(b.b.open)
+}
+
+// MaxBreakers bounds them.
+const MaxBreakers = maxBreakers
 
 // Paces are those of a broker.
 type Paces struct{ p *paces }

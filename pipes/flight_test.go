@@ -133,3 +133,20 @@ func TestBreaker(t *testing.T) {
 	allowed(121*time.Second, true)
 	allowed(121*time.Second, true)
 }
+
+// Clients that are refused are not remembered without end: first those go that may be tried again.
+func TestBreakersAreBounded(t *testing.T) {
+	b, now := pipes.NewBreaker(), time.Unix(1e9, 0)
+	b.RejectMany(pipes.MaxBreakers-1, now)
+	now = now.Add(time.Hour)
+	b.Rejected(now)
+	if n := b.RejectMany(1, now); n != 2 {
+		t.Errorf("%d are remembered after an hour", n)
+	}
+	if _, ok := b.Allow(now); ok {
+		t.Error("one that was refused just now is forgotten with the old ones")
+	}
+	if n := b.RejectMany(3*pipes.MaxBreakers, now); n > pipes.MaxBreakers {
+		t.Errorf("%d are remembered", n)
+	}
+}

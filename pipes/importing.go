@@ -37,8 +37,8 @@ type AccountTokens struct {
 // With [IntentAdd] it is a further account of an owner who has one: [ErrAccountExists] means then that one of
 // his has this access token.
 //
-// Errors: [*InvalidError], [ErrNoIntegration], [ErrAccountExists], [*AuthMethodError], [ErrTokenInUse],
-// [ErrTooManyConnections], [ErrConflict].
+// Errors: [*InvalidError], [ErrNoIntegration], [ErrAccountExists], [*AuthMethodError], [ErrNotConfigured] for a
+// refresh token that no client could use, [ErrTokenInUse], [ErrTooManyConnections], [ErrConflict].
 func (b *Broker) ImportAccount(ctx context.Context, call access.Call, r Request, t AccountTokens) (Account, error) {
 	return b.putAccount(ctx, call, r, t, (*operation).importAccount)
 }
@@ -47,7 +47,7 @@ func (b *Broker) ImportAccount(ctx context.Context, call access.Call, r Request,
 // what was sent changes.
 //
 // Errors: [*InvalidError], [ErrNoIntegration], [ErrNoAccount], [ErrAccountSelection], [*AuthMethodError],
-// [ErrTokenInUse], [ErrConflict].
+// [ErrNotConfigured], [ErrTokenInUse], [ErrConflict].
 func (b *Broker) UpdateAccount(ctx context.Context, call access.Call, r Request, t AccountTokens) (Account, error) {
 	return b.putAccount(ctx, call, r, t, (*operation).updateAccount)
 }
@@ -183,6 +183,9 @@ func (b *Broker) brought(i *Integration, w Owner, t *AccountTokens) (arrival, er
 	conn, err := b.connector(i)
 	if err != nil {
 		return arrival{}, err
+	}
+	if t.RefreshToken.Len() > 0 && (i.Client == nil || i.Client.ID == "" || i.lacksSecret(conn)) {
+		return arrival{}, ErrNotConfigured // nothing could ever refresh it
 	}
 	now := b.now()
 	got := arrival{

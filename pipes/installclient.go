@@ -86,9 +86,15 @@ func (o *operation) installClient(ctx context.Context, r *ClientInstall) (Accoun
 	return stored, err
 }
 
-// fetched asks the provider for the client's first token.
+// fetched asks the provider for the client's first token, in a turn as every refresh: an integration is asked by so
+// many at once, whatever they come for.
 func (o *operation) fetched(ctx context.Context, i *Integration, conn *connectors.Connector, r *ClientInstall) (arrival, error) {
 	b := o.broker
+	done, _, err := b.takeTurn(ctx, i, b.timing.wait)
+	if err != nil {
+		return arrival{}, err
+	}
+	defer done()
 	sentAt := b.now()
 	tokens, err := b.client.ClientCredentials(ctx, conn, connectors.Credentials{ID: r.ClientID, Secret: r.Secret}, i.Scopes)
 	if failed := connectors.Of(err); failed != nil {

@@ -103,12 +103,18 @@ func (r *refreshing) turn(ctx context.Context) (done func(), waited bool, err er
 	if r.behind {
 		patience = 0
 	}
+	return b.takeTurn(ctx, r.integration, patience)
+}
+
+// takeTurn waits so long for a turn of an integration, or until this process ends. The error is a
+// [ProviderError].
+func (b *Broker) takeTurn(ctx context.Context, i *Integration, patience time.Duration) (done func(), waited bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	defer context.AfterFunc(b.refreshes.open, cancel)()
-	done, waited = b.turns.take(ctx, r.integration.ID)
+	done, waited = b.turns.take(ctx, i.ID)
 	if done == nil {
-		return nil, true, &ProviderError{Slug: r.account.Slug, RetryAfter: time.Second, Err: ErrProvider}
+		return nil, true, &ProviderError{Slug: i.Slug, RetryAfter: time.Second, Err: ErrProvider}
 	}
 	return done, waited, nil
 }
