@@ -35,7 +35,8 @@ type ConfigField struct {
 	Pattern string
 	// Order is the place of the field in a form, from 1.
 	Order int
-	// Secret values are sealed where they are stored and are not shown again. They stand in no URL.
+	// Secret values are an account's: sealed beside its API key or client secret, and vended with that alone.
+	// They stand in no URL.
 	Secret bool
 	// Default is the value of a field that was left empty.
 	Default string
@@ -46,14 +47,22 @@ type ConfigField struct {
 
 // ConfigError is a refused value, the first if there are others. Rule never repeats the value.
 type ConfigError struct {
+	// Key is the field's; empty for keys that the connector does not declare, which are the caller's own text.
 	Key, Rule string
+	// Example is a value that the field takes.
+	Example string
 	// Missing tells that there is no value, and not that it is wrong.
 	Missing bool
 	// Others are further refused values of the same config.
 	Others []*ConfigError
 }
 
-func (e *ConfigError) Error() string { return "connectors: config." + e.Key + " " + e.Rule }
+func (e *ConfigError) Error() string {
+	if e.Key == "" {
+		return "connectors: config " + e.Rule
+	}
+	return "connectors: config." + e.Key + " " + e.Rule
+}
 
 const (
 	// maxConfigBytes bounds a value: a secret may be a key in PEM.
@@ -62,26 +71,6 @@ const (
 	maxLabelBytes = 63
 	maxHostBytes  = 253
 )
-
-// CheckConfig holds what a caller gives for the fields of one scope to the connector's rules: nothing
-// that is not declared for the scope, all that is required, each value as its field has it. An empty
-// value is one that was left out. Errors are of type [*ConfigError].
-func (c *Connector) CheckConfig(scope ConfigScope, values map[string]string) error {
-	var wrong []*ConfigError
-	for key := range values {
-		if f := c.field(key); f == nil || f.Scope != scope {
-			wrong = append(wrong, &ConfigError{Key: printableKey(key), Rule: "is not a field that the provider declares here"})
-		}
-	}
-	for i := range c.Config {
-		if f := &c.Config[i]; f.Scope == scope {
-			if _, err := f.value(values); err != nil {
-				wrong = append(wrong, err)
-			}
-		}
-	}
-	return joined(wrong)
-}
 
 // ExampleConfig is a value for every field, as the fields give it. What comes of it is no customer's.
 func (c *Connector) ExampleConfig() map[string]string {
@@ -107,14 +96,18 @@ func (f *ConfigField) value(values map[string]string) (string, *ConfigError) {
 	v := values[f.Key]
 	if v == "" {
 		if f.Required {
-			return "", &ConfigError{Key: f.Key, Rule: "is required", Missing: true}
+			return "", f.wrong("is required", true)
 		}
 		return f.Default, nil
 	}
 	if rule := f.rule(v); rule != "" {
-		return "", &ConfigError{Key: f.Key, Rule: rule}
+		return "", f.wrong(rule, false)
 	}
 	return v, nil
+}
+
+func (f *ConfigField) wrong(rule string, missing bool) *ConfigError {
+	return &ConfigError{Key: f.Key, Rule: rule, Example: f.Example, Missing: missing}
 }
 
 // rule is the rule that a value breaks, "" for none.
@@ -196,6 +189,8 @@ func (f *ConfigField) mistake() string {
 		return "needs a pattern that does not match nothing"
 	case f.Example == "" || f.rule(f.Example) != "":
 		return "needs an example that it takes"
+	case f.Secret && f.Scope == ConfigIntegration:
+		return "is secret, which only values of accounts can be"
 	case f.Required && f.Default != "":
 		return "is required and has a default"
 	case f.Default != "" && (f.Secret || f.rule(f.Default) != ""):

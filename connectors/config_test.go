@@ -174,32 +174,74 @@ func FuzzWith(f *testing.F) {
 	})
 }
 
+// refusedKeys are the fields of all errors in one, "" for those that are not declared.
+func refusedKeys(err error) (keys []string) {
+	refused := new(connectors.ConfigError)
+	if !errors.As(err, &refused) {
+		return nil
+	}
+	keys = append(keys, refused.Key)
+	for _, other := range refused.Others {
+		keys = append(keys, other.Key)
+	}
+	return keys
+}
+
+// TestCheckConfig: what can be given for an integration, for some of its accounts, and for one.
 func TestCheckConfig(t *testing.T) {
 	conn := one(t, shop())
-	for _, c := range []struct {
-		scope  connectors.ConfigScope
-		values map[string]string
+	type values = map[string]string
+	integration := func(given values) error { return conn.CheckIntegrationConfig(given) }
+	shared := func(given values) error { return conn.CheckSharedConfig(values{"tenant": "acme"}, given) }
+	account := func(given values) error { return conn.CheckAccountConfig(nil, nil, given, false) }
+	partial := func(given values) error { return conn.CheckAccountConfig(nil, nil, given, true) }
+	pinned := func(given values) error { return conn.CheckAccountConfig(values{"shop": "acme"}, nil, given, false) }
+	backed := func(given values) error { return conn.CheckAccountConfig(nil, values{"shop": "acme"}, given, false) }
+	for n, c := range []struct {
+		check  func(values) error
+		values values
 		wrong  []string
 	}{
-		{connectors.ConfigIntegration, nil, nil},
-		{connectors.ConfigIntegration, map[string]string{"tenant": "acme", "site": ""}, nil},
-		{connectors.ConfigIntegration, map[string]string{"shop": "acme"}, []string{"shop"}},
-		{connectors.ConfigIntegration, map[string]string{"tenant": "A", "site": "evil.com"}, []string{"tenant", "site"}},
-		{connectors.ConfigIntegration, map[string]string{"no such\n": "A"}, []string{"…"}},
-		{connectors.ConfigInstallation, map[string]string{"shop": "acme", "key": "line\nline"}, nil},
-		{connectors.ConfigInstallation, map[string]string{"key": "k"}, []string{"shop"}},
-		{connectors.ConfigInstallation, map[string]string{"shop": "acme", "key": strings.Repeat("k", 9<<10)}, []string{"key"}},
+		{integration, nil, nil},
+		{integration, values{"tenant": "acme", "site": "", "shop": "acme"}, nil}, // pinned for all accounts
+		{integration, values{"tenant": "A", "site": "evil.com"}, []string{"tenant", "site"}},
+		{integration, values{"shop": "evil.com/"}, []string{"shop"}},
+		{integration, values{"key": "k"}, []string{"key"}},
+		{integration, values{"no such\n": "A", "other": "", "tenant": "acme"}, []string{""}},
+		{shared, values{"shop": "acme"}, nil},
+		{shared, values{"tenant": "acme", "key": "k"}, []string{"tenant", "key"}},
+		{account, values{"shop": "acme", "key": "line\nline"}, nil},
+		{account, values{"key": "k"}, []string{"shop"}},
+		{account, nil, []string{"shop"}},
+		{account, values{"shop": "acme", "tenant": "acme"}, []string{"tenant"}},
+		{account, values{"shop": "acme", "key": strings.Repeat("k", 9<<10)}, []string{"key"}},
+		{partial, nil, nil},
+		{partial, values{"tenant": "acme"}, []string{"tenant"}},
+		{pinned, nil, nil},
+		{pinned, values{"shop": "other"}, []string{"shop"}},
+		{backed, values{"shop": "other"}, nil},
+		{backed, nil, nil},
 	} {
-		err := conn.CheckConfig(c.scope, c.values)
-		var wrong []string
-		if refused := new(connectors.ConfigError); errors.As(err, &refused) {
-			wrong = append(wrong, refused.Key)
-			for _, other := range refused.Others {
-				wrong = append(wrong, other.Key)
-			}
+		if wrong := refusedKeys(c.check(c.values)); !slices.Equal(wrong, c.wrong) {
+			t.Errorf("case %d, %q: refused are %q, want %q", n, c.values, wrong, c.wrong)
 		}
-		if !slices.Equal(wrong, c.wrong) {
-			t.Errorf("%s %q: refused are %q, want %q (%v)", c.scope, slices.Sorted(maps.Keys(c.values)), wrong, c.wrong, err)
+	}
+	if got := conn.InstallationConfig(values{"shop": "acme", "key": "k", "tenant": "acme"}); !maps.Equal(got, values{"shop": "acme"}) {
+		t.Errorf("of an account is shown %q", got)
+	}
+}
+
+// TestCheckRefusesHostileValues: what a caller sends is refused before it is stored, too.
+func TestCheckRefusesHostileValues(t *testing.T) {
+	conn := one(t, shop())
+	for _, value := range hostile() {
+		for _, err := range []error{
+			conn.CheckIntegrationConfig(map[string]string{"shop": value}), conn.CheckIntegrationConfig(map[string]string{"site": value}),
+			conn.CheckSharedConfig(nil, map[string]string{"shop": value}), conn.CheckAccountConfig(nil, nil, map[string]string{"shop": value}, false),
+		} {
+			if err == nil || len(value) > 2 && strings.Contains(err.Error(), value) {
+				t.Errorf("%q: the error is %v", value, err)
+			}
 		}
 	}
 }
@@ -224,6 +266,7 @@ func TestConfigRules(t *testing.T) {
 		"bad default":   func(c *connectors.Connector) { c.Config[1].Default = "A1" },
 		"no default":    func(c *connectors.Connector) { c.Config[1].Default = "" },
 		"secret in URL": func(c *connectors.Connector) { c.Config[0].Secret = true },
+		"all's secret":  func(c *connectors.Connector) { c.Config[3].Scope = connectors.ConfigIntegration },
 		"scope":         func(c *connectors.Connector) { c.Config[0].Scope = "account" },
 		"twice":         func(c *connectors.Connector) { c.Config[3].Key = "shop" },
 		"key":           func(c *connectors.Connector) { c.Config[3].Key = "Key" },

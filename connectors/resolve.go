@@ -51,7 +51,8 @@ func (c *Connector) Complete() bool {
 }
 
 // With is the connector with the values of its config fields in its URLs. Values of keys that it does not
-// declare are of no effect: what a caller may give is for [Connector.CheckConfig] to say.
+// declare are of no effect: what a caller may give is for [Connector.CheckIntegrationConfig],
+// [Connector.CheckSharedConfig] and [Connector.CheckAccountConfig] to say.
 //
 // Attackers: whoever connects an account and names its host, to whom the client secret would go
 // (evil.com/, x@evil.com, evil.com#, a.evil.com). Defence: no URL is built before every value has matched its
@@ -92,11 +93,10 @@ func (c *Connector) fill(values map[string]string, scopes ...ConfigScope) (*Conn
 			continue // stands nowhere: configRule has seen to it
 		}
 		loose = append(loose, variable+f.Key+"}", v)
-		switch {
-		case labelOK(v) || f.inDomains(v):
+		if labelOK(v) || f.inDomains(v) {
 			pairs = append(pairs, variable+f.Key+"}", v)
-		case c.uses(f.Key):
-			wrong = append(wrong, &ConfigError{Key: f.Key, Rule: "cannot stand in a URL"})
+		} else if !c.fits(f, v) {
+			wrong = append(wrong, f.wrong(unfit, false))
 		}
 	}
 	if err := joined(wrong); err != nil {
@@ -118,6 +118,14 @@ func (c *Connector) fill(values map[string]string, scopes ...ConfigScope) (*Conn
 	}
 	filled.secretOrigin(c, values)
 	return filled, filled.wellFilled()
+}
+
+// unfit is the rule that a value breaks which is more than one label or segment.
+const unfit = "cannot stand in a URL"
+
+// fits tells that a value can stand wherever the field's variable does.
+func (c *Connector) fits(f *ConfigField, v string) bool {
+	return f.Secret || labelOK(v) || f.inDomains(v) || !c.uses(f.Key)
 }
 
 // secretOrigin notes where client secrets go, if that depends on the account.

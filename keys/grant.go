@@ -22,6 +22,8 @@ type GrantTokens struct {
 	// ClientSecret is the secret of the client whose token Access is, where a grant has a client of its own.
 	// It is no token, and never vended.
 	ClientSecret secret.Bytes
+	// Config are the account's values of the connector's secret config fields.
+	Config map[string]secret.Bytes
 }
 
 // grantPlaintext is the encoded form.
@@ -32,6 +34,7 @@ type grantPlaintext struct {
 	Named    map[string][]byte `cbor:"4,keyasint,omitempty"`
 	Renewed  string            `cbor:"5,keyasint,omitempty"`
 	Client   []byte            `cbor:"6,keyasint,omitempty"`
+	Config   map[string][]byte `cbor:"7,keyasint,omitempty"`
 }
 
 // GrantBinding is what a grant's tokens are bound to, beside environment, key id and key context:
@@ -74,28 +77,41 @@ func (k *Keys) decodeGrant(plain secret.Bytes) (GrantTokens, error) {
 		return GrantTokens{}, ErrTampered
 	}
 	t := GrantTokens{Access: secret.New(g.Access), Refresh: secret.New(g.Refresh), Previous: secret.New(g.Previous), Renewed: g.Renewed, ClientSecret: secret.New(g.Client)}
-	for name, token := range g.Named {
-		if t.Named == nil {
-			t.Named = map[string]secret.Bytes{}
-		}
-		t.Named[name] = secret.New(token)
-	}
+	t.Named, t.Config = hidden(g.Named), hidden(g.Config)
 	return t, nil
 }
 
 func (k *Keys) encodeGrant(t GrantTokens) (secret.Bytes, error) {
 	g := grantPlaintext{Access: t.Access.Reveal(), Refresh: t.Refresh.Reveal(), Previous: t.Previous.Reveal(), Renewed: t.Renewed, Client: t.ClientSecret.Reveal()}
-	for name, token := range t.Named {
-		if g.Named == nil {
-			g.Named = map[string][]byte{}
-		}
-		g.Named[name] = token.Reveal()
-	}
+	g.Named, g.Config = revealed(t.Named), revealed(t.Config)
 	plain, err := k.codec.Encode(&g)
 	if err != nil {
 		return secret.Bytes{}, errors.New("keys: encode grant") // the encoder's own words could repeat a token
 	}
 	return secret.New(plain), nil
+}
+
+// hidden and revealed are a map in memory and as it is encoded; nil if it is empty.
+func hidden(plain map[string][]byte) map[string]secret.Bytes {
+	if len(plain) == 0 {
+		return nil
+	}
+	all := make(map[string]secret.Bytes, len(plain))
+	for name, value := range plain {
+		all[name] = secret.New(value)
+	}
+	return all
+}
+
+func revealed(all map[string]secret.Bytes) map[string][]byte {
+	if len(all) == 0 {
+		return nil
+	}
+	plain := make(map[string][]byte, len(all))
+	for name, value := range all {
+		plain[name] = value.Reveal()
+	}
+	return plain
 }
 
 func (b GrantBinding) bind(with *kek) (value, dek aad) {

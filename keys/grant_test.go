@@ -26,6 +26,14 @@ func mustSameTokens(t testing.TB, what string, got, want keys.GrantTokens) {
 			t.Errorf("%s: another token named %q", what, name)
 		}
 	}
+	if len(got.Config) != len(want.Config) {
+		t.Errorf("%s: %d secret config values, want %d", what, len(got.Config), len(want.Config))
+	}
+	for key, value := range want.Config {
+		if !got.Config[key].Equal(value) {
+			t.Errorf("%s: another value of %q", what, key)
+		}
+	}
 }
 
 // mustCommit makes real what a seal has drafted.
@@ -49,6 +57,7 @@ func TestGrantOverTheStore(t *testing.T) {
 		"access only": {Access: value("at")},
 		"none":        {},
 		"large":       {Access: secret.New(bytes.Repeat([]byte{0xff}, 64<<10)), Refresh: value("rt")},
+		"config":      {Access: value("key"), Config: map[string]secret.Bytes{"app_key": value("ak")}},
 		"empty name":  {Access: value("at"), Named: map[string]secret.Bytes{"": value("t")}},
 	} {
 		sealed, conditions, err := s.Keys.SealGrant(t.Context(), permit, c, b, tokens, keys.SealMeta{})

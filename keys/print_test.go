@@ -94,7 +94,8 @@ func TestNothingPrintsAToken(t *testing.T) {
 	permit := s.MustPermit(t, c)
 	tokens := keys.GrantTokens{
 		Access: value("access-" + canary), Refresh: value("refresh-" + canary), Previous: value("previous-" + canary),
-		Named: map[string]secret.Bytes{"bot": value("named-" + canary)},
+		Named:  map[string]secret.Bytes{"bot": value("named-" + canary)},
+		Config: map[string]secret.Bytes{"app_key": value("config-" + canary)},
 	}
 	sealed, conditions, err := s.Keys.SealGrant(t.Context(), permit, c, in.Grant, tokens, keys.SealMeta{})
 	if err != nil {
@@ -113,11 +114,11 @@ func TestNothingPrintsAToken(t *testing.T) {
 	_, noGrant := s.Keys.DecodeGrant(value("refresh-" + canary))
 	hash := s.Environment.FlowHash(keys.TicketSecret, "flow", value(canary))
 	for _, v := range []any{
-		tokens, &tokens, opened, &opened, opened.Named, plain, sealed, conditions, in.Grant, in.ClientSecret,
+		tokens, &tokens, opened, &opened, opened.Named, opened.Config, plain, sealed, conditions, in.Grant, in.ClientSecret,
 		in.Verifier, in.Journal, refused, noGrant, hash, s.Environment.RefreshTokenMAC(tokens.Refresh),
 	} {
 		for form, text := range renderings(v) {
-			for _, kind := range []string{"", "access-", "refresh-", "previous-", "named-"} {
+			for _, kind := range []string{"", "access-", "refresh-", "previous-", "named-", "config-"} {
 				if how, found := contains(text, []byte(kind+canary)); found {
 					t.Errorf("%T under %s shows a token as %s", v, form, how)
 				}

@@ -51,13 +51,14 @@ type Account struct {
 	Reason string `cbor:"9,keyasint,omitempty"`
 	// Identifier and DisplayName are the provider's, for correlation, never selectors. An empty Identifier is
 	// asked for again behind a vend (see [identities]).
-	Identifier  string            `cbor:"10,keyasint,omitempty"`
-	DisplayName string            `cbor:"11,keyasint,omitempty"`
-	Scopes      []string          `cbor:"12,keyasint,omitempty"`
-	Config      map[string]string `cbor:"13,keyasint,omitempty"`
-	Grant       GrantID           `cbor:"14,keyasint,omitempty"` // empty: no tokens
-	CreatedAt   time.Time         `cbor:"15,keyasint"`
-	UpdatedAt   time.Time         `cbor:"16,keyasint"`
+	Identifier  string   `cbor:"10,keyasint,omitempty"`
+	DisplayName string   `cbor:"11,keyasint,omitempty"`
+	Scopes      []string `cbor:"12,keyasint,omitempty"`
+	// Config are the account's own values of the provider's config fields, but for secret ones.
+	Config    map[string]string `cbor:"13,keyasint,omitempty"`
+	Grant     GrantID           `cbor:"14,keyasint,omitempty"` // empty: no tokens
+	CreatedAt time.Time         `cbor:"15,keyasint"`
+	UpdatedAt time.Time         `cbor:"16,keyasint"`
 	// KeyLast4 is what may be shown of an API key.
 	KeyLast4 string `cbor:"17,keyasint,omitempty"`
 	// TokenNames are those of the grant's tokens, where it has several.
@@ -65,6 +66,8 @@ type Account struct {
 	// ClientID and SecretLast4 are of an account's own client, connected by client credentials.
 	ClientID    string `cbor:"19,keyasint,omitempty"`
 	SecretLast4 string `cbor:"20,keyasint,omitempty"`
+	// SecretConfig is what may be shown of the secret ones, by their keys. They are sealed in the grant.
+	SecretConfig map[string]string `cbor:"21,keyasint,omitempty"`
 }
 
 // Connections are the accounts of one owner at one provider: where a lookup by owner begins.

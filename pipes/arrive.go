@@ -39,6 +39,8 @@ type arrival struct {
 	keyLast4, client, secretLast4 string
 	// metadata is what the provider said besides.
 	metadata map[string]string
+	// config is what the account has from now on.
+	config accountConfig
 }
 
 // arrive is the change that gives an owner's account fresh tokens: a new account, or the slot's,
@@ -62,6 +64,7 @@ func (o *operation) arrive(ctx context.Context, s slot, got arrival, share bool)
 	}
 	change := Change{Environment: o.Environment()}
 	if got.tokens.Access.Len() > 0 {
+		got.tokens.Config = got.config.secrets
 		if err := o.grantArrival(ctx, &change, &account, got, share); err != nil {
 			return Change{}, nil, err
 		}
@@ -75,6 +78,7 @@ func (o *operation) arrive(ctx context.Context, s slot, got arrival, share bool)
 	account.Scopes, account.UpdatedAt = got.scopes, now
 	account.KeyLast4, account.ClientID, account.SecretLast4 = got.keyLast4, got.client, got.secretLast4
 	account.TokenNames = tokenNames(got.main, got.named)
+	got.config.into(&account)
 	change.Account = &Put[Account]{Record: account, Revision: revision}
 	if revision == 0 {
 		change.Connections = s.taken(account.ID)

@@ -34,7 +34,9 @@ type AuthorizeRequest struct {
 	ReturnTo string
 	// UserLabel is what the confirmation page calls the user, such as an e-mail address.
 	UserLabel string
-	Config    map[string]string
+	// Config are values of the provider's config fields for the account. Without any, one that is connected again
+	// keeps its own.
+	Config map[string]string
 	// Challenge binds the flow to the session of the caller's user: the S256 challenge of a verifier that
 	// stays in it (RFC 7636). There is no confirmation page then, and nothing is connected before
 	// [Broker.Finish]. It needs ReturnTo.
@@ -91,19 +93,13 @@ func (o *operation) authorize(ctx context.Context, r AuthorizeRequest) (Authoriz
 	if err != nil {
 		return Authorized{}, err
 	}
-	conn, err := b.connector(i)
-	if err != nil {
-		return Authorized{}, err
-	}
-	switch err := i.usable(conn); {
+	switch {
 	case !i.Enabled:
 		return Authorized{}, ErrDisabled
 	case !i.supports(MethodOAuth):
 		return Authorized{}, &AuthMethodError{Wanted: MethodOAuth}
-	case err != nil:
-		return Authorized{}, err
 	}
-	account, err := o.aimedAt(ctx, i, owner, &r)
+	account, config, err := o.aimedAt(ctx, i, owner, &r)
 	if err != nil {
 		return Authorized{}, err
 	}
@@ -115,7 +111,7 @@ func (o *operation) authorize(ctx context.Context, r AuthorizeRequest) (Authoriz
 	f := Flow{
 		ID: FlowID(id.ULID(now)), Environment: o.Environment(), Integration: i.ID, Slug: i.Slug, Owner: owner,
 		ActingUser: r.UserID, UserLabel: r.UserLabel, ReturnTo: r.ReturnTo, CreatedAt: now, ExpiresAt: now.Add(TicketTTL),
-		Challenge: r.Challenge, Intent: r.Intent, Account: account,
+		Challenge: r.Challenge, Intent: r.Intent, Account: account, Config: config,
 	}
 	begun := b.link(e, &f, r.RequireHandoff)
 	o.Record.FlowID = string(f.ID)
@@ -144,28 +140,35 @@ func (b *Broker) link(e *keys.Environment, f *Flow, handoff bool) Authorized {
 	return Authorized{URL: b.publicURL + "/pipes/authorize?token=" + text, RedirectToken: text, HandoffToken: token}
 }
 
-// aimedAt is the account that the caller has chosen, if it has chosen one. What could only end in a failure is
-// refused: no account of this id, no place for a further one, an account of another method. The flow's user is
-// told before, not behind the consent page.
-func (o *operation) aimedAt(ctx context.Context, i *Integration, w Owner, r *AuthorizeRequest) (AccountID, error) {
+// aimedAt is the account that the caller has chosen, if it has chosen one, and the config that the flow has. What
+// could only end in a failure is refused: no account of this id, no place for a further one, an account of another
+// method, a provider without the values that it needs. The flow's user is told before, not behind the consent page.
+func (o *operation) aimedAt(ctx context.Context, i *Integration, w Owner, r *AuthorizeRequest) (AccountID, map[string]string, error) {
 	s, err := o.findSlot(ctx, i, w)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if s, err = s.aimed(r.Intent, r.AccountID); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	a := s.account.Record
-	switch {
-	case a == nil:
-		return "", nil
-	case a.Method != MethodOAuth:
-		return "", &AuthMethodError{Uses: a.Method, Wanted: MethodOAuth}
-	case r.Intent == "" && r.AccountID == "":
-		return "", nil
+	if a != nil && a.Method != MethodOAuth {
+		return "", nil, &AuthMethodError{Uses: a.Method, Wanted: MethodOAuth}
+	}
+	config, err := o.broker.configFor(i, a, r.Config, MethodOAuth, false)
+	if err != nil {
+		return "", nil, err
+	}
+	i = i.at(config.plain)
+	conn, err := o.broker.connector(i)
+	if err == nil {
+		err = i.usable(conn)
+	}
+	if err != nil || a == nil || r.Intent == "" && r.AccountID == "" {
+		return "", config.plain, err
 	}
 	o.Record.AccountID = string(a.ID)
-	return a.ID, nil
+	return a.ID, config.plain, nil
 }
 
 func (o *operation) checkAuthorize(r *AuthorizeRequest) (Owner, error) {
@@ -177,7 +180,8 @@ func (o *operation) checkAuthorize(r *AuthorizeRequest) (Owner, error) {
 	}
 	owner, wrong := request.owner()
 	return owner, gather(
-		request.checkActing(), wrong, r.Intent.check(&request), checkText("user_label", r.UserLabel, MaxID), checkConfig(r.Config), o.broker.returnTo.check(r.ReturnTo),
+		request.checkActing(), wrong, r.Intent.check(&request), checkText("user_label", r.UserLabel, MaxID),
+		o.broker.fitting(r.Slug, r.Config), o.broker.returnTo.check(r.ReturnTo),
 		checkChallenge(r), checkHandoff(r),
 	)
 }

@@ -196,6 +196,7 @@ func (k *caretaker) charge(ctx context.Context, env access.EnvironmentID, id Gra
 	if c.integration, err = k.integrationFor(ctx, i.Record, c.account.Owner); err != nil {
 		return nil, err
 	}
+	c.integration = c.integration.at(c.account.Config)
 	c.conn, err = k.connector(c.integration)
 	return c, err
 }

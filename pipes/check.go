@@ -132,18 +132,6 @@ func visible(s string) bool {
 	return true
 }
 
-// noConfig is the rule of config in every request.
-const noConfig = "must be left out: values of config fields are not kept yet, and the provider's defaults stand"
-
-// checkConfig refuses all configuration: values of config fields are not stored yet, and what is not stored
-// must not seem to be.
-func checkConfig(config map[string]string) error {
-	if len(config) > 0 {
-		return invalid("config", noConfig)
-	}
-	return nil
-}
-
 // Request names whose accounts a call is about.
 type Request struct {
 	Slug string

@@ -144,7 +144,7 @@ func (o *operation) clientSecrets(ctx context.Context, i *Integration, conn *con
 	if i.Client.Secret == nil {
 		return found, nil
 	}
-	if !endpointHeld(conn, i.Client.Secret.Origin) {
+	if !secretHeld(conn, i.Client.Secret.Origin) {
 		return nil, ErrEndpointChanged
 	}
 	var err error
@@ -152,7 +152,7 @@ func (o *operation) clientSecrets(ctx context.Context, i *Integration, conn *con
 		return nil, err
 	}
 	previous := i.Client.previous(o.broker.now())
-	if previous == nil || !endpointHeld(conn, previous.Secret.Origin) {
+	if previous == nil || !secretHeld(conn, previous.Secret.Origin) {
 		return found, nil
 	}
 	other := connectors.Credentials{ID: i.Client.ID}
@@ -221,7 +221,7 @@ func (o *operation) rotate(
 		return false, nil
 	case had == nil || had.Secret == nil || had.ID != next.ID:
 		return false, invalid(r.field, noSecretYet)
-	case !endpointHeld(conn, had.Secret.Origin):
+	case !secretHeld(conn, had.Secret.Origin):
 		return false, invalid(r.field, "must be left out: the token endpoint is at another origin, and the secret that is stored is not sent there")
 	}
 	present, err := o.openClientSecret(ctx, id, slug, had, had.Secret)

@@ -28,6 +28,8 @@ type Configuration struct {
 	Client    *Client   `cbor:"7,keyasint,omitempty"`
 	CreatedAt time.Time `cbor:"8,keyasint"`
 	UpdatedAt time.Time `cbor:"9,keyasint"`
+	// Config are values of fields of accounts, for those accounts that have none of their own. None is secret.
+	Config map[string]string `cbor:"10,keyasint,omitempty"`
 }
 
 // SecretBinding is what the seal of one of the client's secrets proves.
@@ -91,6 +93,7 @@ func (b *Broker) integrationFor(ctx context.Context, i *Integration, w Owner) (*
 // another's client.
 func (b *Broker) configured(i *Integration, c *Configuration) *Integration {
 	next := *i
+	next.SharedConfig = c.Config
 	if c.Enabled != nil {
 		next.Enabled = *c.Enabled
 	}

@@ -93,12 +93,13 @@ type Configure struct {
 	ClientSecret secret.Bytes
 	// PreviousUntil is as in [ClientCredentials]; it may come alone.
 	PreviousUntil *time.Time
-	Config        map[string]string
+	// Config changes the values that there are; an empty one takes the value away.
+	Config map[string]string
 }
 
 // Configure stores an organization's configuration of an integration: whether its accounts may be connected
-// and vended, which of the integration's scopes are asked for, and its own client at the provider, where the
-// integration leaves that to organizations. What an organization says of Enabled counts instead of what the
+// and vended, which of the integration's scopes are asked for, its own client at the provider, where the
+// integration leaves that to organizations, and values of config fields for its accounts. What an organization says of Enabled counts instead of what the
 // integration says, in both directions.
 //
 // Errors: [*InvalidError], [ErrNoIntegration], [ErrConflict].
@@ -142,6 +143,12 @@ func (o *operation) configure(ctx context.Context, r *Configure) (*Integration, 
 		next = *found.Record
 	}
 	next.UpdatedAt = now
+	if r.Config != nil {
+		next.Config = changedConfig(unpinned(i, next.Config), r.Config)
+		if err := o.broker.checkShared(i, next.Config); err != nil {
+			return nil, nil, err
+		}
+	}
 	if r.Enabled != nil {
 		next.Enabled = r.Enabled
 	}
@@ -172,15 +179,13 @@ func (r *Configure) check(i *Integration, conn *connectors.Connector) error {
 	id, key := r.ClientID != "", r.ClientSecret.Len() > 0
 	switch {
 	case r.Enabled == nil && r.Scopes == nil && !id && !key && r.PreviousUntil == nil && r.Config == nil:
-		return malformedBody("enabled", CodeRequired, "or scopes or client_id with client_secret is required")
+		return malformedBody("enabled", CodeRequired, "or scopes or client_id with client_secret or config is required")
 	case id && !key:
 		return malformedBody("client_secret", CodeRequired, "is required with client_id")
 	case key && !id:
 		return malformedBody("client_id", CodeRequired, "is required with client_secret")
 	case id && !i.leavesClients():
 		return malformedBody("client_id", CodeInvalid, `needs an integration whose credentials are of type "organization"`)
-	case len(r.Config) > 0:
-		return malformedBody("config", CodeInvalid, noConfig)
 	case r.ClientSecret.Len() > MaxToken:
 		return invalid("client_secret", "is too long")
 	}

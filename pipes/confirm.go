@@ -137,6 +137,7 @@ func (l *leg) provider(ctx context.Context) (*Integration, *connectors.Connector
 	}
 	var conn *connectors.Connector
 	if err == nil {
+		i = i.at(f.Config)
 		conn, err = l.broker.connector(i)
 	}
 	switch {
@@ -144,7 +145,7 @@ func (l *leg) provider(ctx context.Context) (*Integration, *connectors.Connector
 		return nil, nil, errUnavailable
 	case err != nil:
 		return nil, nil, err
-	case !i.Enabled || i.usable(conn) != nil:
+	case !i.Enabled || i.usable(conn) != nil || !conn.Complete():
 		return nil, nil, errUnavailable
 	}
 	return i, conn, nil

@@ -45,7 +45,9 @@ type CreateIntegration struct {
 	// Scopes nil means the provider's defaults.
 	Scopes      []string
 	AuthMethods []AuthMethod // default OAuth, or what the provider has instead
-	Config      map[string]string
+	// Config are values of the provider's config fields: what it wants of an integration, and what counts for all
+	// accounts of what it wants of each.
+	Config map[string]string
 	// Credentials are those of [MethodOAuth], and needed for it.
 	Credentials *ClientCredentials
 	// APIKey connects an account at once.
@@ -126,7 +128,7 @@ func (o *operation) newIntegration(ctx context.Context, r *CreateIntegration) (I
 	i := Integration{
 		ID: IntegrationID(b.newID(integrationPrefix)), Environment: o.Environment(), Slug: r.Slug, Ownership: r.Ownership,
 		DIK: b.newID(dikPrefix), Description: r.Description, Enabled: r.Enabled, Scopes: slices.Clone(r.Scopes),
-		AuthMethods: slices.Clone(r.AuthMethods), Custom: custom, CreatedAt: now, UpdatedAt: now,
+		AuthMethods: slices.Clone(r.AuthMethods), Config: given(r.Config), Custom: custom, CreatedAt: now, UpdatedAt: now,
 		RevokeAtProvider: r.RevokeAtProvider,
 	}
 	var refused error
@@ -140,7 +142,7 @@ func (o *operation) newIntegration(ctx context.Context, r *CreateIntegration) (I
 	default:
 		i.Client, refused = newClient(r.Credentials)
 	}
-	return i, gather(err, i.check(), checkConfig(r.Config), refused, i.checkKey(r.APIKey))
+	return i, gather(err, i.check(), refusedConfig(b.template(&i).CheckIntegrationConfig(i.Config)), refused, i.checkKey(r.APIKey))
 }
 
 // definition is the custom provider of a new integration: the one in the request, the one that the other

@@ -82,6 +82,7 @@ func (l *leg) depart(ctx context.Context, binding secret.Bytes) (string, error) 
 		RedirectURI: l.broker.redirectURI(i),
 		Scopes:      slices.Clone(requestedScopes(i, conn)),
 		At:          l.broker.now(),
+		Origin:      conn.TokenOrigin(),
 	}
 	challenge, conditions, err := l.sealVerifier(ctx, conn, &d)
 	if err != nil {
@@ -114,13 +115,12 @@ func (l *leg) sealVerifier(ctx context.Context, conn *connectors.Connector, d *D
 		return "", nil, nil
 	}
 	verifier, challenge := connectors.GenerateVerifier()
-	origin := conn.TokenOrigin()
 	sealed, c, err := l.broker.keys.SealVerifier(ctx, l.Permit, keys.VerifierBinding{
-		FlowID: string(l.flow.Record.ID), Departure: d.ID, Origin: origin, SealedAt: d.At,
+		FlowID: string(l.flow.Record.ID), Departure: d.ID, Origin: d.Origin, SealedAt: d.At,
 	}, verifier, l.sealMeta())
 	if err != nil {
 		return "", nil, err
 	}
-	d.Verifier = newSealedSecret(sealed, origin, d.At)
+	d.Verifier = newSealedSecret(sealed, d.Origin, d.At)
 	return challenge, []keys.Conditions{c}, nil
 }

@@ -15,6 +15,7 @@
 //	integrations.go createintegration.go updateintegration.go listintegrations.go   the noun, and what is done with it
 //	connectors.go provider.go methods.go    what can be integrated; the provider behind one; how accounts are connected
 //	configuration.go configurations.go      what one organization sets of one; setting it
+//	configvalues.go                         what stands in a provider's config fields, and for whom
 //	breaker.go clientsecrets.go             clients that their provider refuses; the secrets of one, while one is rotated
 //
 // Accounts and grants:
@@ -249,8 +250,12 @@
 //	                                                    TestCreateIntegrationRefusals, TestEgressCheckURL,
 //	                                                    TestEgressRanges, TestEgressRebinding
 //	names a host of his own in a config field           one label, or a name below the provider's domain, before any
-//	                                                    URL is built (connectors)
-//	                                                    TestWithRefusesHostileValues, TestConfigRules, TestLint
+//	                                                    URL is built (connectors), and before anything is stored
+//	                                                    TestWithRefusesHostileValues, TestConfigRules, TestLint,
+//	                                                    TestConfigRefusesHostileValues
+//	… or changes one, to collect secrets and tokens     sealed for where they came from, client secrets for that or
+//	                                                    the pattern of customers' hosts; codes go where they are from
+//	                                                    TestConfigChange, TestConfigMovesSecret
 //	answers with a redirect, without end, or twice      not followed; bounds of size and time; one send for one call
 //	                                                    TestClientSendsOnce, TestClientEndlessReply, TestBoundsOfReplies
 //	a custom slug shadows a provider                    refused

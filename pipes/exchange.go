@@ -40,6 +40,7 @@ func (l *leg) connect(ctx context.Context, i *Integration, conn *connectors.Conn
 		integration: i, origin: conn.TokenOrigin(), owner: l.flow.Record.Owner, tokens: grantTokens(tokens, keys.GrantTokens{}),
 		obtainedAt: sentAt, expiresAt: tokens.ExpiresAt, refreshExpiresAt: tokens.RefreshExpiresAt,
 		scopes: slices.Clone(scopes), account: who.Account, metadata: who.Metadata,
+		config: accountConfig{plain: l.flow.Record.Config},
 	}
 	got.main, got.named = namesOf(tokens, sentAt)
 	return l.conclude(ctx, claim, func() (Result, error) {
@@ -81,6 +82,9 @@ func (l *leg) exchange(ctx context.Context, i *Integration, conn *connectors.Con
 		return connectors.Tokens{}, time.Time{}, errUnsigned
 	}
 	d := f.departure(f.Exchange)
+	if d.Origin != "" && !endpointHeld(conn, d.Origin) {
+		return connectors.Tokens{}, time.Time{}, ErrEndpointChanged
+	}
 	request := connectors.ExchangeRequest{Code: r.Code, RedirectURI: d.RedirectURI}
 	if v := d.Verifier; v != nil {
 		if !endpointHeld(conn, v.Origin) {

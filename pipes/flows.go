@@ -22,9 +22,10 @@ type Flow struct {
 	// ActingUser is who connects; for an organization's account it is not the owner.
 	ActingUser string `cbor:"6,keyasint"`
 	// UserLabel is what the confirmation page calls the user: an opaque id tells a victim nothing.
-	UserLabel string            `cbor:"7,keyasint,omitempty"`
-	ReturnTo  string            `cbor:"8,keyasint,omitempty"`
-	Config    map[string]string `cbor:"9,keyasint,omitempty"`
+	UserLabel string `cbor:"7,keyasint,omitempty"`
+	ReturnTo  string `cbor:"8,keyasint,omitempty"`
+	// Config is what the account will have. None of it is secret.
+	Config map[string]string `cbor:"9,keyasint,omitempty"`
 	// TicketHash is a keyed hash of the ticket's secret; with a handoff, of the redirect token's.
 	TicketHash []byte    `cbor:"10,keyasint"`
 	CreatedAt  time.Time `cbor:"11,keyasint"`
@@ -71,6 +72,9 @@ type Departure struct {
 	RedirectURI string        `cbor:"5,keyasint"`
 	Scopes      []string      `cbor:"6,keyasint,omitempty"`
 	At          time.Time     `cbor:"7,keyasint"`
+	// Origin is that of the token endpoint as it was then: the code goes nowhere else. Empty in records of
+	// before it was kept.
+	Origin string `cbor:"8,keyasint,omitempty"`
 }
 
 // VerifierBinding is what the seal of a departure's verifier proves, where there is one.

@@ -143,7 +143,7 @@ func (i *identities) close() {
 // identifyBehind asks whose an account is, if nobody knows. The token goes to the connector's identity call
 // only while its grant is bound to where the connector's tokens come from, and an API key never does.
 func (o *operation) identifyBehind(ctx context.Context, a *Account, g *Grant, conn *connectors.Connector, token secret.Bytes) {
-	if a.Identifier != "" || a.Method == MethodAPIKey || !conn.CanIdentify() || conn.TokenOrigin() != g.Origin {
+	if a.Identifier != "" || a.Method == MethodAPIKey || !conn.CanIdentify() || !conn.Complete() || conn.TokenOrigin() != g.Origin {
 		return
 	}
 	b, behind := o.broker, o.fork()

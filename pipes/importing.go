@@ -22,6 +22,8 @@ type AccountTokens struct {
 	Scopes []string
 	// State is derived from the tokens if empty.
 	State State
+	// Config are values of the provider's config fields for the account. Without any, one that is there keeps its own.
+	Config map[string]string
 	// Intent can be [IntentAdd] for an import, and [IntentReauthorize] for an update, which is the same as none.
 	Intent Intent
 }
@@ -96,7 +98,7 @@ func (o *operation) importAccount(ctx context.Context, r *Request, t *AccountTok
 	if err := o.Intend(ctx); err != nil {
 		return Change{}, nil, err
 	}
-	got, err := o.broker.brought(i, s.owner, t)
+	got, err := o.broker.brought(i, nil, s.owner, t)
 	if err != nil {
 		return Change{}, nil, err
 	}
@@ -126,7 +128,7 @@ func (o *operation) updateAccount(ctx context.Context, r *Request, t *AccountTok
 	if t.AccessToken.Len() == 0 {
 		return o.edit(ctx, found, t)
 	}
-	got, err := o.broker.brought(i, s.owner, t)
+	got, err := o.broker.brought(i, found.Record, s.owner, t)
 	if err != nil {
 		return Change{}, nil, err
 	}
@@ -139,6 +141,9 @@ func (o *operation) updateAccount(ctx context.Context, r *Request, t *AccountTok
 
 // edit changes an account without touching its tokens.
 func (o *operation) edit(ctx context.Context, found At[Account], t *AccountTokens) (Change, *Account, error) {
+	if len(given(t.Config)) > 0 {
+		return Change{}, nil, combination("config", "needs an access_token: those that the account has are another place's")
+	}
 	next, now := *found.Record, o.broker.now()
 	next.UpdatedAt = now
 	if t.Scopes != nil {
@@ -175,11 +180,17 @@ func (o *operation) living(ctx context.Context, a *Account) error {
 	return nil
 }
 
-// brought is an arrival of tokens by a caller.
-func (b *Broker) brought(i *Integration, w Owner, t *AccountTokens) (arrival, error) {
+// brought is an arrival of tokens by a caller, for an account that is there or, with nil, a new one. A provider
+// that needs a value is refreshed nowhere without it; so tokens without a refresh token may come without.
+func (b *Broker) brought(i *Integration, a *Account, w Owner, t *AccountTokens) (arrival, error) {
 	if !i.supports(MethodOAuth) {
 		return arrival{}, &AuthMethodError{Wanted: MethodOAuth}
 	}
+	config, err := b.configFor(i, a, t.Config, MethodOAuth, t.RefreshToken.Len() == 0)
+	if err != nil {
+		return arrival{}, err
+	}
+	i = i.at(config.plain)
 	conn, err := b.connector(i)
 	if err != nil {
 		return arrival{}, err
@@ -191,7 +202,7 @@ func (b *Broker) brought(i *Integration, w Owner, t *AccountTokens) (arrival, er
 	got := arrival{
 		integration: i, origin: conn.TokenOrigin(), owner: w, obtainedAt: now, expiresAt: t.expiry(conn, now),
 		tokens: keys.GrantTokens{Access: t.AccessToken, Refresh: t.RefreshToken},
-		scopes: slices.Clone(t.Scopes), state: t.State,
+		scopes: slices.Clone(t.Scopes), state: t.State, config: config,
 	}
 	switch {
 	case got.state == "" && t.AccessToken.Len() == 0:

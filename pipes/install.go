@@ -26,6 +26,7 @@ type APIKeyInstall struct {
 	Request
 	Labels
 	Intent Intent
+	// Config are values of the provider's config fields for the account. Without any, one that is there keeps its own.
 	Config map[string]string
 	Secret secret.Bytes
 }
@@ -51,14 +52,21 @@ func (b *Broker) InstallAPIKey(ctx context.Context, call access.Call, r APIKeyIn
 	}
 	var stored Account
 	err = o.retry(ctx, func() error {
-		i, s, err := o.installable(ctx, &r.Request, r.Intent, MethodAPIKey, gather(r.Labels.check(), checkSecret("secret", r.Secret, 1), checkConfig(r.Config)))
+		i, s, err := o.installable(ctx, &r.Request, r.Intent, MethodAPIKey, gather(r.Labels.check(), checkSecret("secret", r.Secret, 1), b.fitting(r.Slug, r.Config)))
+		if err != nil {
+			return err
+		}
+		config, err := b.configFor(i, s.account.Record, r.Config, MethodAPIKey, false)
 		if err != nil {
 			return err
 		}
 		if err := o.Intend(ctx); err != nil {
 			return err
 		}
-		got := o.keyArrival(i, s, r.Secret)
+		got, err := o.keyArrival(ctx, i, s, r.Secret, config)
+		if err != nil {
+			return err
+		}
 		got.account = connectors.Account{ID: cmp.Or(r.Identifier, got.account.ID), Name: cmp.Or(r.DisplayName, got.account.Name)}
 		change, account, err := o.arrive(ctx, s, got, false)
 		if err != nil {
@@ -134,15 +142,17 @@ func (s slot) target(r *Request, intent Intent, m AuthMethod) (slot, error) {
 
 // keyArrival is an API key on its way into an account. It is kept as an access token that does not end, in
 // a grant of its own and bound to no origin, because this server sends it nowhere.
-func (o *operation) keyArrival(i *Integration, s slot, key secret.Bytes) arrival {
+func (o *operation) keyArrival(ctx context.Context, i *Integration, s slot, key secret.Bytes, config accountConfig) (arrival, error) {
 	got := arrival{
 		integration: i, method: MethodAPIKey, owner: s.owner, tokens: keys.GrantTokens{Access: key}, keyLast4: key.Last4(),
-		obtainedAt: o.broker.now(),
+		obtainedAt: o.broker.now(), config: config,
 	}
-	if a := s.account.Record; a != nil {
-		got.account = connectors.Account{ID: a.Identifier, Name: a.DisplayName}
+	a := s.account.Record
+	if a == nil {
+		return got, nil
 	}
-	return got
+	got.account = connectors.Account{ID: a.Identifier, Name: a.DisplayName}
+	return got, o.keepSecrets(ctx, a, &got.config)
 }
 
 // checkSecret accepts a secret of at least so many bytes.
@@ -201,5 +211,16 @@ func (o *operation) installOwned(ctx context.Context, i *Integration, k *OwnedKe
 	if err != nil {
 		return Change{}, nil, err
 	}
-	return o.arrive(ctx, s, o.keyArrival(i, s, k.Secret), false)
+	if i, err = o.broker.integrationFor(ctx, i, owner); err != nil {
+		return Change{}, nil, err
+	}
+	config, err := o.broker.configFor(i, s.account.Record, nil, MethodAPIKey, false)
+	if err != nil {
+		return Change{}, nil, err
+	}
+	got, err := o.keyArrival(ctx, i, s, k.Secret, config)
+	if err != nil {
+		return Change{}, nil, err
+	}
+	return o.arrive(ctx, s, got, false)
 }

@@ -20,7 +20,8 @@ type ClientInstall struct {
 	Intent   Intent
 	ClientID string
 	Secret   secret.Bytes
-	Config   map[string]string
+	// Config is as in [APIKeyInstall].
+	Config map[string]string
 }
 
 // InstallClientCredentials connects an account with a client of its owner's own, or replaces that of the one
@@ -40,16 +41,24 @@ func (b *Broker) InstallClientCredentials(ctx context.Context, call access.Call,
 
 func (r *ClientInstall) check() error {
 	return gather(
-		r.Labels.check(), checkID("client_id", r.ClientID), checkSecret("client_secret", r.Secret, 1), checkConfig(r.Config),
+		r.Labels.check(), checkID("client_id", r.ClientID), checkSecret("client_secret", r.Secret, 1),
 	)
 }
 
 func (o *operation) installClient(ctx context.Context, r *ClientInstall) (Account, error) {
-	i, _, err := o.installable(ctx, &r.Request, r.Intent, MethodClientCredentials, r.check())
+	i, s, err := o.installable(ctx, &r.Request, r.Intent, MethodClientCredentials, gather(r.check(), o.broker.fitting(r.Slug, r.Config)))
 	if err != nil {
 		return Account{}, err
 	}
+	config, err := o.broker.configFor(i, s.account.Record, r.Config, MethodClientCredentials, false)
+	if err != nil {
+		return Account{}, err
+	}
+	i = i.at(config.plain)
 	conn, err := o.broker.connector(i)
+	if err == nil {
+		err = refusedConfig(conn.CheckIntegrationConfig(i.Config))
+	}
 	if err != nil {
 		return Account{}, err
 	}
@@ -69,8 +78,11 @@ func (o *operation) installClient(ctx context.Context, r *ClientInstall) (Accoun
 		if i.ID != got.integration.ID {
 			return ErrNoIntegration // another one has the slug by now, maybe at another endpoint
 		}
-		got.owner = s.owner
+		got.owner, got.config = s.owner, config
 		if a := s.account.Record; a != nil {
+			if err := o.keepSecrets(ctx, a, &got.config); err != nil {
+				return err
+			}
 			got.account = connectors.Account{ID: cmp.Or(r.Identifier, a.Identifier), Name: cmp.Or(r.DisplayName, a.DisplayName)}
 		}
 		change, account, err := o.arrive(ctx, s, got, false)

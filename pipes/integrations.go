@@ -30,12 +30,13 @@ type Integration struct {
 	Slug        string               `cbor:"3,keyasint"`
 	Ownership   Ownership            `cbor:"4,keyasint"`
 	// DIK is "dik_" and a ULID: the part of the redirect URI that is this integration's alone.
-	DIK         string            `cbor:"5,keyasint"`
-	Description string            `cbor:"6,keyasint,omitempty"`
-	Enabled     bool              `cbor:"7,keyasint,omitempty"`
-	Scopes      []string          `cbor:"8,keyasint,omitempty"` // nil: the provider's defaults
-	AuthMethods []AuthMethod      `cbor:"9,keyasint"`
-	Config      map[string]string `cbor:"10,keyasint,omitempty"`
+	DIK         string       `cbor:"5,keyasint"`
+	Description string       `cbor:"6,keyasint,omitempty"`
+	Enabled     bool         `cbor:"7,keyasint,omitempty"`
+	Scopes      []string     `cbor:"8,keyasint,omitempty"` // nil: the provider's defaults
+	AuthMethods []AuthMethod `cbor:"9,keyasint"`
+	// Config are values of the provider's config fields that count for all accounts. None is secret.
+	Config map[string]string `cbor:"10,keyasint,omitempty"`
 	// Client is nil for integrations without OAuth.
 	Client *Client `cbor:"11,keyasint,omitempty"`
 	// Custom is set for a provider of the caller's own.
@@ -45,6 +46,11 @@ type Integration struct {
 	// RevokeAtProvider is our own extension: whether the tokens of an account that is disconnected are
 	// revoked at the provider, where a call does not say. False as in the contract, which does not revoke.
 	RevokeAtProvider bool `cbor:"15,keyasint,omitempty"`
+
+	// SharedConfig and AccountConfig are what an organization and an account have beside Config, in a copy for those
+	// ([Broker.integrationFor], [Integration.at]). They are not stored.
+	SharedConfig  map[string]string `cbor:"-"`
+	AccountConfig map[string]string `cbor:"-"`
 }
 
 // Client is the client credentials of an integration at the provider, or of an organization.

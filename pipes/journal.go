@@ -267,6 +267,9 @@ func (o *operation) replay(ctx context.Context, e *pendingEntry) error {
 // accountOf is an account that points to a grant: the wanted one, if it still does.
 func (b *Broker) accountOf(ctx context.Context, g *Grant, wanted AccountID) (*Account, error) {
 	if !slices.Contains(g.Accounts, wanted) {
+		if len(g.Accounts) == 0 {
+			return nil, ErrConflict
+		}
 		wanted = g.Accounts[0]
 	}
 	found, err := b.store.Account(ctx, g.Environment, wanted)

@@ -236,7 +236,7 @@ func (r *refreshing) merged(t connectors.Tokens, before keys.GrantTokens) keys.G
 // grantTokens is what is sealed of a provider's reply. A refresh renews what it has; names that the
 // reply lacks keep the token they had.
 func grantTokens(t connectors.Tokens, before keys.GrantTokens) keys.GrantTokens {
-	g := keys.GrantTokens{Access: t.Access, Refresh: t.Refresh, Named: map[string]secret.Bytes{}}
+	g := keys.GrantTokens{Access: t.Access, Refresh: t.Refresh, Named: map[string]secret.Bytes{}, Config: before.Config}
 	maps.Copy(g.Named, before.Named)
 	maps.Copy(g.Named, t.Named)
 	for name, token := range t.NamedRefresh {

@@ -22,9 +22,12 @@ func (b *Broker) connector(i *Integration) (*connectors.Connector, error) {
 		return nil, ErrNoIntegration
 	}
 	// Config fields that nobody has set have their defaults. One that is required has none: then the connector
-	// stays a template, of which no URL is built.
-	if filled, err := conn.With(i.Config); err == nil {
+	// stays a template, or one as far as accounts fill it in, of which no URL is built.
+	if filled, err := conn.With(i.values()); err == nil {
 		return filled, nil
+	}
+	if half, err := conn.ForIntegration(i.Config); err == nil {
+		return half, nil
 	}
 	return conn, nil
 }
@@ -61,10 +64,19 @@ func (b *Broker) redirectURI(i *Integration) string {
 	return b.publicURL + "/data-integrations/" + i.Slug + "/" + i.DIK + "/callback"
 }
 
-// endpointHeld reports whether everything that a client secret or grant bound to this origin would be
-// sent to is at that origin.
+// endpointHeld reports whether everything that a grant or verifier bound to this origin would be sent to is at
+// that origin. Nothing is sent anywhere while that is not known.
 func endpointHeld(conn *connectors.Connector, bound string) bool {
-	return conn.TokenOrigin() == bound && origin.Of(conn.TokenURL) == bound
+	return bound != "" && conn.TokenOrigin() == bound && origin.Of(conn.TokenURL) == bound
+}
+
+// secretHeld is the same of a client secret, which may be bound to the pattern of hosts of which each account has
+// one. What an earlier version sealed there is bound to one host, and goes to that one alone.
+func secretHeld(conn *connectors.Connector, bound string) bool {
+	if bound != "" && bound == conn.SecretOrigin() && conn.TokenOrigin() == origin.Of(conn.TokenURL) {
+		return true
+	}
+	return endpointHeld(conn, bound)
 }
 
 // sealClientSecret seals a client's secret, bound to where it may be sent, under the key context that the
@@ -78,7 +90,7 @@ func (o *operation) sealClientSecret(ctx context.Context, id IntegrationID, c *C
 	if err != nil {
 		return keys.Conditions{}, err
 	}
-	bound, at := conn.TokenOrigin(), o.broker.now()
+	bound, at := conn.SecretOrigin(), o.broker.now()
 	sealed, conditions, err := o.broker.keys.SealClientSecret(ctx, permit, kctx, keys.ClientSecretBinding{
 		IntegrationID: string(id), ClientID: c.ID, Origin: bound, SealedAt: at,
 	}, s, o.sealMeta())
@@ -103,17 +115,19 @@ func (s *SealedSecret) Sealed() keys.Sealed {
 	return keys.Sealed{KeyID: s.KeyID, WrappedDEK: s.WrappedDEK, Ciphertext: s.Ciphertext}
 }
 
-// usable tells whether an integration can begin and refresh anything: it is known where the provider is, it has
-// client credentials, and they may be sent to where the provider is now.
+// usable tells whether an integration can begin and refresh anything: it has the values that the provider needs of
+// it and client credentials, and they may be sent to where the provider is now. What an account has to bring
+// besides is for [Broker.configFor] to say.
 func (i *Integration) usable(conn *connectors.Connector) error {
+	if err := refusedConfig(conn.CheckIntegrationConfig(i.Config)); err != nil {
+		return err
+	}
 	switch {
-	case conn.AuthorizationURL != "" && !conn.Complete():
-		return unsupported("config", "accounts of this provider, which needs values in its config fields, can only be imported")
 	case i.Client == nil || i.Client.ID == "" || conn.AuthorizationURL == "" || conn.TokenURL == "":
 		return ErrNotConfigured
 	case i.lacksSecret(conn):
 		return ErrNotConfigured
-	case i.Client.Secret != nil && !endpointHeld(conn, i.Client.Secret.Origin):
+	case i.Client.Secret != nil && !secretHeld(conn, i.Client.Secret.Origin):
 		return ErrEndpointChanged
 	}
 	return nil

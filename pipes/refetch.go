@@ -69,7 +69,7 @@ func (r *refreshing) refetched(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	next := keys.GrantTokens{Access: tokens.Access, ClientSecret: before.ClientSecret}
+	next := keys.GrantTokens{Access: tokens.Access, ClientSecret: before.ClientSecret, Config: before.Config}
 	fetched := *r.grant
 	fetched.ObtainedAt, fetched.ExpiresAt, fetched.Metadata = sentAt, tokens.ExpiresAt, tokens.Metadata
 	err = rounds(ctx, b.store.Fence, func() error { return r.keep(ctx, &fetched, next, tokens.Scopes) })

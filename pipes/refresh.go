@@ -184,7 +184,7 @@ func (r *refreshing) first(ctx context.Context, s *Standing, name string) error 
 
 // held tells why the refresh token is not sent now, whatever the provider would say.
 func (r *refreshing) held() error {
-	if r.conn.TokenOrigin() != r.grant.Origin {
+	if r.grant.Origin == "" || r.conn.TokenOrigin() != r.grant.Origin {
 		return ErrEndpointChanged
 	}
 	b := r.broker
@@ -208,6 +208,15 @@ func (r *refreshing) look(ctx context.Context) (needed bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	// Read anew, too: the reconnect that made another generation may have given the account another host.
+	account, err := b.accountOf(ctx, found.Record, r.account.ID)
+	if errors.Is(err, ErrConflict) {
+		return false, nil // it is leaving the grant
+	}
+	if err != nil {
+		return false, err
+	}
+	r.account = account
 	i, err := b.integrationOf(ctx, r.key.env, r.account.Slug, r.account.Owner.Kind, found.Record.Integration)
 	if errors.Is(err, ErrNoIntegration) {
 		return false, nil
@@ -218,6 +227,7 @@ func (r *refreshing) look(ctx context.Context) (needed bool, err error) {
 	if r.integration, err = b.integrationFor(ctx, i.Record, r.account.Owner); err != nil {
 		return false, err
 	}
+	r.integration = r.integration.at(r.account.Config)
 	if r.conn, err = b.connector(r.integration); err != nil {
 		return false, err
 	}

@@ -139,7 +139,7 @@ func (b *Broker) checked(ctx context.Context, c *check) (Refused, error) {
 func (o *operation) checkRefused(ctx context.Context, at *reached, token secret.Bytes) (Refused, error) {
 	b, g := o.broker, at.grant.as(at.name)
 	dead := g.ended(b.now())
-	if !dead && at.name == "" && at.conn.CanIdentify() && at.conn.TokenOrigin() == g.Origin {
+	if !dead && at.name == "" && at.conn.CanIdentify() && at.conn.Complete() && at.conn.TokenOrigin() == g.Origin {
 		_, err := b.client.Identify(ctx, at.conn, token)
 		failed := connectors.Of(err)
 		if failed == nil {

@@ -101,7 +101,7 @@ func (r *revoking) attempt(ctx context.Context) revocationVerdict {
 		return ended(RevocationFailed, RevocationUnreadable)
 	case !r.conn.CanRevoke():
 		return ended(RevocationUnsupported, "")
-	case r.conn.TokenOrigin() != g.Origin:
+	case g.Origin == "" || r.conn.TokenOrigin() != g.Origin:
 		// The tokens are bound to where they came from. An address that an administrator has moved gets
 		// none of them.
 		return ended(RevocationFailed, RevocationMoved)
@@ -192,6 +192,7 @@ func (r *revoking) find(ctx context.Context) error {
 	if r.integration, err = b.integrationFor(ctx, found.Record, rec.Owner); err != nil {
 		return err
 	}
+	r.integration = r.integration.at(rec.Config)
 	r.conn, err = b.connector(r.integration)
 	return err
 }

@@ -33,7 +33,7 @@ func (r *revoking) sharedWith(ctx context.Context) (code string, err error) {
 		if err != nil {
 			return "", err
 		}
-		if conn.TokenOrigin() != r.conn.TokenOrigin() || !i.Record.leavesClients() && i.Record.clientID() != r.integration.clientID() {
+		if conn.SecretOrigin() != r.conn.SecretOrigin() || !i.Record.leavesClients() && i.Record.clientID() != r.integration.clientID() {
 			continue
 		}
 		if code, err := r.sharedIn(ctx, i.Record, &left); err != nil || code != "" {

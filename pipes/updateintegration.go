@@ -23,6 +23,8 @@ type UpdateIntegration struct {
 	// Credentials replace client id and secret. A new id needs its secret; the same id may come alone.
 	Credentials *ClientCredentials
 	Custom      *CustomUpdate
+	// Config changes the values that it has; an empty one takes the value away.
+	Config map[string]string
 	// APIKey connects an account of the owner that it names, or replaces the key of the one there is. It does not
 	// come with Credentials.
 	APIKey *OwnedKey
@@ -41,9 +43,9 @@ type CustomUpdate struct {
 	AuthorizeParams                                   map[string]string
 }
 
-// UpdateIntegration stores a changed integration. Where the change moves the token endpoint to another
-// origin the client secret must be in the same call, because the sealed one must not be sent there; and
-// accounts keep their tokens, but those are not refreshed there either.
+// UpdateIntegration stores a changed integration. Where the change, be it of a value in a config field, moves the
+// token endpoint to another origin the client secret must be in the same call, because the sealed one must not be
+// sent there; and accounts keep their tokens, but those are not refreshed there either.
 //
 // Errors: [*InvalidError], [ErrNoIntegration], [ErrAccountSelection], [*AuthMethodError], [ErrConflict].
 func (b *Broker) UpdateIntegration(ctx context.Context, call access.Call, r UpdateIntegration) (IntegrationView, error) {
@@ -88,7 +90,12 @@ func (o *operation) updateIntegration(ctx context.Context, r UpdateIntegration) 
 	default:
 		next.Custom, definition = o.broker.checkCustom(next.Slug, r.Custom.apply(*next.Custom), next.AuthMethods)
 	}
-	if err := gather(definition, next.check(), r.checkSecrets(&next)); err != nil {
+	var config error
+	if r.Config != nil {
+		next.Config = changedConfig(next.Config, r.Config)
+		config = refusedConfig(o.broker.template(&next).CheckIntegrationConfig(next.Config))
+	}
+	if err := gather(definition, next.check(), config, r.checkSecrets(&next)); err != nil {
 		return nil, nil, err
 	}
 	conn, err := o.broker.connector(&next)
@@ -166,13 +173,13 @@ func nextClient(client *Client, c *ClientCredentials, conn *connectors.Connector
 			return fresh, nil // its secret is sealed next, or found missing
 		}
 	}
-	if next.Secret != nil && !endpointHeld(conn, next.Secret.Origin) {
+	if next.Secret != nil && !secretHeld(conn, next.Secret.Origin) {
 		return nil, &InvalidError{
 			Field: "credentials", Code: CodeRequired,
 			Rule: "with client_secret are required in the same call: the token endpoint moves to another origin, and the stored secret is not sent there",
 		}
 	}
-	if p := next.Previous; p != nil && !endpointHeld(conn, p.Secret.Origin) {
+	if p := next.Previous; p != nil && !secretHeld(conn, p.Secret.Origin) {
 		next.Previous = nil
 	}
 	return next, nil

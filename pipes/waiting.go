@@ -113,7 +113,7 @@ func (l *leg) waited(ctx context.Context, i *Integration) (arrival, error) {
 		integration: i, origin: w.Origin, owner: f.Owner, tokens: tokens, obtainedAt: w.ObtainedAt, expiresAt: w.ExpiresAt,
 		refreshExpiresAt: w.RefreshExpiresAt, scopes: slices.Clone(w.Scopes),
 		account: connectors.Account{ID: w.Identifier, Name: w.DisplayName}, choice: w.Choice,
-		main: w.Main, named: w.Named, client: w.Client, metadata: w.Metadata,
+		main: w.Main, named: w.Named, client: w.Client, metadata: w.Metadata, config: accountConfig{plain: f.Config},
 	}, nil
 }
 

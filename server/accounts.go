@@ -161,6 +161,7 @@ func decodeAccountTokens(x *exchange, owner ownerDecoder) (accountRequest, error
 		optional("expires_at", momentInto, &q.tokens.ExpiresAt),
 		optional("scopes", listInto, &q.tokens.Scopes),
 		optional("state", textInto, &q.tokens.State),
+		optional("config", itemsInto, &q.tokens.Config),
 		optional("connection_intent", textInto, &q.tokens.Intent),
 	}
 	if q.ConnectionOwner == pipes.OwnedByOrganization {
@@ -219,6 +220,10 @@ func (w *jsonWriter) account(a *pipes.Account) {
 	w.textOrNull(a.SecretLast4)
 	w.raw(`,"config":`)
 	w.items(a.Config)
+	if len(a.SecretConfig) > 0 { // Culvert's own: the last characters, as of every secret
+		w.raw(`,"redacted_config":`)
+		w.items(a.SecretConfig)
+	}
 	w.raw(`,"state":`)
 	w.text(string(a.State))
 	w.reason(a.Reason) // Culvert's own, like the names

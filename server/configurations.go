@@ -81,11 +81,12 @@ func decodeConfigure(x *exchange, owner pipes.Ownership) (pipes.Configure, error
 // has set, or the integration's.
 func (w *jsonWriter) configuration(v pipes.ConfigurationView) {
 	name, created, updated := v.Slug, v.CreatedAt, v.UpdatedAt
+	var own map[string]string
 	if v.Provider != nil {
 		name = v.Provider.Name
 	}
 	if v.Own != nil {
-		created, updated = v.Own.CreatedAt, v.Own.UpdatedAt
+		created, updated, own = v.Own.CreatedAt, v.Own.UpdatedAt, v.Own.Config
 	}
 	w.raw(`{"object":"data_integration_configuration","id":`)
 	w.text(string(v.ID))
@@ -101,7 +102,8 @@ func (w *jsonWriter) configuration(v pipes.ConfigurationView) {
 	w.bool(v.Enabled)
 	w.raw(`,"scopes":`)
 	w.scopes(v.Scopes)
-	w.raw(`,"config":{}`)
+	w.raw(`,"config":`)
+	w.items(own)
 	if v.CredentialsType != "" {
 		w.raw(`,"credentials":`)
 		w.organizationClient(v)

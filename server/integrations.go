@@ -181,6 +181,7 @@ func decodeUpdateIntegration(x *exchange, owner pipes.Ownership) (pipes.UpdateIn
 		changed("enabled", flagInto, &q.Enabled),
 		changed("revoke_at_provider", flagInto, &q.RevokeAtProvider),
 		changed("scopes", listInto, &q.Scopes),
+		optional("config", itemsInto, &q.Config),
 		credentialsMember(&hasCredentials, &credentials),
 		ownedKeyMember(&hasKey, &key),
 		nested("custom_provider", &hasCustom,

@@ -1,7 +1,9 @@
 package server
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"culvert/pipes"
@@ -56,11 +58,32 @@ func (s *Server) vendCredential() handler {
 				w.items(v.Metadata)
 			}
 			w.raw(`,"config":`)
-			w.items(v.Config)
+			w.credentialConfig(v)
 			w.raw(`}}`)
 			return w.done()
 		},
 	})
+}
+
+// credentialConfig appends what a credential is used with, secret values too: they are part of it.
+func (w *jsonWriter) credentialConfig(v pipes.Vended) {
+	w.raw(`{`)
+	separator := ``
+	for _, key := range slices.Sorted(maps.Keys(v.Config)) {
+		w.raw(separator)
+		w.text(key)
+		w.raw(`:`)
+		w.text(v.Config[key])
+		separator = `,`
+	}
+	for _, key := range slices.Sorted(maps.Keys(v.SecretConfig)) {
+		w.raw(separator)
+		w.text(key)
+		w.raw(`:`)
+		w.value(v.SecretConfig[key])
+		separator = `,`
+	}
+	w.raw(`}`)
 }
 
 // tokenRefused is POST /culvert/v1/data-integrations/{slug}/token-refused, our own extension: what to do about
