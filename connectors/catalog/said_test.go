@@ -86,13 +86,14 @@ func TestSayingsOfOthers(t *testing.T) {
 			if len(f.Domains) == 0 || good == "" {
 				continue
 			}
-			host := strings.TrimPrefix(good, "https://")
+			host, path, _ := strings.Cut(strings.TrimPrefix(good, "https://"), "/")
+			site := strings.TrimSuffix(good, "/"+path)
 			for _, evil := range []string{
-				"https://evil.example", "evil.example", "http://" + host, host + ".evil.example", good + ".evil.example",
-				good + "@evil.example", "https://x@" + host, "https://evil.example/" + host, "https://evil.example?" + host, good + "?x=y",
-				good + "#evil.example", "https://" + host + ":8443", good + "%2eevil.example", "https://evil" + f.Domains[0], "evil" + f.Domains[0],
+				"https://evil.example", "evil.example", "http://" + host, host + ".evil.example", site + ".evil.example",
+				site + "@evil.example", "https://x@" + host, "https://evil.example/" + host, "https://evil.example?" + host, good + "?x=y",
+				good + "#evil.example", "https://" + host + ":8443", site + "%2eevil.example", "https://evil" + f.Domains[0], "evil" + f.Domains[0],
 				"https://127.0.0.1", "127.0.0.1", "https://[::1]", "//" + host, good + "/../x", "https://." + f.Domains[0], "javascript:alert(1)",
-				"https://" + good, good + `\\.evil.example`, good + " ", good + strings.Repeat("/x", 600),
+				"https://" + site, site + `\\.evil.example`, good + " ", good + strings.Repeat("/x", 600),
 			} {
 				changed := v
 				changed.token, changed.identity = strings.ReplaceAll(v.token, good, evil), strings.ReplaceAll(v.identity, good, evil)
