@@ -6,7 +6,8 @@
 // Ratios of one run are the result; requests per second are those of whatever machine it was.
 //
 // Vends of living tokens are measured again while ten thousand other tokens have ended and are refreshed, or
-// as many as CULVERT_BENCH_DUE says: refreshes must starve nobody.
+// as many as CULVERT_BENCH_DUE says, once because callers ask for them and once in the background: refreshes must
+// starve nobody.
 //
 // Operations on keys are measured over many records: 20,000, or as many as CULVERT_BENCH_RECORDS says. A
 // million of them take the better part of an hour, some gigabytes of disk and a machine with nothing else to do:
