@@ -110,3 +110,15 @@ func unsignedCheckpoint(signed []byte) (Checkpoint, error) {
 	}
 	return parseCheckpoint(text + "\n")
 }
+
+// SplitCheckpoints takes a file with several signed checkpoints, one behind the other, apart.
+func SplitCheckpoints(file []byte) [][]byte {
+	var all [][]byte
+	for line := range strings.Lines(string(file)) {
+		if strings.HasPrefix(line, originPrefix) || len(all) == 0 {
+			all = append(all, nil)
+		}
+		all[len(all)-1] = append(all[len(all)-1], line...)
+	}
+	return all
+}

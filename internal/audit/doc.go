@@ -22,7 +22,7 @@
 //
 // So who changes, removes, inserts or reorders records that a checkpoint covers, or cuts them off, has to have the
 // signing key, and to change every copy of every later checkpoint: the store's, those in the logs of other nodes, and
-// those that an auditor kept. A start compares the log with its last checkpoints and records what does not fit;
+// those that an auditor kept: [Verify] finds it. A start compares the log with its last checkpoints and records what does not fit;
 // records that a checkpoint covers are never given again, whatever is missing of them.
 //
 // # What it does not
@@ -35,6 +35,14 @@
 // A file that is removed or cut from outside takes its records with it. The log notices before it acknowledges
 // another record (removed, cut, appended to) or within one fsync interval (renamed), goes on in a new segment and
 // says so there; [Read] then reports the gap.
+//
+// # What says so
+//
+//	whatever is done to a segment is found        TestVerifyFindsEveryCrime, FuzzVerify
+//	an older state brought back is found          TestVerifyAgainstALaterCheckpoint, TestNotaryNoticesAnotherHistory
+//	no sealed record is given again               TestSealedRecordsAreNotGivenAgain
+//	the tree is RFC 6962's                        TestEdgeIsTheTreeOfTheLibrary, TestHashesAreThoseOfTheRecords
+//	nodes check each other                        TestNodesRecordEachOthersCheckpoints
 //
 // # On disk
 //
@@ -54,4 +62,5 @@
 //	resume.go recover.go          how a start goes on with what it finds
 //	tree.go                       the Merkle tree and its file
 //	checkpoint.go notary.go       what is signed, and who signs, stores and compares it
+//	verify.go scan.go             what an auditor finds, offline
 package audit

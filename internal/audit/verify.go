@@ -1,0 +1,224 @@
+package audit
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+)
+
+// Signed is a signed checkpoint and where it was found.
+type Signed struct {
+	From string
+	Note []byte
+}
+
+// VerifyConfig says what a log is compared with.
+type VerifyConfig struct {
+	// Dir is the log's; required. The log may be in use.
+	Dir string
+	// Key is the public key; required.
+	Key note.Verifier
+	// Checkpoints are others than the one beside the segments, of this node: those that were kept elsewhere.
+	Checkpoints []Signed
+	// Progress, if not nil, is called now and then with the bytes read, of all.
+	Progress func(read, all int64)
+}
+
+// Finding is something that is not as it was signed.
+type Finding struct {
+	// Code is one of a closed list.
+	Code string `json:"code"`
+	// Index is the record where it is, or would be.
+	Index uint64 `json:"index"`
+	Text  string `json:"text"`
+}
+
+// The codes of findings.
+const (
+	// FoundChanged: records are not those that a checkpoint was signed for.
+	FoundChanged = "changed"
+	// FoundDamaged: something stands there that is no record.
+	FoundDamaged = "damaged"
+	// FoundMissing: records are gone that had been written.
+	FoundMissing = "missing"
+	// FoundCut: a checkpoint covers records behind the log's end.
+	FoundCut = "cut"
+	// FoundInserted: something stands between records that are there.
+	FoundInserted = "inserted"
+	// FoundForged: a checkpoint that is not signed by the key, or of another node.
+	FoundForged = "forged_checkpoint"
+	// FoundUnproven: no checkpoint covers anything.
+	FoundUnproven = "no_checkpoint"
+	// FoundRecorded: the log itself recorded that it was changed, or brought back from an older state.
+	FoundRecorded = "recorded"
+)
+
+// Report is what a verification found.
+type Report struct {
+	Node string `json:"node"`
+	// Records counts those that were read; Size is the index behind the last.
+	Records uint64 `json:"records"`
+	Size    uint64 `json:"size"`
+	// Proven is how many records the newest checkpoint covers that fits, which is of ProvenAt.
+	Proven   uint64    `json:"proven"`
+	ProvenAt time.Time `json:"proven_at"`
+	// Checkpoints counts those that fit.
+	Checkpoints int       `json:"checkpoints"`
+	Findings    []Finding `json:"findings"`
+	// More counts findings beyond the first hundred.
+	More int `json:"more_findings"`
+	// Notes are what is worth to know and no fault.
+	Notes []string `json:"notes"`
+	// Nodes are the replicas that were registered at the newest checkpoint.
+	Nodes []string `json:"nodes"`
+}
+
+const maxFindings = 100
+
+func (r *Report) found(code string, index uint64, format string, args ...any) {
+	if len(r.Findings) == maxFindings {
+		r.More++
+		return
+	}
+	r.Findings = append(r.Findings, Finding{Code: code, Index: index, Text: fmt.Sprintf(format, args...)})
+}
+
+// pinned is a checkpoint whose signature holds.
+type pinned struct {
+	Checkpoint
+	from string
+}
+
+// verification is one on its way through a log.
+type verification struct {
+	config VerifyConfig
+	report Report
+	// pins are in order of their sizes, the reached ones taken away.
+	pins []pinned
+	// broken tells that a checkpoint did not fit: later ones cannot.
+	broken bool
+
+	edge    edge
+	scratch []byte
+	// hashes is the hash file from the next record on, nil without one or behind its end.
+	hashes *bufio.Reader
+	// unlike are the first records that are not those that were hashed.
+	unlike []uint64
+	// stray counts bytes behind the last record of the segment before, which no record of this log explained yet.
+	stray int64
+	read  int64
+	all   int64
+}
+
+// Verify reads a whole log and compares it with what was signed. The error says why it could not; what is wrong
+// with the log stands in the report.
+func Verify(c VerifyConfig) (Report, error) {
+	v := &verification{config: c}
+	// The checkpoint before the records: in a log that is in use it must not be of records that come meanwhile.
+	if err := v.pin(); err != nil {
+		return Report{}, err
+	}
+	hashes, err := openHashes(filepath.Join(c.Dir, hashesName), 0)
+	if err == nil {
+		defer func() { _ = hashes.Close() }()
+		v.hashes = bufio.NewReaderSize(hashes, 64<<10)
+	} else if len(v.pins) > 0 {
+		v.report.Notes = append(v.report.Notes, "the hash file is missing: which record was changed cannot be said; a start of the server makes it again")
+	}
+	if err := v.segments(); err != nil {
+		return Report{}, err
+	}
+	v.conclude()
+	return v.report, nil
+}
+
+// pin gathers the checkpoints.
+func (v *verification) pin() error {
+	beside, err := readBounded(filepath.Join(v.config.Dir, checkpointName), maxCheckpoint)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("read the checkpoint: %w", err)
+	}
+	all := v.config.Checkpoints
+	if err == nil {
+		all = append([]Signed{{From: checkpointName + " beside the segments", Note: beside}}, all...)
+	} else {
+		v.report.found(FoundUnproven, 0, "the checkpoint beside the segments is missing")
+	}
+	for _, signed := range all {
+		c, err := OpenCheckpoint(signed.Note, v.config.Key)
+		switch {
+		case err != nil:
+			v.report.found(FoundForged, 0, "%s is not signed by this key", signed.From)
+			continue
+		case v.report.Node == "":
+			v.report.Node = c.Node
+		case c.Node != v.report.Node:
+			v.report.found(FoundForged, 0, "%s is of %s, and this log of %s", signed.From, c.Node, v.report.Node)
+			continue
+		}
+		v.pins = append(v.pins, pinned{c, signed.From})
+	}
+	slices.SortStableFunc(v.pins, func(a, b pinned) int { return compareUint(a.Size, b.Size) })
+	if n := len(v.pins); n > 0 {
+		v.report.Nodes = v.pins[n-1].Nodes
+	}
+	return nil
+}
+
+func compareUint(a, b uint64) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// conclude says what only the end tells.
+func (v *verification) conclude() {
+	r := &v.report
+	r.Size = v.edge.size
+	if v.stray > 0 {
+		r.found(FoundInserted, r.Size, "%d bytes stand behind the last record", v.stray)
+	}
+	for _, p := range v.pins {
+		r.found(FoundCut, r.Size, "the log ends before record %d, and %s, of %s, covers %d records", r.Size, p.from, p.At.Format(time.RFC3339), p.Size)
+	}
+	harmless := 0
+	for _, index := range v.unlike {
+		if index < r.Proven {
+			harmless++
+			continue
+		}
+		r.found(FoundChanged, index, "record %d is not the one that was written", index)
+	}
+	if harmless > 0 {
+		r.Notes = append(r.Notes, "the hash file is not that of the records, which are proven without it: a start of the server makes it again")
+	}
+	if r.Proven == 0 && len(r.Findings) == 0 {
+		r.found(FoundUnproven, 0, "no checkpoint covers a record")
+	}
+	if r.Size > r.Proven && !v.broken {
+		r.Notes = append(r.Notes, fmt.Sprintf("%d records behind the newest checkpoint are not proven yet", r.Size-r.Proven))
+	}
+}
+
+// NodeOf tells whose log is in a directory, from its checkpoint or its first record, whoever wrote them.
+func NodeOf(dir string) (string, error) {
+	if c := lastSealed(dir); c.Node != "" {
+		return c.Node, nil
+	}
+	node, enough := "", errors.New("enough")
+	err := Read(dir, 0, func(r Record, _ []byte) error { node = r.Node; return enough })
+	if gap := new(GapError); errors.Is(err, enough) || errors.Is(err, ErrCorrupt) || errors.As(err, &gap) {
+		err = nil
+	}
+	return node, err
+}
