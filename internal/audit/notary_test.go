@@ -151,6 +151,9 @@ func TestCheckpointCoversTheLog(t *testing.T) {
 		t.Errorf("under another key: got %v", err)
 	}
 	for i := range signed {
+		if i == len(signed)-3 {
+			continue // the last digit of the signature in base64 has two bits that mean nothing
+		}
 		changed := bytes.Clone(signed)
 		changed[i] ^= 1
 		if _, err := audit.OpenCheckpoint(changed, s.verifier(t)); err == nil {
