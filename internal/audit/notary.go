@@ -200,6 +200,10 @@ func (n *Notary) compare(ctx context.Context, stored []byte) error {
 	if err != nil {
 		beside = nil
 	}
+	// Roots of the past are read from the file.
+	if err := n.config.Log.tree.flush(false); err != nil {
+		return fmt.Errorf("hashes: %w", err)
+	}
 	for _, signed := range [][]byte{beside, stored} {
 		if signed == nil {
 			continue
