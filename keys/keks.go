@@ -85,8 +85,7 @@ func (ops *Operations) KEKs(ctx context.Context, call access.Call, q KEKQuery) (
 	return trail.Answer(ctx, o.Operation, page, err)
 }
 
-// keks needs no completed permit: it is of a whole environment, and there is no role yet that may see a
-// part of it.
+// keks shows the KEKs of the contexts that the actor may see.
 func (o *operation) keks(ctx context.Context, q KEKQuery) (KEKPage, error) {
 	if q.Limit < 1 {
 		return KEKPage{}, &InvalidError{Field: "limit", Rule: "must be at least 1"}
@@ -98,7 +97,7 @@ func (o *operation) keks(ctx context.Context, q KEKQuery) (KEKPage, error) {
 		return KEKPage{}, ErrUnknownCursor
 	}
 	limit := min(q.Limit, maxPage)
-	found, err := o.ops.store.KEKs(ctx, o.Environment(), q.Item, q.After, limit+1)
+	found, err := o.visible(ctx, q, limit+1)
 	if err != nil {
 		return KEKPage{}, err
 	}
@@ -108,12 +107,6 @@ func (o *operation) keks(ctx context.Context, q KEKQuery) (KEKPage, error) {
 		page.After = found[limit-1].ID
 	}
 	for _, f := range found {
-		if f.Err != nil {
-			return KEKPage{}, f.Err
-		}
-		if f.Record.Environment != o.Environment() || !q.Item.In(f.Record) {
-			return KEKPage{}, ErrTampered
-		}
 		page.Data = append(page.Data, f.Record.info())
 	}
 	if q.Tally {
@@ -122,6 +115,36 @@ func (o *operation) keks(ctx context.Context, q KEKQuery) (KEKPage, error) {
 		}
 	}
 	return page, nil
+}
+
+// visible are the first KEKs of a query, up to n, that the actor may see.
+func (o *operation) visible(ctx context.Context, q KEKQuery, n int) ([]KEKAt, error) {
+	permit, after := o.Lists(), q.After
+	var visible []KEKAt
+	for {
+		found, err := o.ops.store.KEKs(ctx, o.Environment(), q.Item, after, n)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range found {
+			if f.Err != nil {
+				return nil, f.Err
+			}
+			if f.Record.Environment != o.Environment() || !q.Item.In(f.Record) {
+				return nil, ErrTampered
+			}
+			after = f.ID
+			if !permit.Decided() && !permit.Allows(access.Resource{Items: f.Record.Items}) {
+				continue
+			}
+			if visible = append(visible, f); len(visible) == n {
+				return visible, nil
+			}
+		}
+		if len(found) < n {
+			return visible, nil
+		}
+	}
 }
 
 // KEK returns one KEK with the number of its records, also one that was shredded.

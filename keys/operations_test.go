@@ -117,6 +117,11 @@ func TestEveryOperationIsAuthorized(t *testing.T) {
 			records[0].Action != u.action || records[0].Code != "forbidden" || records[0].KeyID != "" {
 			t.Errorf("audit records of a denial: %+v", records)
 		}
+		// Who may everything elsewhere may nothing of a whole environment, and sees no KEK.
+		result, err = u.call(t.Context(), s.Operations, s.MustCallWithin(t, access.Scope{Organization: "elsewhere"}))
+		if page, ok := result.(keys.KEKPage); !errors.Is(err, access.ErrDenied) && (!ok || err != nil || len(page.Data) > 0 || page.After != "") {
+			t.Errorf("out of scope: %v, %v", result, err)
+		}
 		if _, err := u.call(t.Context(), s.Operations, s.Call()); err != nil {
 			t.Errorf("an administrator's call: %v", err)
 		}

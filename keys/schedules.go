@@ -105,7 +105,7 @@ func (o *operation) mayBegin(r ScheduleRequest) error {
 		actions = append(actions, RewrapJob.action())
 	}
 	for _, action := range actions {
-		if _, err := o.ops.guard.Gate.Authorize(o.Permit.Actor(), action); err != nil {
+		if err := o.ops.guard.Gate.Everywhere(o.Permit.Actor(), action); err != nil {
 			return err
 		}
 	}

@@ -10,7 +10,6 @@ import (
 
 	"culvert/internal/access"
 	"culvert/internal/id"
-	"culvert/keys"
 )
 
 // AttemptState tells what may still become of an attempt.
@@ -111,7 +110,7 @@ func (o *operation) attempts(ctx context.Context, q AttemptQuery) (AttemptPage, 
 			if q.After != "" && f.ID >= q.After || q.Slug != "" && f.Slug != q.Slug || f.CreatedAt.Before(oldest) {
 				continue
 			}
-			if f.Outcome != nil && !f.lost(now) {
+			if f.Outcome != nil && !f.lost(now) || !o.allows(f.Slug, f.Owner) {
 				continue
 			}
 			if len(page.Data) == q.Limit {
@@ -137,7 +136,9 @@ func (o *operation) attemptsOf(ctx context.Context, slug string) error {
 		}
 		o.Record.Provider = slug
 	}
-	return o.complete(slug, keys.Context{})
+	o.Record.KeyContext = map[string]string{}
+	o.Lists()
+	return nil
 }
 
 // lost reports a flow that has ended without a callback, whether the sweeper has been there or not.

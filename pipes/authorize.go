@@ -83,12 +83,19 @@ func (o *operation) authorize(ctx context.Context, r AuthorizeRequest) (Authoriz
 	if err != nil {
 		return Authorized{}, err
 	}
-	found, err := o.readIntegration(ctx, r.Slug, owner.Kind)
+	found, err := o.findIntegration(ctx, r.Slug, owner.Kind)
 	if err != nil {
 		return Authorized{}, err
 	}
 	b := o.broker
 	o.about(r.Slug, owner, r.UserID)
+	kctx, err := owner.keyContext()
+	if err != nil {
+		return Authorized{}, err
+	}
+	if err := o.complete(r.Slug, kctx); err != nil {
+		return Authorized{}, err
+	}
 	i, err := b.integrationFor(ctx, found.Record, owner)
 	if err != nil {
 		return Authorized{}, err

@@ -36,15 +36,25 @@ func (b *Broker) Configurations(ctx context.Context, call access.Call, organizat
 }
 
 func (o *operation) configurations(ctx context.Context, organization string) ([]ConfigurationView, error) {
-	if err := o.aboutOrganization("", organization); err != nil {
+	if err := checkID("organization_id", organization); err != nil {
 		return nil, err
 	}
+	o.about("", Owner{Kind: OwnedByOrganization, Organization: organization}, "")
+	kctx, err := organizationContext(organization)
+	if err != nil {
+		return nil, err
+	}
+	o.Record.KeyContext = kctx.Items()
+	permit := o.Lists()
 	all, err := o.broker.store.Integrations(ctx, o.Environment())
 	if err != nil {
 		return nil, err
 	}
 	list := []ConfigurationView{}
 	for _, i := range all {
+		if !permit.Allows(resource(i.Record.Slug, kctx)) {
+			continue
+		}
 		found, err := o.broker.configuration(ctx, i.Record, organization)
 		if err != nil {
 			return nil, err
@@ -164,9 +174,9 @@ func (o *operation) readConfigurable(ctx context.Context, r *Configure) (*Integr
 	if w == "" {
 		w = OwnedByUser
 	}
-	found, err := o.readIntegration(ctx, r.Slug, w)
+	found, err := o.findIntegration(ctx, r.Slug, w)
 	if errors.Is(err, ErrNoIntegration) && r.Ownership == "" {
-		found, err = o.readIntegration(ctx, r.Slug, OwnedByOrganization)
+		found, err = o.findIntegration(ctx, r.Slug, OwnedByOrganization)
 	}
 	if err != nil {
 		return nil, err

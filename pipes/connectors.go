@@ -6,6 +6,7 @@ import (
 
 	"culvert/connectors"
 	"culvert/internal/access"
+	"culvert/keys"
 )
 
 // ConnectorView is what an integration can be made of.
@@ -25,8 +26,11 @@ func (b *Broker) Connectors(ctx context.Context, call access.Call) ([]ConnectorV
 	if err != nil {
 		return nil, err
 	}
-	list := []ConnectorView{}
+	permit, list := o.Lists(), []ConnectorView{}
 	for _, c := range b.catalog.All() {
+		if !permit.Allows(resource(c.Slug, keys.Context{})) {
+			continue
+		}
 		list = append(list, ConnectorView{Connector: c, TakesKeys: slices.Contains(c.Methods, connectors.MethodAPIKey)})
 	}
 	return answer(ctx, o, list, nil)

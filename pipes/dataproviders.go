@@ -38,16 +38,15 @@ func (o *operation) dataProviders(ctx context.Context, r *Request) ([]DataProvid
 	if err != nil {
 		return nil, err
 	}
-	if err := o.complete("", kctx); err != nil {
-		return nil, err
-	}
+	o.Record.KeyContext = kctx.Items()
+	permit := o.Lists()
 	all, err := o.broker.store.Integrations(ctx, o.Environment())
 	if err != nil {
 		return nil, err
 	}
 	list := []DataProvider{}
 	for _, found := range all {
-		if found.Record.Ownership != owner.Kind {
+		if found.Record.Ownership != owner.Kind || !permit.Allows(resource(found.Record.Slug, kctx)) {
 			continue
 		}
 		i, err := o.broker.integrationFor(ctx, found.Record, owner)

@@ -159,13 +159,22 @@ func (o *operation) readIntegration(ctx context.Context, slug string, w Ownershi
 	if w == "" {
 		w = OwnedByUser
 	}
+	found, err := o.findIntegration(ctx, slug, w)
+	if err != nil {
+		return At[Integration]{}, err
+	}
+	return found, o.complete(slug, keys.Context{})
+}
+
+// findIntegration is readIntegration for a call that is about an owner, whose key context completes the permit.
+func (o *operation) findIntegration(ctx context.Context, slug string, w Ownership) (At[Integration], error) {
 	found, err := o.broker.integration(ctx, o.Environment(), slug, w)
 	if err != nil {
 		return At[Integration]{}, err
 	}
 	o.Record.Provider, o.Record.IntegrationID = found.Record.Slug, string(found.Record.ID)
 	o.Record.Revision = found.Revision
-	return found, o.complete(slug, keys.Context{})
+	return found, nil
 }
 
 // DeleteIntegration removes an integration. From the answer on its accounts count as absent; the sweeper

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"culvert/internal/access"
+	"culvert/keys"
 )
 
 // Order is that of a page.
@@ -81,8 +82,7 @@ func (q *IntegrationQuery) check() error {
 	return nil
 }
 
-// listIntegrations needs no permit for a single record: an environment's integrations are one list, and
-// there is no role yet that may see a part of it.
+// listIntegrations shows what may be read.
 func (o *operation) listIntegrations(ctx context.Context, q IntegrationQuery) (IntegrationPage, error) {
 	if err := q.check(); err != nil {
 		return IntegrationPage{}, err
@@ -91,9 +91,10 @@ func (o *operation) listIntegrations(ctx context.Context, q IntegrationQuery) (I
 	if err != nil {
 		return IntegrationPage{}, err
 	}
+	permit := o.Lists()
 	var kept []*Integration
 	for _, found := range all {
-		if q.Ownership == "" || found.Record.Ownership == q.Ownership {
+		if (q.Ownership == "" || found.Record.Ownership == q.Ownership) && permit.Allows(resource(found.Record.Slug, keys.Context{})) {
 			kept = append(kept, found.Record)
 		}
 	}

@@ -32,13 +32,27 @@ func (o *operation) fork() *operation {
 
 // complete completes the permit for a record of this provider under this key context.
 func (o *operation) complete(slug string, c keys.Context) error {
-	return o.Complete(access.Resource{Name: slug, Context: c.Canonical(), Items: c.Items()})
+	return o.Complete(resource(slug, c))
 }
 
 // permitFor is the permit for a second key context, beside the one that the call is about: an
 // integration's client secret stands in the empty one, whatever the account's.
 func (o *operation) permitFor(slug string, c keys.Context) (access.Permit, error) {
-	return o.Permit.Complete(access.Resource{Name: slug, Context: c.Canonical(), Items: c.Items()})
+	if beside, err := o.Permit.Beside(c.Canonical()); err == nil {
+		return beside, nil
+	}
+	return o.Permit.Complete(resource(slug, c))
+}
+
+// allows tells whether a list may show what an owner has at a provider.
+func (o *operation) allows(slug string, w Owner) bool {
+	kctx, err := w.keyContext()
+	return err == nil && o.Lists().Allows(resource(slug, kctx))
+}
+
+// resource is a record of this provider under this key context; slug is empty for what is of no provider.
+func resource(slug string, c keys.Context) access.Resource {
+	return access.Resource{Context: c.Canonical(), Items: c.Items(), Connector: slug}
 }
 
 // sealMeta names the intent and the actor for the event of a KEK that a seal may create.

@@ -205,14 +205,39 @@ func TestEveryMethodIsAuthorized(t *testing.T) {
 			if after := s.MustEvents(t); len(after) != len(before) {
 				t.Errorf("a denied call changed something")
 			}
-			// The twin: the same call of an administrator succeeds, with its records.
-			admin := s.Call()
-			if _, err := c.call(t.Context(), s.Broker, admin); err != nil {
-				t.Errorf("an administrator's call: %v", err)
+			// Who may everything, but with other connectors and for other organizations, is shown nothing.
+			for _, scope := range []access.Scope{{Connector: "elsewhere"}, {Organization: "elsewhere"}, {NamePrefix: "x"}} {
+				result, err := c.call(t.Context(), s.Broker, s.MustCallWithin(t, scope))
+				if !errors.Is(err, access.ErrDenied) && (err != nil || !isEmptyList(result)) {
+					t.Errorf("out of scope %+v: %v, %v", scope, result, err)
+				}
 			}
-			checkTrail(t, s.MustAuditOf(t, admin.RequestID))
+			// The twin: the same call of who may everything with this connector succeeds, with its records.
+			scope := access.Scope{Connector: pipestest.Slug}
+			switch name {
+			case "CreateIntegration":
+				scope.Connector = pipestest.Second
+			case "InstallAPIKey":
+				scope.Connector = keySlug
+			case "InstallClientCredentials":
+				scope.Connector = clientOf("").Slug
+			}
+			there := s.MustCallWithin(t, scope)
+			if result, err := c.call(t.Context(), s.Broker, there); err != nil || isEmptyList(result) && name != "Attempts" {
+				t.Errorf("a call within the scope: %v, %v", result, err)
+			}
+			checkTrail(t, s.MustAuditOf(t, there.RequestID))
 		})
 	}
+}
+
+// isEmptyList tells a list, or a page of one, without entries.
+func isEmptyList(result any) bool {
+	v := reflect.ValueOf(result)
+	if v.Kind() == reflect.Struct {
+		v = v.FieldByName("Data")
+	}
+	return v.Kind() == reflect.Slice && v.Len() == 0
 }
 
 // checkTrail wants one record of access, or an intent and its outcome, and allowed.

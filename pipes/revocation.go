@@ -209,22 +209,29 @@ func (o *operation) revocations(ctx context.Context, q RevocationQuery) (Revocat
 	if q.After != "" && !q.After.WellFormed() {
 		return RevocationPage{}, ErrUnknownCursor
 	}
-	if err := o.complete("", keys.Context{}); err != nil {
-		return RevocationPage{}, err
-	}
-	found, err := o.broker.store.Revocations(ctx, o.Environment(), q.After, q.Limit+1)
-	if err != nil {
-		return RevocationPage{}, err
-	}
+	o.Record.KeyContext = map[string]string{}
+	o.Lists()
 	page := RevocationPage{Data: []Revocation{}}
-	for i, each := range found {
-		if i == q.Limit {
-			page.After = page.Data[i-1].ID
-			break
+	for after := q.After; ; {
+		found, err := o.broker.store.Revocations(ctx, o.Environment(), after, q.Limit+1)
+		if err != nil {
+			return RevocationPage{}, err
 		}
-		page.Data = append(page.Data, *each.Record)
+		for _, each := range found {
+			after = each.Record.ID
+			if !o.allows(each.Record.Slug, each.Record.Owner) {
+				continue
+			}
+			if len(page.Data) == q.Limit {
+				page.After = page.Data[q.Limit-1].ID
+				return page, nil
+			}
+			page.Data = append(page.Data, *each.Record)
+		}
+		if len(found) <= q.Limit {
+			return page, nil
+		}
 	}
-	return page, nil
 }
 
 // ofRevocation notes what a call is about, and completes the permit for it.

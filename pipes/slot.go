@@ -121,7 +121,7 @@ func (o *operation) request(ctx context.Context, r *Request) (*Integration, slot
 	if err := r.checkAccountID(); err != nil {
 		return nil, slot{}, err
 	}
-	found, err := o.readIntegration(ctx, r.Slug, owner.Kind)
+	found, err := o.findIntegration(ctx, r.Slug, owner.Kind)
 	if err != nil {
 		return nil, slot{}, err
 	}

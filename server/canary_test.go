@@ -108,6 +108,8 @@ func TestCanary(t *testing.T) {
 	maps.Copy(planned, cmkVisits(d.mustAttach(t, kms.NewKey(t, keystest.AWSAccount), "org_9"), kms.NewKey(t, keystest.AWSAccount)))
 	maps.Copy(planned, scheduleVisits())
 	maps.Copy(planned, webhookVisits(d.mustEndpoint(t, "http://127.0.0.1:1/seen")["id"].(string)))
+	ofKeys, value := d.admissionVisits(t)
+	maps.Copy(planned, ofKeys)
 	maps.Copy(planned, keyVisits(first["key_id"].(string), d.mustJob(t, `{"kind":"rewrap","all":true}`)["id"].(string)))
 
 	rows := d.server.Routes()
@@ -140,6 +142,7 @@ func TestCanary(t *testing.T) {
 
 	secrets := []string{canary, made["data_key"].(string), d.key(), strings.Split(d.key(), "_")[3]}
 	secrets = append(append(secrets, minted...), d.mustRefresh(t)...)
+	secrets = append(secrets, value, strings.Split(value, "_")[3])
 	d.search(t, secrets)
 }
 

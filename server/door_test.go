@@ -92,7 +92,7 @@ func (d *door) config(t testing.TB) server.Config {
 		now = d.pipes.Clock.Now
 	}
 	return server.Config{
-		Now:   now,
+		Now: now, Admission: d.stack.Register,
 		Vault: d.stack.Vault, Pipes: d.broker(t), Keys: d.stack.Operations, PublicURL: pipestest.PublicURL, Events: log, Webhooks: d.webhooks(t), Gate: d.stack.Gate, Audit: d.stack.Audit,
 		Health: func(context.Context) []server.Check {
 			return []server.Check{{Name: "etcd", State: server.Ready}}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"culvert/internal/access"
+	"culvert/internal/admission"
 	"culvert/internal/events"
 	"culvert/internal/outage"
 	"culvert/internal/webhooks"
@@ -55,6 +56,10 @@ func (s *Server) problem(err error) *problem {
 	var operation *keys.InvalidError
 	if errors.As(err, &operation) {
 		return refused(keys.CodeInvalid, operation.Field, operation.Rule)
+	}
+	var key *admission.InvalidError
+	if errors.As(err, &key) {
+		return refused(admission.CodeInvalid, key.Field, key.Rule)
 	}
 	var query *events.InvalidError
 	if errors.As(err, &query) {
@@ -111,7 +116,7 @@ type sentinel struct {
 // sentinels is a list and not a switch so that its codes can be documented and tested one by one.
 func sentinels() []sentinel {
 	const integrity = "A stored record failed its integrity check and was not used."
-	return append(pipesSentinels(), []sentinel{
+	return append(append(pipesSentinels(), admissionSentinels()...), []sentinel{
 		{vault.ErrNotFound, problem{status: 404, code: "entity_not_found", text: "Object not found."}},
 		// A key that was revoked between authentication and the read fence.
 		{access.ErrUnauthenticated, *unauthorized()},

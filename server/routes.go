@@ -110,6 +110,25 @@ func (s *Server) table() []*route {
 		s.row(http.MethodPost, "/culvert/v1/cmks/:id/verify", access.CMKVerify, s.verifyCMK()),
 		s.row(http.MethodDelete, "/culvert/v1/cmks/:id", access.CMKDetach, s.detachCMK()),
 
+		s.row(http.MethodPost, "/culvert/v1/api-keys", access.APIKeyCreate, s.createAPIKey()),
+		s.row(http.MethodGet, "/culvert/v1/api-keys", access.APIKeyRead, s.listAPIKeys()),
+		s.row(http.MethodGet, "/culvert/v1/api-keys/:id", access.APIKeyRead, s.readAPIKey()),
+		s.row(http.MethodPost, "/culvert/v1/api-keys/:id/rotate", access.APIKeyRotate, s.rotateAPIKey()),
+		s.row(http.MethodPost, "/culvert/v1/api-keys/:id/expire", access.APIKeyExpire, s.expireAPIKey(false)),
+		s.row(http.MethodDelete, "/culvert/v1/api-keys/:id", access.APIKeyRevoke, s.revokeAPIKey(false)),
+		s.row(http.MethodPost, "/culvert/v1/roles", access.RoleCreate, s.createRole()),
+		s.row(http.MethodGet, "/culvert/v1/roles", access.RoleRead, s.listRoles()),
+		s.row(http.MethodGet, "/culvert/v1/roles/:name", access.RoleRead, s.readRole()),
+		s.row(http.MethodPut, "/culvert/v1/roles/:name", access.RoleUpdate, s.replaceRole()),
+		s.row(http.MethodDelete, "/culvert/v1/roles/:name", access.RoleDelete, s.deleteRole()),
+		s.row(http.MethodPost, "/culvert/v1/access/explain", access.AccessExplain, s.explainAccess()),
+
+		s.row(http.MethodGet, "/organizations/:organization_id/api_keys", access.APIKeyRead, s.listOrganizationKeys()),
+		s.row(http.MethodPost, "/organizations/:organization_id/api_keys", access.APIKeyCreate, s.createOrganizationKey()),
+		s.row(http.MethodPost, "/api_keys/validations", access.APIKeyValidate, s.validateKey()),
+		s.row(http.MethodPost, "/api_keys/:id/expire", access.APIKeyExpire, s.expireAPIKey(true)),
+		s.row(http.MethodDelete, "/api_keys/:id", access.APIKeyRevoke, s.revokeAPIKey(true)),
+
 		s.row(http.MethodGet, "/events", access.EventsList, s.listEvents()),
 		s.row(http.MethodPost, webhooksPath, access.WebhooksCreate, s.createEndpoint()),
 		s.row(http.MethodGet, webhooksPath, access.WebhooksRead, s.listEndpoints()),
@@ -169,7 +188,7 @@ func (s *Server) row(method, path string, action access.Action, h handler) *rout
 		handler: h,
 		vault:   hasVaultPrefix(path),
 		prompt: method == http.MethodGet || hasVaultPrefix(path) || strings.HasPrefix(path, ownPrefix) ||
-			strings.HasPrefix(path, webhooksPath),
+			strings.HasPrefix(path, webhooksPath) || isAboutKeys(path),
 		requests: s.metrics.requestCounter(path, method),
 		log:      s.logger,
 	}
@@ -259,6 +278,11 @@ func (s *Server) route() {
 // is the exchange.
 func exchangeOf(c *gin.Context) *exchange {
 	return c.Writer.(interface{ Unwrap() http.ResponseWriter }).Unwrap().(*exchange)
+}
+
+// isAboutKeys tells the contract's routes of API keys, which no provider has to do with.
+func isAboutKeys(path string) bool {
+	return strings.HasPrefix(path, "/api_keys/") || strings.HasSuffix(path, "/api_keys")
 }
 
 func hasVaultPrefix(path string) bool { return strings.HasPrefix(path, vaultPrefix) }

@@ -12,6 +12,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"culvert/internal/access"
+	"culvert/internal/admission"
 	"culvert/internal/audit"
 	"culvert/internal/events"
 	"culvert/internal/webhooks"
@@ -31,6 +32,8 @@ type Config struct {
 	Webhooks *webhooks.Webhooks
 	Gate     *access.Gate
 	Audit    *audit.Log
+	// Admission is the register of API keys and roles; required.
+	Admission *admission.Register
 	// PublicURL is where browsers reach this server, an origin such as "https://culvert.example.com", the
 	// same that Pipes has; required. What is built for browsers comes from it, never from a Host header.
 	PublicURL string
@@ -63,7 +66,9 @@ type Server struct {
 	webhooks *webhooks.Webhooks
 	gate     *access.Gate
 	audit    *audit.Log
-	pages    *pages.Pages
+
+	admission *admission.Register
+	pages     *pages.Pages
 	// publicURL is written as browsers write an origin.
 	publicURL string
 	logger    *slog.Logger
@@ -86,7 +91,7 @@ type Server struct {
 
 // New checks the configuration and returns a Server that is ready to answer.
 func New(c Config) (*Server, error) {
-	if c.Vault == nil || c.Pipes == nil || c.Keys == nil || c.Events == nil || c.Webhooks == nil || c.Gate == nil || c.Audit == nil || c.Health == nil || c.Logger == nil {
+	if c.Vault == nil || c.Pipes == nil || c.Keys == nil || c.Events == nil || c.Webhooks == nil || c.Gate == nil || c.Audit == nil || c.Admission == nil || c.Health == nil || c.Logger == nil {
 		return nil, errors.New("server: incomplete configuration")
 	}
 	publicURL, ok := parsePublicURL(c.PublicURL)
@@ -121,6 +126,7 @@ func New(c Config) (*Server, error) {
 		webhooks:  c.Webhooks,
 		gate:      c.Gate,
 		audit:     c.Audit,
+		admission: c.Admission,
 		logger:    c.Logger,
 		metrics:   c.Metrics,
 		health:    &health{look: c.Health, now: c.Now},

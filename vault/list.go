@@ -20,8 +20,7 @@ func (v *Vault) List(ctx context.Context, call access.Call, q Query) (Page, erro
 	return trail.Answer(ctx, o.Operation, page, err)
 }
 
-// list needs no completed permit: NamesList is of a whole environment, and there is no role yet that
-// may list a part of it.
+// list shows the names that the actor may see, and asks for each unless it is all of them.
 func (o *operation) list(ctx context.Context, q Query) (Page, error) {
 	if q.Limit < 1 {
 		return Page{}, &InvalidError{Field: "limit", Rule: "must be at least 1"}
@@ -35,11 +34,21 @@ func (o *operation) list(ctx context.Context, q Query) (Page, error) {
 	if q.After != "" {
 		until, q.Before = q.Before, ""
 	}
+	if permit := o.Lists(); !permit.Decided() {
+		q.Viewer = viewer{permit}
+	}
 	page, err := o.vault.store.List(ctx, o.Environment(), q)
 	if err != nil {
 		return Page{}, err
 	}
 	return page.until(until, q.Descending), nil
+}
+
+// viewer sees what a permit allows.
+type viewer struct{ permit access.Permit }
+
+func (v viewer) Shows(name string, items map[string]string) bool {
+	return v.permit.Allows(access.Resource{Name: name, Items: items})
 }
 
 // until cuts off an object (empty: none) and what follows it in the order of the page.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"strings"
 	"testing"
 
 	"culvert/internal/access"
@@ -116,11 +117,41 @@ func TestEveryMethodIsAuthorized(t *testing.T) {
 		if r.ObjectID != "" || r.KeyID != "" || r.KeyContext != nil {
 			t.Errorf("the record of a denial tells what was not looked at: %+v", r)
 		}
-		// The twin: the same call of an administrator succeeds.
+		// Who may everything elsewhere is shown nothing, and told that this is not for him.
+		mustSeeNothing(t, o, s, s.MustCallWithin(t, access.Scope{Context: map[string]string{"method": "another"}}))
+		// The twin: the same call of who may everything just there succeeds, as does an administrator's.
+		_, method, _ := strings.Cut(t.Name(), "/")
+		there := s.MustCallWithin(t, access.Scope{Context: map[string]string{"method": method}})
+		result, err = o.call(t.Context(), s.Vault, there)
+		if page, ok := result.(vault.Page); err != nil || ok && len(page.Data) != 1 {
+			t.Errorf("a call within the scope: %v, %v", result, err)
+		}
+		if method == "Create" || method == "Delete" {
+			return // the name is taken, the object gone
+		}
 		if _, err := o.call(t.Context(), s.Vault, s.Call()); err != nil {
 			t.Errorf("an administrator's call: %v", err)
 		}
 	})
+}
+
+// mustSeeNothing makes a call whose actor may everything, but not here.
+func mustSeeNothing(t *testing.T, o operation, s *vaulttest.Stack, call access.Call) {
+	t.Helper()
+	before := s.MustEvents(t)
+	result, err := o.call(t.Context(), s.Vault, call)
+	if page, ok := result.(vault.Page); ok && err == nil {
+		if len(page.Data) > 0 || page.After != "" || page.Before != "" {
+			t.Errorf("out of scope, a list showed %v", page)
+		}
+		return
+	}
+	if v := reflect.ValueOf(result); !errors.Is(err, access.ErrDenied) || !v.IsZero() {
+		t.Errorf("out of scope: %v, %v", result, err)
+	}
+	if after := s.MustEvents(t); len(after) != len(before) {
+		t.Error("a call out of scope changed something")
+	}
 }
 
 // Without an audit log nothing is read and nothing is changed; the error names the log.

@@ -84,6 +84,14 @@ type Query struct {
 	// Search keeps names that contain it; UpdatedAfter keeps objects updated strictly later.
 	Search       string
 	UpdatedAfter time.Time
+	// Viewer keeps objects by what the actor may see; nil keeps all. It is the use case's, never the caller's.
+	Viewer Viewer
+}
+
+// Viewer says which objects somebody may see.
+type Viewer interface {
+	// Shows is asked for many objects in a row. items are those of the key context, and are read only.
+	Shows(name string, items map[string]string) bool
 }
 
 // Page is a page of a list. After and Before are the cursors of the next and the previous page,

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"culvert/internal/access"
 	"culvert/internal/audit"
 	"culvert/internal/etcd"
 	"culvert/internal/id"
@@ -30,6 +31,8 @@ type floor struct {
 	warm  func() bool
 	codec *record.Codec
 	ids   *id.Clock
+	// first is the environment that API keys of the command line are made in.
+	first access.EnvironmentID
 }
 
 // buildFloor opens the audit log, etcd, the root keys and the environments, and makes on a first start
@@ -69,7 +72,7 @@ func (g *graph) buildFloor(ctx context.Context, cfg Config, dir *dataDir) (*floo
 		f.reportEnvironment(ctx, err)
 		return nil, err
 	}
-	f.roots = o.roots()
+	f.roots, f.first = o.roots(), o.first
 	for _, p := range o.places {
 		f.rootKeySettings = append(f.rootKeySettings, p.setting)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"culvert/connectors"
 	"culvert/internal/access"
+	"culvert/internal/admission"
 	"culvert/internal/events"
 	"culvert/internal/webhooks"
 	"culvert/keys"
@@ -64,8 +65,16 @@ func (g *graph) buildHouse(cfg Config, f *floor) error {
 	if err != nil {
 		return err
 	}
+	register, err := admission.New(admission.Config{
+		Store: f.store, Gate: gate, Peppers: f.environments, Audit: f.audit, Now: f.ids.Now, Logger: g.log,
+	})
+	if err != nil {
+		return err
+	}
+	g.opened("register of API keys", func() error { register.Close(); return nil })
 	g.server, err = server.New(server.Config{
-		Vault: v, Pipes: broker, Keys: operations, PublicURL: cfg.baseURL(g.listener.Addr()), Events: log, Webhooks: hooks, Gate: gate, Audit: f.audit, Health: f.health, Logger: g.log, Metrics: metrics,
+		Admission: register,
+		Vault:     v, Pipes: broker, Keys: operations, PublicURL: cfg.baseURL(g.listener.Addr()), Events: log, Webhooks: hooks, Gate: gate, Audit: f.audit, Health: f.health, Logger: g.log, Metrics: metrics,
 		CORSOrigins: cfg.CORSOrigins, CORSLoopback: g.mode == development,
 		Limits: server.Limits{PathBytes: cfg.Limits.PathBytes, BodyBytes: cfg.Limits.BodyBytes},
 	})

@@ -28,26 +28,42 @@ type Actor struct {
 	env  EnvironmentID
 	id   string
 	name string
-	role Role
-	// revision is that of the API key record the caller was authenticated against; [Gate.Recheck]
-	// compares it after the fence.
-	revision int64
+	// policy is what the actor may: never nil, but in the zero Actor.
+	policy *policy
+	// at are the revisions of the records that the policy is from; [Gate.Recheck] compares them after the fence.
+	at revisions
 }
+
+// revisions are those of an API key's record and of its role's, which is 0 for a role that is no record.
+type revisions struct{ key, role int64 }
 
 // FlowActor is the actor of a browser leg, to be made only after the ticket or flow state was checked
 // against the flow's record.
 func FlowActor(env EnvironmentID, flowID string) Actor {
-	return Actor{kind: KindFlow, env: env, id: flowID, name: "browser", role: roleFlow}
+	return Actor{kind: KindFlow, env: env, id: flowID, name: "browser", policy: only(FlowConfirm, FlowComplete)}
 }
 
 // SystemActor is the actor of work that no caller asked for, such as refreshing a grant that nobody has
 // used lately; the name says which. It may do that work and nothing else, and no request can make it.
 func SystemActor(env EnvironmentID, name string) Actor {
-	return Actor{kind: KindSystem, env: env, name: name, role: roleSystem}
+	return Actor{kind: KindSystem, env: env, name: name, policy: only(TokenRefresh, TokenRevoke)}
+}
+
+// only is the policy of an actor whose credential is no API key.
+func only(actions ...Action) *policy {
+	return &policy{rules: []Rule{{Effect: Allow, Actions: actions}}}
 }
 
 // Environment is where the actor acts; an actor never crosses it.
 func (a Actor) Environment() EnvironmentID { return a.env }
+
+// KeyID is the API key's ULID; empty for actors of another kind.
+func (a Actor) KeyID() string {
+	if a.kind != KindAPIKey {
+		return ""
+	}
+	return a.id
+}
 
 // ID is "key_" and the API key's ULID, "flow_" and the flow's, or "system".
 func (a Actor) ID() string {

@@ -39,6 +39,7 @@ type Gate struct {
 	// environment has no pepper here: random, so that nothing a client sends can equal it.
 	dummy [sha256.Size]byte
 	memo  *memo
+	uses  *uses
 }
 
 // NewGate checks the config.
@@ -49,14 +50,17 @@ func NewGate(c GateConfig) (*Gate, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	g := &Gate{keys: c.Keys, peppers: c.Peppers, now: c.Now, report: c.Report, memo: newMemo()}
+	g := &Gate{keys: c.Keys, peppers: c.Peppers, now: c.Now, report: c.Report, memo: newMemo(), uses: newUses()}
 	_, _ = rand.Read(g.dummy[:])
 	return g, nil
 }
 
+// Report tells of a broken record that somebody else has met.
+func (g *Gate) Report(ctx context.Context, keyID string, err error) { g.report(ctx, keyID, err) }
+
 // Parse is [ParseAPIKey], which it need not repeat for a key that was let in before.
 func (g *Gate) Parse(text string) (APIKey, error) {
-	if known := g.memo.find(sha256.Sum256([]byte(text))); known.hash != nil {
+	if known := g.memo.find(sha256.Sum256([]byte(text))); known != nil {
 		return known.key, nil
 	}
 	return ParseAPIKey(text)
@@ -70,32 +74,73 @@ func (g *Gate) Parse(text string) (APIKey, error) {
 // are taken: an attacker who holds a key id learns nothing from the time it takes, neither that the
 // id exists nor that it is revoked. What stays observable is a map hit against a map miss.
 func (g *Gate) Authenticate(ctx context.Context, key APIKey) (Actor, error) {
-	if key.ID == "" {
-		return Actor{}, ErrUnauthenticated
+	found, err := g.identify(ctx, key)
+	if err != nil {
+		return Actor{}, err
 	}
-	hash := g.hash(key)
-	actor, err := g.match(ctx, key, hash)
+	known := found.known
+	actor := known.actor.Load()
+	if actor == nil || actor.at.key != found.revision || !g.roleStands(ctx, &found.record, actor.at.role) {
+		made, err := g.actor(ctx, &found.record, found.revision)
+		if err != nil {
+			return Actor{}, err
+		}
+		actor = &made
+		known.actor.Store(actor)
+	}
+	g.uses.note(known, found.record.Environment, found.record.ID, g.now())
+	return *actor, nil
+}
+
+// Identify is [Gate.Authenticate] for a key that somebody shows to ask what it is: nobody acts by it. It counts
+// as a use all the same.
+func (g *Gate) Identify(ctx context.Context, key APIKey) (KeyRecord, error) {
+	found, err := g.identify(ctx, key)
+	if err != nil {
+		return KeyRecord{}, err
+	}
+	g.uses.note(found.known, found.record.Environment, found.record.ID, g.now())
+	return found.record, nil
+}
+
+// identified is a key's record, once the key was compared with it.
+type identified struct {
+	record   KeyRecord
+	revision int64
+	known    *remembered
+}
+
+func (g *Gate) identify(ctx context.Context, key APIKey) (identified, error) {
+	if key.ID == "" {
+		return identified{}, ErrUnauthenticated
+	}
+	known := g.memo.find(key.fingerprint)
+	hash := g.hash(key, known)
+	record, revision, err := g.match(ctx, key, hash)
 	if errors.Is(err, ErrUnauthenticated) {
 		if err := g.keys.Fence(ctx); err != nil {
-			return Actor{}, fmt.Errorf("fence: %w", err)
+			return identified{}, fmt.Errorf("fence: %w", err)
 		}
-		actor, err = g.match(ctx, key, hash)
+		record, revision, err = g.match(ctx, key, hash)
 	}
 	var broken *brokenRecord
 	if errors.As(err, &broken) {
 		g.report(ctx, key.ID, broken.cause)
-		return Actor{}, ErrUnauthenticated
+		return identified{}, ErrUnauthenticated
 	}
-	if err == nil {
-		g.memo.keep(key, hash)
+	if err != nil {
+		return identified{}, err
 	}
-	return actor, err
+	if known == nil {
+		known = g.memo.keep(key, hash)
+	}
+	return identified{record, revision, known}, nil
 }
 
 // hash is what the record of this very key holds. It is the same work for every key that was not let in
 // before, and it never fails.
-func (g *Gate) hash(key APIKey) []byte {
-	if known := g.memo.find(key.fingerprint); known.hash != nil {
+func (g *Gate) hash(key APIKey, known *remembered) []byte {
+	if known != nil {
 		return known.hash
 	}
 	hash, err := g.peppers.Pepper(key.Environment, key.text)
@@ -114,7 +159,7 @@ func (e *brokenRecord) Is(t error) bool { return t == ErrUnauthenticated }
 
 // match looks the record up and compares the hash of what was sent with the record's, or with the
 // dummy: the same work either way.
-func (g *Gate) match(ctx context.Context, key APIKey, hash []byte) (Actor, error) {
+func (g *Gate) match(ctx context.Context, key APIKey, hash []byte) (KeyRecord, int64, error) {
 	record, revision, err := g.lookup(ctx, key.Environment, key.ID)
 	want := record.Hash
 	if err != nil {
@@ -123,14 +168,11 @@ func (g *Gate) match(ctx context.Context, key APIKey, hash []byte) (Actor, error
 	equal := subtle.ConstantTimeCompare(hash, want) == 1
 	switch {
 	case err != nil:
-		return Actor{}, err
+		return KeyRecord{}, 0, err
 	case !equal || !record.usable(g.now()):
-		return Actor{}, ErrUnauthenticated
+		return KeyRecord{}, 0, ErrUnauthenticated
 	}
-	return Actor{
-		kind: KindAPIKey, env: record.Environment, id: record.ID, name: record.Name,
-		role: record.Role, revision: revision,
-	}, nil
+	return record, revision, nil
 }
 
 // lookup maps the store's errors: an outage stays one, absent is [ErrUnauthenticated], all else is a
@@ -159,42 +201,4 @@ func (g *Gate) unpeppered(key APIKey) []byte {
 	mac := hmac.New(sha256.New, g.dummy[:])
 	_, _ = mac.Write(input[:])
 	return mac.Sum(nil)
-}
-
-// Authorize decides what can be decided without the record: the first statement of every exported
-// method of a use case. The permit opens nothing until it is completed. The error is [ErrDenied].
-func (g *Gate) Authorize(actor Actor, action Action) (Permit, error) {
-	if actor.kind == 0 || !actor.role.allows(action) {
-		return Permit{}, ErrDenied
-	}
-	return Permit{actor: actor, action: action}, nil
-}
-
-// Recheck looks at the actor's API key again once the read fence has passed, so that a revocation
-// holds on every replica from its acknowledgement on. An unchanged record costs one memory look-up.
-// A role that changed since the caller was authenticated is [ErrDenied], more rights or fewer: the
-// permit carries the old one. Other errors are those of [Gate.Authenticate].
-func (g *Gate) Recheck(ctx context.Context, p Permit) error {
-	a := p.actor
-	switch a.kind {
-	case KindFlow, KindSystem:
-		return nil // a flow's credential is its own record, which the use case reads behind the fence
-	case KindAPIKey:
-	default:
-		return ErrUnauthenticated
-	}
-	record, revision, err := g.lookup(ctx, a.env, a.id)
-	var broken *brokenRecord
-	switch {
-	case errors.As(err, &broken):
-		g.report(ctx, a.id, broken.cause)
-		return ErrUnauthenticated
-	case err != nil:
-		return err
-	case !record.usable(g.now()):
-		return ErrUnauthenticated
-	case revision != a.revision && record.Role != a.role:
-		return ErrDenied
-	}
-	return nil
 }

@@ -24,6 +24,9 @@ type between struct {
 	calls []string
 	// answer, if set, changes what the store answered; behind tells that a fence has passed.
 	answer func(r access.KeyRecord, revision int64, err error, behind bool) (access.KeyRecord, int64, error)
+	// role, if set, is what every look-up of a role finds.
+	role         *access.RoleRecord
+	roleRevision int64
 	// fence, if set, is what Fence returns.
 	fence error
 }
@@ -36,6 +39,14 @@ func (b *between) APIKey(ctx context.Context, env access.EnvironmentID, keyID st
 		return b.answer(r, revision, err, behind)
 	}
 	return r, revision, err
+}
+
+func (b *between) Role(ctx context.Context, env access.EnvironmentID, name access.Role) (access.RoleRecord, int64, error) {
+	b.calls = append(b.calls, "look up role")
+	if b.role != nil {
+		return *b.role, 7 + b.roleRevision, nil
+	}
+	return b.store.Role(ctx, env, name)
 }
 
 func (b *between) Fence(ctx context.Context) error {
@@ -244,12 +255,14 @@ func TestRecheck(t *testing.T) {
 		"gone":                  {func() { h.fail(access.ErrNoKey) }, access.ErrUnauthenticated},
 		"tampered with":         {func() { h.fail(errBroken) }, access.ErrUnauthenticated},
 		"record of another key": {func() { h.arrange("record of another key") }, access.ErrUnauthenticated},
-		"other role":            {func() { h.edit(func(r *access.KeyRecord) { r.Role = "reader" }) }, access.ErrDenied},
+		"role that reads too":   {func() { h.edit(func(r *access.KeyRecord) { r.Role = access.RoleReader }) }, nil},
+		"role that does not":    {func() { h.edit(func(r *access.KeyRecord) { r.Role = access.RoleAuditor }) }, access.ErrDenied},
+		"scope":                 {func() { h.edit(func(r *access.KeyRecord) { r.Scope.NotAfter = h.now }) }, access.ErrDenied},
 		"outage":                {func() { h.fail(errEtcd) }, errEtcd},
 	} {
 		h.reset()
 		c.arrange()
-		if err := h.gate.Recheck(t.Context(), permit); !errors.Is(err, c.want) {
+		if _, err := h.gate.Recheck(t.Context(), permit); !errors.Is(err, c.want) {
 			t.Errorf("%s: got %v, want %v", name, err, c.want)
 		}
 		if broken := name == "tampered with" || name == "record of another key"; (h.reports[h.APIKey.ID] != nil) != broken {
@@ -264,11 +277,11 @@ func TestRecheck(t *testing.T) {
 	h.fail(context.Canceled)
 	ctx, hangUp := context.WithCancel(t.Context())
 	hangUp()
-	if err := h.gate.Recheck(ctx, permit); !errors.Is(err, context.Canceled) || len(h.reports) > 0 {
+	if _, err := h.gate.Recheck(ctx, permit); !errors.Is(err, context.Canceled) || len(h.reports) > 0 {
 		t.Errorf("hang-up: got %v, reported %v", err, h.reports)
 	}
 	h.reset()
-	if err := h.gate.Recheck(t.Context(), access.Permit{}); err != access.ErrUnauthenticated {
+	if _, err := h.gate.Recheck(t.Context(), access.Permit{}); err != access.ErrUnauthenticated {
 		t.Errorf("no permit: got %v", err)
 	}
 }

@@ -21,31 +21,36 @@ type fingerprint [sha256.Size]byte
 // A look-up takes no lock: the map is immutable and replaced as a whole, once for each key.
 type memo struct {
 	mu   sync.Mutex // serialises replacements
-	keys atomic.Pointer[map[fingerprint]remembered]
+	keys atomic.Pointer[map[fingerprint]*remembered]
 }
 
-// remembered is a key that was let in; hash is nil for one that was not.
+// remembered is a key that was let in.
 type remembered struct {
 	key  APIKey
 	hash []byte
+	// actor is whom the key made last, as long as its records are at the same revisions.
+	actor atomic.Pointer[Actor]
+	// used is the minute since 1970 in which the key was noted as used.
+	used atomic.Int64
 }
 
 func newMemo() *memo {
 	m := &memo{}
-	m.keys.Store(&map[fingerprint]remembered{})
+	m.keys.Store(&map[fingerprint]*remembered{})
 	return m
 }
 
-func (m *memo) find(f fingerprint) remembered { return (*m.keys.Load())[f] }
+// find returns nil for a key that was not let in.
+func (m *memo) find(f fingerprint) *remembered { return (*m.keys.Load())[f] }
 
 // keep is called for a key whose hash was the record's.
-func (m *memo) keep(key APIKey, hash []byte) {
+func (m *memo) keep(key APIKey, hash []byte) *remembered {
 	f := key.fingerprint
-	if m.find(f).hash != nil {
-		return
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if known := m.find(f); known != nil {
+		return known
+	}
 	next := maps.Clone(*m.keys.Load())
 	for old := range next {
 		if len(next) < memoKeys {
@@ -53,6 +58,7 @@ func (m *memo) keep(key APIKey, hash []byte) {
 		}
 		delete(next, old) // whichever comes first: maps are walked from a random place
 	}
-	next[f] = remembered{key, hash}
+	next[f] = &remembered{key: key, hash: hash}
 	m.keys.Store(&next)
+	return next[f]
 }

@@ -81,7 +81,10 @@ func newEstate(t *testing.T) *estate {
 		e.fillWebhooks(t, env)
 		e.mustDo(t, request{key: e.keyOf(env.ID()), method: http.MethodPost, path: "/culvert/v1/jobs", body: `{"kind":"rewrap","all":true}`})
 		e.mustDo(t, request{key: e.keyOf(env.ID()), method: http.MethodPut, path: "/culvert/v1/rotation-schedule", body: `{"older_than":"2160h"}`})
+		e.mustDo(t, request{key: e.keyOf(env.ID()), method: http.MethodPost, path: "/culvert/v1/roles",
+			body: `{"name":"attacked","rules":[{"effect":"allow","actions":["vault.data.read"]}]}`})
 		key := e.mustAPIKey(t, env)
+		must(t, e.stack.Store.PutLastUse(t.Context(), access.Use{Environment: env.ID(), KeyID: key.ID, At: time.Now().UTC()}))
 		e.apiKeys[key.ID] = key
 		e.apiKeys[e.keyOf(env.ID()).ID] = e.keyOf(env.ID())
 		for at, record := range map[string]any{
@@ -175,6 +178,10 @@ func (e *estate) subjectOf(t testing.TB, key string) *subject {
 		s := e.request(key, request{key: e.apiKeys[field[2]], method: http.MethodGet, path: "/vault/v1/kv?limit=1"})
 		s.broken = []string{rejected}
 		return s
+	case "apikeyuse":
+		return e.request(key, request{key: e.keyOf(env), method: http.MethodGet, path: "/culvert/v1/api-keys/api_key_" + field[2]})
+	case "role":
+		return e.request(key, request{key: e.keyOf(env), method: http.MethodGet, path: "/culvert/v1/roles/" + field[2]})
 	case "event":
 		return e.request(key, request{key: e.keyOf(env), method: http.MethodGet,
 			path: "/events?limit=100&events=vault.data.created,vault.data.updated,vault.kek.created"})

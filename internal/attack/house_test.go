@@ -54,7 +54,7 @@ func newHouse(t *testing.T) *house {
 	metrics := server.NewMetrics()
 	var report func(context.Context, string, error)
 	first := vaulttest.WithConfig(t, vaulttest.Config{
-		Endpoints: []string{endpoint},
+		Endpoints: []string{endpoint}, UseInterval: time.Hour, // a use that is written down heals its record
 		Report: func(ctx context.Context, keyID string, err error) {
 			h.mu.Lock()
 			h.reported = append(h.reported, keyID)
@@ -97,7 +97,8 @@ func (h *house) open(t *testing.T, metrics *server.Metrics) {
 	})
 	must(t, err)
 	s, err := server.New(server.Config{
-		Vault: h.stack.Vault, Pipes: pipestest.MustBare(t, h.stack), Keys: h.stack.Operations, PublicURL: pipestest.PublicURL, Events: log, Webhooks: hooks, Gate: h.stack.Gate, Audit: h.stack.Audit, Metrics: metrics,
+		Admission: h.stack.Register,
+		Vault:     h.stack.Vault, Pipes: pipestest.MustBare(t, h.stack), Keys: h.stack.Operations, PublicURL: pipestest.PublicURL, Events: log, Webhooks: hooks, Gate: h.stack.Gate, Audit: h.stack.Audit, Metrics: metrics,
 		Health: func(ctx context.Context) []server.Check {
 			state := server.Ready
 			if h.stack.Store.Health(ctx) != nil {

@@ -12,7 +12,7 @@
 //	epoch.go       the order of events, and the trick behind certain outcomes
 //	authentic.go   the MAC on every record
 //	timeline.go    ranges over keys in order of creation, bounded in what etcd visits
-//	objects.go keks.go apikeys.go environments.go events.go requests.go list.go   one noun each
+//	objects.go keks.go apikeys.go roles.go environments.go events.go requests.go list.go   one noun each
 //	accounts.go flows.go grants.go integrations.go revocations.go   the nouns of pipes; apply.go a change of any of them
 //	configurations.go   what organizations set of integrations
 //	attempts.go    refreshes under way and their locks; session.go the lease of those; watchers.go who waits for a grant

@@ -16,6 +16,7 @@ import (
 	"culvert/connectors"
 	"culvert/connectors/connectorstest"
 	"culvert/internal/access"
+	"culvert/internal/admission"
 	"culvert/internal/etcd"
 	"culvert/internal/events"
 	"culvert/keys"
@@ -179,9 +180,16 @@ func TestVerifyFindsWhatWasTamperedWith(t *testing.T) {
 		kek("pointer"), kek("entry"), header("here"), header("there"))
 
 	c.tamperWithPipes(t)
-	for _, kind := range []string{"apikey", "registered", "event", "req", "job", "integration", "schedule"} {
+	for _, kind := range []string{"apikey", "apikeyuse", "role", "registered", "event", "req", "job", "integration", "schedule"} {
 		if kind == "schedule" {
 			c.schedule(t)
+		}
+		if kind == "apikeyuse" {
+			must(t, c.Store.PutLastUse(t.Context(), access.Use{Environment: env, KeyID: c.APIKey.ID, At: time.Now().UTC()}))
+		}
+		if kind == "role" {
+			_, err := c.Register.CreateRole(t.Context(), c.Call(), admission.RoleRequest{Name: "r", Rules: []access.Rule{{Effect: access.Allow, Actions: []access.Action{access.DataRead}}}})
+			must(t, err)
 		}
 		if kind == "job" {
 			c.MustEndJob(t, c.MustJob(t, keys.JobRequest{Kind: keys.RewrapJob, All: true, DryRun: true}).ID)

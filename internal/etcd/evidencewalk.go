@@ -16,7 +16,7 @@ import (
 // with what they are of. One that leads nowhere is of no use to anybody.
 func provenKinds() []string {
 	return []string{
-		kindEnv, kindRegistered, kindCheckpoint, kindAPIKey, kindCMKMap, kindSchedule, kindShred, kindJob, kindKEK,
+		kindEnv, kindRegistered, kindCheckpoint, kindAPIKey, kindAPIKeyUse, kindRole, kindCMKMap, kindSchedule, kindShred, kindJob, kindKEK,
 		kindIntegration, kindConfiguration, kindRetired, kindAccount, kindGrant, kindAttempt, kindRevocation, kindFlow, kindObject, kindRequest, kindEvent,
 		kindWebhook, kindWebhookAt, kindDelivery, kindDeadLetter,
 	}

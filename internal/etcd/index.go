@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"culvert/keys"
 	"culvert/vault"
 )
 
@@ -21,6 +22,8 @@ type entry struct {
 	// updated is microseconds since the Unix epoch.
 	updated  int64
 	revision int64
+	// items are those of the key context, shared by all entries that have the same.
+	items *contextItems
 	// broken is an object whose header failed its MAC: a page that would show it fails instead.
 	broken bool
 }
@@ -38,6 +41,15 @@ type listIndex struct {
 	mu     sync.RWMutex
 	chunks []*chunk
 	count  int
+	// contexts are those of the entries, each once for all that have it, by key id: a context has one KEK at a
+	// time. What is left of a KEK that was shredded is small, and goes when the index is loaded again.
+	contexts map[keys.ID]*contextItems
+}
+
+// contextItems is the key context of a KEK.
+type contextItems struct {
+	kek   keys.ID
+	items map[string]string
 }
 
 // filter is what a query keeps.
@@ -45,10 +57,11 @@ type filter struct {
 	search       string
 	updatedAfter int64 // microseconds; meaningful if byTime
 	byTime       bool
+	viewer       vault.Viewer // nil sees all
 }
 
 func newFilter(q vault.Query) filter {
-	f := filter{search: q.Search}
+	f := filter{search: q.Search, viewer: q.Viewer}
 	if !q.UpdatedAfter.IsZero() {
 		f.byTime, f.updatedAfter = true, q.UpdatedAfter.UnixMicro()
 	}
@@ -60,7 +73,11 @@ func (f filter) skips(c *chunk) bool { return f.byTime && c.newest <= f.updatedA
 // keeps passes a broken entry, whose name and time nobody can vouch for, so that it fails the page
 // instead of hiding.
 func (f filter) keeps(e *entry) bool {
-	return e.broken || (!f.byTime || e.updated > f.updatedAfter) && strings.Contains(e.name, f.search)
+	if e.broken {
+		return true
+	}
+	return (!f.byTime || e.updated > f.updatedAfter) && strings.Contains(e.name, f.search) &&
+		(f.viewer == nil || f.viewer.Shows(e.name, e.items.items))
 }
 
 // put adds or replaces an entry unless a newer one is there. It reports whether the object is new.
@@ -70,6 +87,7 @@ func (x *listIndex) put(e entry) bool {
 	if len(x.chunks) == 0 {
 		x.chunks = []*chunk{{}}
 	}
+	e.items = x.shared(e.items)
 	ci := x.chunkOf(e.id)
 	c := x.chunks[ci]
 	i, found := c.find(e.id)
@@ -86,6 +104,21 @@ func (x *listIndex) put(e entry) bool {
 		x.split(ci, i == len(c.entries)-1 && ci == len(x.chunks)-1)
 	}
 	return true
+}
+
+// shared is the one copy of a key context that all entries of the index have. It is called with mu held.
+func (x *listIndex) shared(c *contextItems) *contextItems {
+	if c == nil {
+		return nil
+	}
+	known := x.contexts[c.kek]
+	if known == nil {
+		if x.contexts == nil {
+			x.contexts = map[keys.ID]*contextItems{}
+		}
+		x.contexts[c.kek], known = c, c
+	}
+	return known
 }
 
 // split makes two chunks of one. Appending, the common case since ids grow, leaves the first full.

@@ -34,6 +34,9 @@ func modelListBroken(all []etcd.Entry, q vault.Query) (page vault.Page, broken b
 	var kept, before, after []etcd.Entry
 	for _, e := range ordered {
 		matches := strings.Contains(e.Name, q.Search) && (q.UpdatedAfter.IsZero() || e.Updated.After(q.UpdatedAfter))
+		if q.Viewer != nil {
+			matches = matches && q.Viewer.Shows(e.Name, map[string]string{"organization_id": "org_1"})
+		}
 		switch {
 		case !matches && !e.Broken:
 		case q.After != "" && !behind(e.ID, q.After):

@@ -25,6 +25,8 @@ import (
 //	format                               the marker; exempt from MACs
 //	env/{env}                            environment: its MAC, index and pepper keysets, sealed
 //	apikey/{env}/{key}                   API key: peppered hash, role, times
+//	apikeyuse/{env}/{key}                when an API key was used last
+//	role/{env}/{name}                    role: what it allows and denies
 //	cmkmap/{env}                         which context items have a customer's key
 //	schedule/{env}                       when KEKs are rotated without being asked
 //	shred/{env}/{H(item)}                marker: a shred of this context item is under way
@@ -70,6 +72,8 @@ const (
 	kindFormat     = "format"
 	kindEnv        = "env"
 	kindAPIKey     = "apikey"
+	kindAPIKeyUse  = "apikeyuse"
+	kindRole       = "role"
 	kindCMKMap     = "cmkmap"
 	kindSchedule   = "schedule"
 	kindShred      = "shred"
@@ -119,6 +123,14 @@ const keyFence = "fence"
 func keyEnv(env access.EnvironmentID) string { return kindEnv + "/" + string(env) }
 func keyAPIKey(env access.EnvironmentID, id string) string {
 	return kindAPIKey + "/" + string(env) + "/" + id
+}
+func keyAPIKeyUse(env access.EnvironmentID, id string) string {
+	return kindAPIKeyUse + "/" + string(env) + "/" + id
+}
+
+// keyRole is the one key that a person names: a role's name is letters, digits and dashes.
+func keyRole(env access.EnvironmentID, name access.Role) string {
+	return kindRole + "/" + string(env) + "/" + string(name)
 }
 func keyCMKMap(env access.EnvironmentID) string   { return kindCMKMap + "/" + string(env) }
 func keySchedule(env access.EnvironmentID) string { return kindSchedule + "/" + string(env) }
@@ -299,7 +311,7 @@ func lastOf(key string) string { return key[strings.LastIndexByte(key, '/')+1:] 
 
 // mirroredKinds are few records each and steer what is done, so every replica holds all of them in memory.
 func mirroredKinds() []string {
-	return []string{kindEnv, kindAPIKey, kindCMKMap, kindSchedule, kindShred, kindEpoch, kindNode, kindIntegration, kindJob, kindWebhook, kindWebhookLock}
+	return []string{kindEnv, kindAPIKey, kindAPIKeyUse, kindRole, kindCMKMap, kindSchedule, kindShred, kindEpoch, kindNode, kindIntegration, kindJob, kindWebhook, kindWebhookLock}
 }
 
 func mirrored(kind string) bool { return slices.Contains(mirroredKinds(), kind) }

@@ -24,7 +24,7 @@ func (s *Store) List(ctx context.Context, env access.EnvironmentID, q vault.Quer
 	switch {
 	case index != nil && current:
 		return index.page(q)
-	case full && q.Search != "":
+	case full && (q.Search != "" || q.Viewer != nil): // either would read an unknown number of objects
 		return vault.Page{}, vault.ErrSearchUnavailable
 	}
 	return s.listFromEtcd(ctx, env, q)

@@ -55,10 +55,10 @@ func testList(t *testing.T, open opener) {
 	for range 60 {
 		q := randomQuery(random, all)
 		p.mustAgree(t, s, all, q)
-		if q.Search != "" {
+		if q.Search != "" || q.Viewer != nil {
 			_, err := bounded.List(t.Context(), p.env, q)
 			mustBe(t, "search above the bound of the index", err, vault.ErrSearchUnavailable)
-			q.Search = ""
+			q.Search, q.Viewer = "", nil
 		}
 		p.mustAgree(t, bounded, all, q)
 	}
@@ -146,7 +146,17 @@ func randomQuery(random *rand.Rand, all []etcd.Entry) vault.Query {
 	if random.IntN(3) == 0 {
 		q.UpdatedAfter = all[random.IntN(len(all))].Updated
 	}
+	if random.IntN(3) == 0 {
+		q.Viewer = prefixViewer([]string{"a/", "b/1", "nothing"}[random.IntN(3)])
+	}
 	return q
+}
+
+// prefixViewer sees the objects whose names begin with it, as long as their key context comes along.
+type prefixViewer string
+
+func (v prefixViewer) Shows(name string, items map[string]string) bool {
+	return strings.HasPrefix(name, string(v)) && items["organization_id"] == "org_1"
 }
 
 // TestListDense puts more objects into one stretch than a window of a walk through etcd may hold.

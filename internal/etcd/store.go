@@ -12,6 +12,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"culvert/internal/access"
+	"culvert/internal/admission"
 	"culvert/internal/events"
 	"culvert/internal/id"
 	"culvert/internal/webhooks"
@@ -90,6 +91,8 @@ var (
 	_ vault.Store     = (*Store)(nil)
 	_ pipes.Store     = (*Store)(nil)
 	_ access.KeyStore = (*Store)(nil)
+
+	_ admission.Store = (*Store)(nil)
 	_ events.Store    = (*Store)(nil)
 	_ webhooks.Store  = (*Store)(nil)
 )

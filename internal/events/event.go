@@ -39,6 +39,14 @@ const (
 	BYOKVerified Type = "vault.byok_key.verification_completed"
 	BYOKDeleted  Type = "vault.byok_key.deleted"
 
+	// APIKeyUpdated tells of another end. The events of roles are our own.
+	APIKeyCreated Type = "api_key.created"
+	APIKeyRevoked Type = "api_key.revoked"
+	APIKeyUpdated Type = "api_key.updated"
+	RoleCreated   Type = "access.role.created"
+	RoleUpdated   Type = "access.role.updated"
+	RoleDeleted   Type = "access.role.deleted"
+
 	AccountConnected     Type = "pipes.connected_account.connected"
 	AccountDisconnected  Type = "pipes.connected_account.disconnected"
 	ReauthorizationAsked Type = "pipes.connected_account.reauthorization_needed"

@@ -13,5 +13,6 @@ func Types() []Type {
 		IntegrationCreated, IntegrationUpdated, IntegrationDeleted,
 		ConfigurationUpdated, ConfigurationDeleted,
 		EndpointCreated, EndpointUpdated, EndpointDeleted, SecretRotated, EndpointReplayed,
+		APIKeyCreated, APIKeyRevoked, APIKeyUpdated, RoleCreated, RoleUpdated, RoleDeleted,
 	}
 }

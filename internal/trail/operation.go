@@ -27,6 +27,8 @@ type Operation struct {
 	Record audit.Record
 
 	guard *Guard
+	// listed is set by a list, which asks for its entries one by one.
+	listed bool
 	// intended is set once the intent is recorded; intent is its index.
 	intended bool
 	intent   uint64
@@ -53,7 +55,12 @@ func (o *Operation) Refresh(ctx context.Context) error {
 	if err := o.guard.Fence(ctx); err != nil {
 		return err
 	}
-	return o.guard.Gate.Recheck(ctx, o.Permit)
+	permit, err := o.guard.Gate.Recheck(ctx, o.Permit)
+	if err != nil {
+		return err
+	}
+	o.Permit = permit
+	return nil
 }
 
 // Environment is the actor's, which no call crosses.
@@ -71,11 +78,30 @@ func (o *Operation) Complete(r access.Resource) error {
 	return nil
 }
 
+// Lists is said by a list, which needs no completed permit because it asks for each of its entries
+// ([access.Permit.Allows]). It returns the permit to ask.
+func (o *Operation) Lists() access.Permit {
+	o.listed = true
+	return o.Permit
+}
+
+// decided refuses what would leave, or change something, under a permit that was given for some records and never
+// asked about this one: a use case that forgets to complete its permit serves nobody whose rights have a scope.
+func (o *Operation) decided() error {
+	if o.listed || o.Permit.Decided() {
+		return nil
+	}
+	return access.ErrDenied
+}
+
 // Intend records that a change is about to be tried, once per call however often the transaction is
 // retried. Without this record nothing is changed.
 func (o *Operation) Intend(ctx context.Context) error {
 	if o.intended {
 		return nil
+	}
+	if err := o.decided(); err != nil {
+		return err
 	}
 	intent := o.Record
 	intent.Phase, intent.Result = audit.Intent, audit.Allowed
@@ -102,6 +128,9 @@ func (o *Operation) End(ctx context.Context, err error) error {
 // Answer records the call and only then lets its result out: for everything that returns plaintext,
 // names or metadata. If the record cannot be written, nothing leaves.
 func Answer[T any](ctx context.Context, o *Operation, result T, err error) (T, error) {
+	if err == nil {
+		err = o.decided()
+	}
 	if err = o.End(ctx, err); err != nil {
 		var nothing T
 		return nothing, err
@@ -112,6 +141,9 @@ func Answer[T any](ctx context.Context, o *Operation, result T, err error) (T, e
 // Committed records the outcome of a change. A change that was committed is answered as such even if
 // the outcome is lost: its event names the intent, so the trail is complete without it.
 func Committed[T any](ctx context.Context, o *Operation, result T, err error) (T, error) {
+	if err == nil && !o.intended {
+		err = o.decided()
+	}
 	if failed := o.conclude(ctx, err); failed != nil && !o.intended {
 		err = failed
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"culvert/internal/access"
+	"culvert/internal/admission"
 	"culvert/internal/audit"
 	"culvert/internal/etcd"
 	"culvert/internal/etcd/etcdtest"
@@ -41,6 +42,8 @@ type Config struct {
 	// WatchDelay holds back the watch of the store, HoldWatch stalls it while it does not return.
 	WatchDelay time.Duration
 	HoldWatch  func(ctx context.Context)
+	// UseInterval is how often the uses of API keys are written down; default a minute.
+	UseInterval time.Duration
 	// Report is the gate's; default fails the test.
 	Report func(ctx context.Context, keyID string, err error)
 }
@@ -66,6 +69,8 @@ type Stack struct {
 	Vault    *vault.Vault
 	// Operations are those on the keys of the stack.
 	Operations *keys.Operations
+	// Register is that of API keys and roles.
+	Register *admission.Register
 	// Node is the id of this replica.
 	Node string
 	// APIKey is an administrator's; its record is stored.
@@ -167,6 +172,21 @@ func (s *Stack) open(t testing.TB, node string) {
 	must(t, "vault", err)
 	s.Operations, err = keys.NewOperations(keys.OperationsConfig{Keys: s.Keys, Store: s.Store, Gate: s.Gate, Audit: s.Audit})
 	must(t, "operations", err)
+	s.Register = s.MustRegister(t, func(*admission.Config) {})
+}
+
+// MustRegister is another register of API keys over the stack.
+func (s *Stack) MustRegister(t testing.TB, change func(*admission.Config)) *admission.Register {
+	t.Helper()
+	c := admission.Config{
+		Store: s.Store, Gate: s.Gate, Peppers: s.Environments, Audit: s.Audit, Now: s.config.Now,
+		Logger: slog.New(slog.DiscardHandler), UseInterval: s.config.UseInterval,
+	}
+	change(&c)
+	r, err := admission.New(c)
+	must(t, "register", err)
+	t.Cleanup(r.Close)
+	return r
 }
 
 func (s *Stack) roots() *keys.RootKeys {
@@ -201,6 +221,13 @@ func (s *Stack) MustCallAs(t testing.TB, role access.Role) access.Call {
 	return access.Call{Actor: s.MustActor(t, s.MustAPIKey(t, role)), RequestID: "req_" + id.ULID(time.Now())}
 }
 
+// MustCallWithin is a request of a new API key that may everything in a scope, and nothing outside.
+func (s *Stack) MustCallWithin(t testing.TB, scope access.Scope) access.Call {
+	t.Helper()
+	key := s.MustKey(t, func(r *access.KeyRecord) { r.Role, r.Scope = access.RoleAdmin, scope })
+	return access.Call{Actor: s.MustActor(t, key), RequestID: "req_" + id.ULID(time.Now())}
+}
+
 // MustActor authenticates an API key.
 func (s *Stack) MustActor(t testing.TB, key access.APIKey) access.Actor {
 	t.Helper()
@@ -212,14 +239,20 @@ func (s *Stack) MustActor(t testing.TB, key access.APIKey) access.Actor {
 // MustAPIKey makes a new API key with this role and stores its record.
 func (s *Stack) MustAPIKey(t testing.TB, role access.Role) access.APIKey {
 	t.Helper()
+	return s.MustKey(t, func(r *access.KeyRecord) { r.Role, r.Name = role, "test "+string(role) })
+}
+
+// MustKey makes a new API key and stores its record as change makes it.
+func (s *Stack) MustKey(t testing.TB, change func(*access.KeyRecord)) access.APIKey {
+	t.Helper()
 	now := s.config.Now()
 	key, err := access.GenerateAPIKey(s.Environment.ID(), now)
 	must(t, "generate API key", err)
 	hash, err := s.Environments.Pepper(key.Environment, key.Text())
 	must(t, "pepper", err)
-	must(t, "store API key", s.Store.CreateAPIKey(t.Context(), access.KeyRecord{
-		ID: key.ID, Environment: key.Environment, Name: "test " + string(role), Role: role, Hash: hash, CreatedAt: now.UTC(),
-	}))
+	record := access.KeyRecord{ID: key.ID, Environment: key.Environment, Name: "test", Hash: hash, CreatedAt: now.UTC()}
+	change(&record)
+	must(t, "store API key", s.Store.CreateAPIKey(t.Context(), record))
 	return key
 }
 
