@@ -68,6 +68,7 @@ func rootKeyRecord(env *keys.Environment, key access.APIKey, now time.Time) (acc
 		Role:        access.RoleAdmin,
 		Hash:        hash,
 		CreatedAt:   now,
+		Last4:       key.Text().Last4(),
 	}, nil
 }
 

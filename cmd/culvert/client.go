@@ -202,9 +202,21 @@ func (e *apiError) hint() string {
 	case "unauthorized":
 		return "name the file that holds an API key of this server with --key-file"
 	case "forbidden":
-		return "use an API key whose role allows it"
+		return "use an API key whose role allows it: culvert access explain, by somebody who may, says what it lacks"
+	case "exceeds_own_rights":
+		return "nobody gives what they do not have: use an API key that may all of it, or ask for less"
+	case "api_key_already_expired":
+		return "make another one with culvert api-keys create"
+	case "api_key_rotated":
+		return "culvert api-keys show ID names its successor, which can be rotated"
+	case "last_admin_api_key":
+		return "make another one first: culvert api-keys create --name NAME --role admin; with --force only culvert api-keys recover, at the data directory, lets anybody back in"
+	case "too_many_api_keys":
+		return "culvert api-keys list shows when they were used, culvert api-keys revoke ID ends one"
+	case "role_exists", "role_in_use", "too_many_roles":
+		return "culvert access roles list shows the roles, culvert api-keys list who has which"
 	case "entity_not_found":
-		return "culvert keys list shows the KEKs, culvert keys jobs the jobs, culvert keys cmk list customers' keys"
+		return "culvert keys list shows the KEKs, culvert keys jobs the jobs, culvert keys cmk list customers' keys, culvert api-keys list API keys, culvert access roles list roles"
 	case "key_shredded":
 		return "what was under it is gone for good; the next value of the same context gets a new KEK"
 	case "root_key_refused":

@@ -31,7 +31,10 @@ func TestAPIExamples(t *testing.T) {
 		},
 		"Data keys": {`"data_key"`, `"context":{"organization_id":"org_2"}`},
 		"Keys":      {`{"object":"kek","id":"`, `"versions":2`, `{"object":"job","id":"`},
-		"Events":    {`{"object":"list","data":[`},
+		"API keys and roles": {
+			`"state":"active"`, `{"object":"role","name":"billing"`, `"allowed":true,"reason":"allowed_by_rule"`, `{"api_key":null}`, `"expires_at":"2099-01-01T00:00:00.000Z"`,
+		},
+		"Events": {`{"object":"list","data":[`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			script := preamble + "set -e\n"
