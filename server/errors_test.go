@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"culvert/internal/access"
+	"culvert/internal/admission"
 	"culvert/internal/events"
 	"culvert/internal/outage"
 	"culvert/keys"
@@ -86,6 +87,19 @@ func TestProblems(t *testing.T) {
 		pipes.ErrOtherBrowser:       {403, "other_browser"},
 		pipes.ErrFlowRate:           {429, "rate_limit_exceeded"},
 		pipes.ErrConflict:           {503, "concurrent_request"},
+		admission.ErrNoKey:          {404, "entity_not_found"},
+		admission.ErrNoRole:         {404, "entity_not_found"},
+		admission.ErrKeyEnded:       {409, "api_key_already_expired"},
+		admission.ErrRotated:        {409, "api_key_rotated"},
+		admission.ErrLastKey:        {409, "last_admin_api_key"},
+		admission.ErrTooManyKeys:    {409, "too_many_api_keys"},
+		admission.ErrTooManyRoles:   {409, "too_many_roles"},
+		admission.ErrExceeds:        {403, "exceeds_own_rights"},
+		admission.ErrRoleExists:     {409, "role_exists"},
+		admission.ErrRoleInUse:      {409, "role_in_use"},
+		admission.ErrUnknownCursor:  {400, "invalid_cursor"},
+		admission.ErrConflict:       {503, "concurrent_request"},
+		admission.ErrTampered:       {500, "integrity_failure"},
 	}
 	for _, err := range server.Sentinels() {
 		if _, ok := known[err]; !ok {
