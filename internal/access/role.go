@@ -72,6 +72,9 @@ func facts() []fact {
 		{CMKRead, false, keyReaders}, {CMKAttach, false, keyAdmins}, {CMKVerify, false, keyAdmins}, {CMKDetach, false, keyAdmins},
 		{RecordsVerify, false, keyReaders},
 
+		{WebhooksRead, false, auditors}, {WebhooksCreate, false, nil}, {WebhooksUpdate, false, nil},
+		{WebhooksDelete, false, nil}, {WebhooksRotate, false, nil}, {WebhooksReplay, false, nil},
+
 		{IntegrationsRead, true, connections}, {IntegrationsManage, true, nil},
 		{PipesAuthorize, true, brokers}, {PipesFinish, true, brokers},
 		{TokenVend, true, brokers}, {TokenReport, true, brokers},
