@@ -23,22 +23,31 @@ type AuthorizationRequest struct {
 // The address is the browser's to resolve, so only the URL's form is checked: https, or http on
 // loopback where egress allows that. An error is an [Error] of class Blocked or Refused.
 func (c *Client) AuthorizationURL(conn *Connector, r AuthorizationRequest) (string, error) {
+	u, query, err := c.authorization(conn, r)
+	if err != nil {
+		return "", err
+	}
+	return conn.browserURL(u, query), nil
+}
+
+// authorization is an authorization request: the provider's URL and all parameters.
+func (c *Client) authorization(conn *Connector, r AuthorizationRequest) (*url.URL, url.Values, error) {
 	if conn.AuthorizationURL == "" {
-		return "", refusal("the provider has no authorization endpoint")
+		return nil, nil, refusal("the provider has no authorization endpoint")
 	}
 	if !conn.Complete() {
-		return "", refusal("the provider's URLs need config that was not given")
+		return nil, nil, refusal("the provider's URLs need config that was not given")
 	}
 	if conn.PKCE && r.Challenge == "" {
-		return "", refusal("a challenge is required")
+		return nil, nil, refusal("a challenge is required")
 	}
 	u, err := c.egress.check(conn.AuthorizationURL, false)
 	if err != nil {
-		return "", blocked(err)
+		return nil, nil, blocked(err)
 	}
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
-		return "", refusal("the authorization URL has a malformed query")
+		return nil, nil, refusal("the authorization URL has a malformed query")
 	}
 	// Also those that are not set below: a request object would be read in place of all of ours, and a
 	// challenge be another's. The scopes of the URL stand where nobody asks for others.
@@ -57,14 +66,7 @@ func (c *Client) AuthorizationURL(conn *Connector, r AuthorizationRequest) (stri
 		query.Set("code_challenge_method", "S256")
 	}
 	conn.setScopes(query, r.Scopes)
-	// A space is %20 to everybody, "+" only to those who decode forms. A "+" of a value is %2B already.
-	encoded := strings.ReplaceAll(query.Encode(), "+", "%20")
-	if conn.Quirks.FragmentRoute != "" {
-		u.RawQuery = ""
-		return u.String() + "#" + conn.Quirks.FragmentRoute + "?" + encoded, nil
-	}
-	u.RawQuery = encoded
-	return u.String(), nil
+	return u, query, nil
 }
 
 // setScopes puts each scope into the parameter that takes it.

@@ -44,6 +44,8 @@ func TestBoundsOfReplies(t *testing.T) {
 		"long scopes":            {`{"access_token":"at","scope":"` + strings.Join(long, " ") + `"}`, 94},
 		"scopes of an array":     {`{"access_token":"at","scope":["a\u0000b","\u202e","ok"]}`, 1},
 		"a token of 64 KiB":      {`{"access_token":"` + strings.Repeat("t", 64<<10) + `","scope":"a"}`, 1},
+		"lists within lists":     {`{"access_token":"at","scope":"a","more":` + strings.Repeat("[", 9_000) + strings.Repeat("]", 9_000) + `}`, 1},
+		"without end":            {`{"access_token":"at","scope":"a","more":` + strings.Repeat("[", 500_000) + strings.Repeat("]", 500_000) + `}`, -1},
 		"a longer token":         {`{"access_token":"` + strings.Repeat("t", 64<<10+1) + `","scope":"a"}`, -1},
 	} {
 		tokens, err := connectors.ReadReply(&connectors.Connector{}, 200, []byte(tc.body), start(), time.Time{})

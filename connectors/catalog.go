@@ -77,6 +77,7 @@ func (c *Connector) override(o Endpoints) error {
 		{&c.RefreshURL, ""},
 		{&c.RevocationURL, o.RevocationURL},
 		{&c.IdentityURL, o.IdentityURL},
+		{&c.PushURL, ""},
 		{&c.Revocation.URL, ""},
 		{&c.APIKey.VerifyURL, ""},
 		{&c.LongLived.URL, ""},
@@ -85,6 +86,10 @@ func (c *Connector) override(o Endpoints) error {
 			*endpoint.at = base + behindHost(*endpoint.at)
 		}
 		*endpoint.at = cmp.Or(endpoint.own, *endpoint.at)
+	}
+	if o.TokenURL != "" || o.AuthorizationURL != "" {
+		// Neither is there one for pushed requests, which another server's need not be able to take.
+		c.PushURL = ""
 	}
 	if o.TokenURL != "" {
 		// There is no setting for refreshes: where tokens come from is where they are refreshed.

@@ -47,6 +47,9 @@ type Connector struct {
 	AuthorizationURL, TokenURL string
 	// RefreshURL is empty where refreshes go to TokenURL.
 	RefreshURL string
+	// PushURL is where authorization requests are pushed ahead of the browser (RFC 9126), at the origin of
+	// TokenURL; empty where they go with the browser. Where it is set they never do.
+	PushURL string
 	// RevocationURL takes requests of RFC 7009; empty where the provider has no such endpoint, also if it
 	// has another call for the purpose.
 	RevocationURL string

@@ -38,6 +38,9 @@ type Definition struct {
 	// RevocationURL takes requests of RFC 7009. It is at the origin of TokenURL, because the tokens and the
 	// client secret go there; empty for a provider that has no such endpoint.
 	RevocationURL string
+	// PushURL is where authorization requests are pushed (RFC 9126), at the origin of TokenURL, because the
+	// client secret goes there; empty for a provider that takes them with the browser.
+	PushURL string
 }
 
 // DefinitionError is a refused field, the first if there are others. Field is the name on the wire; Rule
@@ -73,6 +76,7 @@ func Custom(slug string, d Definition) (*Connector, error) {
 		Issuer:           d.Issuer,
 		IdentityURL:      d.IdentityURL,
 		RevocationURL:    d.RevocationURL,
+		PushURL:          d.PushURL,
 		Identity:         openID(),
 		ClientAuth:       cmp.Or(ClientAuth(d.ClientAuth), ClientAuthBody),
 		Body:             cmp.Or(Body(d.TokenContentType), BodyForm),
@@ -98,6 +102,9 @@ func Custom(slug string, d Definition) (*Connector, error) {
 	}
 	if c.RevocationURL != "" && (origin.Of(c.RevocationURL) != origin.Of(c.TokenURL) || origin.Of(c.RevocationURL) != c.TokenOrigin()) {
 		return nil, &DefinitionError{Field: "revocation_url", Rule: "must be at the origin of token_url"}
+	}
+	if c.PushURL != "" && (origin.Of(c.PushURL) != origin.Of(c.TokenURL) || origin.Of(c.PushURL) != c.TokenOrigin()) {
+		return nil, &DefinitionError{Field: "pushed_authorization_request_url", Rule: "must be at the origin of token_url"}
 	}
 	return c, nil
 }

@@ -13,7 +13,7 @@ const variable = "${config."
 // templates are the texts that may hold variables.
 func (c *Connector) templates() []*string {
 	list := []*string{
-		&c.AuthorizationURL, &c.TokenURL, &c.RefreshURL, &c.RevocationURL, &c.IdentityURL, &c.Issuer,
+		&c.AuthorizationURL, &c.TokenURL, &c.RefreshURL, &c.RevocationURL, &c.IdentityURL, &c.PushURL, &c.Issuer,
 		&c.Revocation.URL, &c.APIKey.VerifyURL, &c.APIKey.Username, &c.APIKey.Password,
 		&c.LongLived.URL, &c.Quirks.RedirectURI,
 	}
@@ -169,6 +169,7 @@ func (c *Connector) endpoints() []endpoint {
 		{"refresh_token_url", c.RefreshURL},
 		{"revocation_url", c.RevocationURL},
 		{"identity_url", c.IdentityURL},
+		{"pushed_authorization_request_url", c.PushURL},
 		{"revocation_call", strings.ReplaceAll(c.Revocation.URL, "${client_id}", "id")},
 		{"verify_url", c.APIKey.VerifyURL},
 		{"long_lived_url", c.LongLived.URL},

@@ -196,6 +196,7 @@ func (b *Broker) checkCustom(slug string, p *CustomProvider, methods []AuthMetho
 	}
 	for _, endpoint := range []struct{ field, url string }{
 		{"token_url", p.TokenURL}, {"refresh_token_url", p.RefreshTokenURL}, {"revocation_url", p.RevocationURL},
+		{"pushed_authorization_request_url", p.PushURL},
 	} {
 		if endpoint.url == "" {
 			continue

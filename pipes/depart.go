@@ -3,8 +3,10 @@ package pipes
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"strconv"
+	"time"
 
 	"culvert/connectors"
 	"culvert/internal/secret"
@@ -49,6 +51,11 @@ func (b *Broker) Depart(ctx context.Context, r BrowserRequest) (Departed, error)
 // sent back to the application instead.
 func (l *leg) departOrEnd(ctx context.Context, binding secret.Bytes) (Departed, error) {
 	url, err := l.depart(ctx, binding)
+	if failed := connectors.Of(err); failed != nil && failed.Status != 0 {
+		why := failure{code: CodeProviderError, providerError: failed.Code, reason: "the provider refused the pushed authorization request"}
+		result, err := l.settle(ctx, "", why)
+		return Departed{Ended: &result}, err
+	}
 	if errors.Is(err, errUnavailable) || connectors.Of(err) != nil {
 		result, err := l.settle(ctx, "", failure{code: CodeIntegrationUnavailable})
 		return Departed{Ended: &result}, err
@@ -89,7 +96,7 @@ func (l *leg) depart(ctx context.Context, binding secret.Bytes) (string, error) 
 		return "", err
 	}
 	state := flowStateText(f.Environment, f.ID, id, stateSecret)
-	url, err := l.broker.client.AuthorizationURL(conn, connectors.AuthorizationRequest{
+	url, until, err := l.trip(ctx, i, conn, connectors.AuthorizationRequest{
 		ClientID: i.Client.ID, RedirectURI: d.RedirectURI, State: state, Challenge: challenge, Scopes: d.Scopes,
 	})
 	if err != nil {
@@ -105,7 +112,45 @@ func (l *leg) depart(ctx context.Context, binding secret.Bytes) (string, error) 
 	next.Departures = append(slices.Clone(f.Departures), d)
 	// An outcome that is unclear is a conflict: the flow is read again, and a trip that was stored after
 	// all is one of the five that nobody took.
-	return url, l.putFlow(ctx, next, conditions...)
+	if err := l.putFlow(ctx, next, conditions...); err != nil {
+		return "", err
+	}
+	if !until.IsZero() && !l.broker.now().Before(until) {
+		return "", ErrConflict // it took so long that what was pushed is gone: once more, with another state
+	}
+	return url, nil
+}
+
+// trip is the URL of a departure. Where the provider takes requests ahead of the browser (RFC 9126) nothing but the
+// name of one that lies there is in it, which is good until the time that is returned. A provider that cannot be
+// reached, or has not understood, is a [*ProviderError]: whoever presses the button again tries again.
+func (l *leg) trip(ctx context.Context, i *Integration, conn *connectors.Connector, r connectors.AuthorizationRequest) (string, time.Time, error) {
+	b := l.broker
+	if conn.PushURL == "" {
+		url, err := b.client.AuthorizationURL(conn, r)
+		return url, time.Time{}, err
+	}
+	client, err := l.clientSecrets(ctx, i, conn)
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	var pushed connectors.Pushed
+	err = client.asClient(func(creds connectors.Credentials) (err error) {
+		pushed, err = b.client.Push(ctx, conn, creds, r)
+		return err
+	})
+	if failed := connectors.Of(err); failed != nil {
+		b.log.LogAttrs(ctx, slog.LevelWarn, "authorization request not pushed", slog.String("provider", i.Slug), slog.String("flow", string(l.flow.Record.ID)),
+			slog.String("class", failed.Class.String()), slog.String("code", failed.Code), slog.Any("error", failed.Cause))
+		if failed.Class == connectors.Transient || failed.Class == connectors.Ambiguous {
+			err = &ProviderError{Slug: i.Slug, RetryAfter: failed.RetryAfter, Err: ErrProvider}
+		}
+	}
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	url, err := b.client.PushedURL(conn, r.ClientID, pushed)
+	return url, pushed.Until, err
 }
 
 // sealVerifier makes the PKCE verifier of a departure, if the provider takes it (RFC 7636): the browser

@@ -100,6 +100,8 @@ type CustomProvider struct {
 	IdentityURL string `cbor:"13,keyasint,omitempty"`
 	// RevocationURL is our own extension: where tokens are revoked (RFC 7009).
 	RevocationURL string `cbor:"14,keyasint,omitempty"`
+	// PushURL is our own extension: where authorization requests are pushed (RFC 9126).
+	PushURL string `cbor:"15,keyasint,omitempty"`
 }
 
 // view is what callers see of an integration.

@@ -38,7 +38,7 @@ func (p *CustomProvider) connector(slug string) (*connectors.Connector, error) {
 		Name: p.Name, AuthorizationURL: p.AuthorizationURL, TokenURL: p.TokenURL, RefreshTokenURL: p.RefreshTokenURL,
 		PKCE: p.PKCE, ScopeSeparator: p.ScopeSeparator, SecretRequired: p.SecretRequired,
 		AuthorizeParams: p.AuthorizeParams, TokenContentType: p.TokenContentType, ClientAuth: p.ClientAuth,
-		Issuer: p.Issuer, IdentityURL: p.IdentityURL, RevocationURL: p.RevocationURL,
+		Issuer: p.Issuer, IdentityURL: p.IdentityURL, RevocationURL: p.RevocationURL, PushURL: p.PushURL,
 	})
 	var refused *connectors.DefinitionError
 	if errors.As(err, &refused) {

@@ -39,7 +39,7 @@ type CustomUpdate struct {
 	Name, AuthorizationURL, TokenURL, RefreshTokenURL *string
 	PKCE, ScopesRequired, SecretRequired              *bool
 	ScopeSeparator, TokenContentType, ClientAuth      *string
-	Issuer, IdentityURL, RevocationURL                *string
+	Issuer, IdentityURL, RevocationURL, PushURL       *string
 	AuthorizeParams                                   map[string]string
 }
 
@@ -200,6 +200,7 @@ func (u *CustomUpdate) apply(p CustomProvider) *CustomProvider {
 	set(&p.Issuer, u.Issuer)
 	set(&p.IdentityURL, u.IdentityURL)
 	set(&p.RevocationURL, u.RevocationURL)
+	set(&p.PushURL, u.PushURL)
 	if u.AuthorizeParams != nil {
 		p.AuthorizeParams = maps.Clone(u.AuthorizeParams)
 	}

@@ -57,6 +57,7 @@ func decodeCreateIntegration(x *exchange) (pipes.CreateIntegration, error) {
 			optional("issuer", textInto, &custom.Issuer),
 			optional("identity_url", textInto, &custom.IdentityURL),
 			optional("revocation_url", textInto, &custom.RevocationURL),
+			optional("pushed_authorization_request_url", textInto, &custom.PushURL),
 		),
 	)
 	if hasCredentials {
@@ -199,6 +200,7 @@ func decodeUpdateIntegration(x *exchange, owner pipes.Ownership) (pipes.UpdateIn
 			changed("issuer", textInto, &custom.Issuer),
 			changed("identity_url", textInto, &custom.IdentityURL),
 			changed("revocation_url", textInto, &custom.RevocationURL),
+			changed("pushed_authorization_request_url", textInto, &custom.PushURL),
 		),
 	)
 	if slices.Contains(nulls, "scopes") {
@@ -208,11 +210,12 @@ func decodeUpdateIntegration(x *exchange, owner pipes.Ownership) (pipes.UpdateIn
 		credentials.PreviousUntil = new(time.Time)
 	}
 	for name, text := range map[string]**string{
-		"description":                       &q.Description,
-		"custom_provider.refresh_token_url": &custom.RefreshTokenURL,
-		"custom_provider.issuer":            &custom.Issuer,
-		"custom_provider.identity_url":      &custom.IdentityURL,
-		"custom_provider.revocation_url":    &custom.RevocationURL,
+		"description":                                      &q.Description,
+		"custom_provider.refresh_token_url":                &custom.RefreshTokenURL,
+		"custom_provider.issuer":                           &custom.Issuer,
+		"custom_provider.identity_url":                     &custom.IdentityURL,
+		"custom_provider.revocation_url":                   &custom.RevocationURL,
+		"custom_provider.pushed_authorization_request_url": &custom.PushURL,
 	} {
 		if slices.Contains(nulls, name) {
 			*text = new(string)
@@ -390,5 +393,7 @@ func (w *jsonWriter) customProvider(p *pipes.CustomProvider) {
 	w.textOrNull(p.IdentityURL)
 	w.raw(`,"revocation_url":`)
 	w.textOrNull(p.RevocationURL)
+	w.raw(`,"pushed_authorization_request_url":`)
+	w.textOrNull(p.PushURL)
 	w.raw(`}`)
 }

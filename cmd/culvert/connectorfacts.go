@@ -31,6 +31,7 @@ type connectorFacts struct {
 	RevocationURL   string            `json:"revocation_url"`
 	RevocationCall  string            `json:"revocation_call"`
 	IdentityURL     string            `json:"identity_url"`
+	PushURL         string            `json:"pushed_authorization_request_url"`
 	Said            []string          `json:"metadata"`
 	ClientAuth      string            `json:"authenticate_via"`
 	Body            string            `json:"token_body_content_type"`
@@ -74,7 +75,7 @@ func factsOf(c *connectors.Connector) *connectorFacts {
 	f := &connectorFacts{
 		Slug: c.Slug, Name: c.Name, State: stateOf(c), Preview: c.Preview, Type: c.Type, DocsURL: c.DocsURL, Methods: []string{},
 		AuthorizationURL: c.AuthorizationURL, TokenURL: c.TokenURL, RefreshURL: c.RefreshEndpoint(),
-		RevocationURL: c.RevocationURL, IdentityURL: c.IdentityURL, Said: []string{},
+		RevocationURL: c.RevocationURL, IdentityURL: c.IdentityURL, PushURL: c.PushURL, Said: []string{},
 		ClientAuth: string(c.ClientAuth), Body: string(c.Body), PKCE: c.PKCE, ScopeSeparator: c.ScopeSeparator,
 		DefaultScopes: c.DefaultScopes, IgnoresScopes: c.NoScopes, AuthorizeParams: c.AuthorizeParams,
 		Lifetime: inSeconds(c.Lifetime), RefreshIdle: inSeconds(c.RefreshIdle), GrantLifetime: inSeconds(c.GrantLifetime),
@@ -184,7 +185,7 @@ func (f *connectorFacts) oauthRows() [][2]string {
 	}
 	return [][2]string{
 		{"Authorization", f.AuthorizationURL}, {"Tokens", f.TokenURL}, {"Refreshes", f.RefreshURL},
-		{"Revocation", cmp.Or(f.RevocationURL, f.RevocationCall)}, {"Identity", f.IdentityURL}, {"Metadata", strings.Join(f.Said, ", ")},
+		{"Revocation", cmp.Or(f.RevocationURL, f.RevocationCall)}, {"Identity", f.IdentityURL}, {"Pushed requests", f.PushURL}, {"Metadata", strings.Join(f.Said, ", ")},
 		{"Client", f.ClientAuth}, {"Body", f.Body}, {"PKCE", pkce},
 		{"Default scopes", scopes}, {"Parameters", strings.Join(params, " ")},
 		{"Token lifetime", lifetimeText(f.Lifetime)}, {"Idle lifetime", lifetimeText(f.RefreshIdle)},

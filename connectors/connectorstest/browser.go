@@ -118,6 +118,10 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.config.Push {
+		query, err = s.take(query)
+		redirect, redirectErr = url.Parse(query.Get("redirect_uri"))
+	}
 	if err != nil || redirectErr != nil || !redirect.IsAbs() || repeated || query.Get("client_id") != s.config.ClientID {
 		// RFC 6749 section 4.1.2.1: such errors stay here, and the client hears nothing.
 		http.Error(w, "this request does not come from a registered client", http.StatusBadRequest)

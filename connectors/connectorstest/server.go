@@ -44,6 +44,8 @@ type Config struct {
 	Scopes []string
 	// InstanceURL stands in every token reply as instance_url, if it is set.
 	InstanceURL string
+	// Push takes authorization requests that were pushed (RFC 9126), and none that a browser brings.
+	Push bool
 	// TLS serves https under a certificate of [Server.RootCAs].
 	TLS bool
 	// Now defaults to time.Now.
@@ -62,6 +64,7 @@ const (
 	TokenPath     = "/token"
 	RevokePath    = "/revoke"
 	IdentityPath  = "/me"
+	PushPath      = "/par"
 )
 
 // Server is the authorization server. It is safe for concurrent use.
@@ -86,6 +89,9 @@ type Server struct {
 	revokeFaults  []Fault
 	user          user
 	secrets       []string // of the client, each of which is accepted
+	// pushed are the requests that lie here until a browser brings their names, pushes how many came.
+	pushed map[string]pushed
+	pushes int
 	// identities counts the identity calls, the next of which go wrong.
 	identities    int
 	identityFault *Fault
@@ -134,12 +140,13 @@ func Start(t testing.TB, c Config) *Server {
 		refreshTokens: map[string]*refreshToken{},
 		user:          user{"user-1", "Test User"},
 	}
-	s.secrets = []string{s.config.ClientSecret}
+	s.secrets, s.pushed = []string{s.config.ClientSecret}, map[string]pushed{}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+AuthorizePath, s.authorize)
 	mux.HandleFunc("POST "+TokenPath, s.token)
 	mux.HandleFunc("POST "+RevokePath, s.revoke)
 	mux.HandleFunc("GET "+IdentityPath, s.identity)
+	mux.HandleFunc("POST "+PushPath, s.push)
 	s.http = httptest.NewUnstartedServer(mux)
 	s.http.Config.ErrorLog = log.New(io.Discard, "", 0) // failed handshakes are what some tests are about
 	if c.TLS {
@@ -201,6 +208,9 @@ func (s *Server) Connector(slug string) connectors.Connector {
 	}
 	if s.config.Issuer {
 		c.Issuer = s.URL
+	}
+	if s.config.Push {
+		c.PushURL = s.URL + PushPath
 	}
 	return c
 }
