@@ -199,7 +199,7 @@ func TestOnlyWhatMayAskAProviderWaitsLonger(t *testing.T) {
 		"DELETE /user_management/users/:user_id/connected_accounts/:slug",
 		"GET /data-integrations/:flow/account-choice", "GET /data-integrations/:slug/:dik/callback", "GET /data-integrations/:ticket/authorize-redirect",
 		"GET /pipes/authorize", "GET /pipes/redirecting",
-		"POST /culvert/v1/data-integrations/:slug/token-refused", "POST /data-integrations", "POST /data-integrations/:flow/account-choice", "POST /data-integrations/:slug/api-key", "POST /data-integrations/:slug/authorize", "POST /data-integrations/:slug/client-credentials", "POST /data-integrations/:slug/credentials",
+		"POST /culvert/v1/data-integrations/:slug/token-refused", "POST /data-integrations", "POST /data-integrations/:flow/account-choice", "POST /data-integrations/:slug/:dik/callback", "POST /data-integrations/:slug/api-key", "POST /data-integrations/:slug/authorize", "POST /data-integrations/:slug/client-credentials", "POST /data-integrations/:slug/credentials",
 		"POST /data-integrations/:slug/token", "POST /data-integrations/:ticket/authorize-redirect", "POST /data-integrations/:ticket/cancel",
 		"POST /organizations/:organization_id/connected_accounts/:slug", "POST /pipes/authorize",
 		"POST /user_management/users/:user_id/connected_accounts/:slug",

@@ -70,6 +70,9 @@ func (d *door) pipesVisits(t *testing.T) (map[string]visit, []string) {
 	d.mustIntegration(t, pipestest.Second, "organization")
 	const shared = "/organizations/org_2/connected_accounts/second"
 	d.do(t, post(shared, `{"user_id":"user_2","access_token":"`+canary+`-4"}`)).want(t, 201)
+	posted := func(body string) request {
+		return post(path, body).with("Content-Type", "application/x-www-form-urlencoded").with("Cookie", returns.cookie)
+	}
 	form := func(body string) request {
 		return post(departs.path, body).with("Content-Type", "application/x-www-form-urlencoded").with("Cookie", departs.cookie)
 	}
@@ -248,6 +251,14 @@ func (d *door) pipesVisits(t *testing.T) (map[string]visit, []string) {
 				get(path + "?state=" + canary + "&code=" + canary), get(path + "?state=" + state + "&code=" + canary), get(path + "?state=" + state + "&error=" + canary),
 				get(path + "?code=" + canary + "&code=" + canary), get(path + "?%z" + canary), get(path).with("Cookie", "__Host-culvert-result="+canary),
 				get(integrations + "/" + canary + "/" + canary + "/callback?state=" + state + "&code=" + canary),
+			},
+		},
+		"POST /data-integrations/:slug/:dik/callback": {
+			good: []request{posted("state=" + state + "&form=posted&code=x")},
+			bad: []request{
+				posted("state=" + canary + "&form=posted&code=" + canary), posted("code=" + canary + "&code=" + canary), posted("%z" + canary),
+				posted("state=" + state + "&form=" + canary).instead("Content-Type", "text/"+canary), posted(strings.Repeat(canary, 2000)),
+				posted("state=" + state + "&form=posted&code=" + canary).with("Origin", "https://"+canary),
 			},
 		},
 		"GET /data-integrations/:flow/account-choice": {

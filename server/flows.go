@@ -289,31 +289,48 @@ func (s *Server) callback() handler {
 		if x.r.URL.RawQuery == "" {
 			return x.showResult()
 		}
-		q, err := x.callbackRequest()
+		if len(x.r.URL.RawQuery) > maxCallback {
+			return invalidCallback()
+		}
+		// The error repeats what could not be parsed.
+		values, err := url.ParseQuery(x.r.URL.RawQuery)
+		if err != nil {
+			return invalidCallback()
+		}
+		q, err := x.callbackRequest(values)
 		if err != nil {
 			return err
 		}
-		result, err := s.pipes.Callback(x.r.Context(), q)
-		if err != nil {
-			return err
-		}
-		x.opened = result.Popup
-		if result.ReturnTo != "" {
-			x.redirect(result.ReturnTo)
-			return nil
-		}
-		if result.Choice != "" {
-			x.redirect(s.publicURL + integrationsPath + "/" + result.Choice + choiceSuffix)
-			return nil
-		}
-		x.keepResult(result, q.DIK)
-		// Both segments are known to be ours: the callback's path was compared with the departure's.
-		x.redirect(s.publicURL + integrationsPath + "/" + q.Slug + "/" + q.DIK + "/callback")
-		return nil
+		return x.calledBack(q)
 	}
 }
 
-func (x *exchange) callbackRequest() (pipes.CallbackRequest, error) {
+// calledBack ends a flow by a callback, and sends the browser on.
+func (x *exchange) calledBack(q pipes.CallbackRequest) error {
+	result, err := x.server.pipes.Callback(x.r.Context(), q)
+	if err != nil {
+		return err
+	}
+	x.opened = result.Popup
+	if result.ReturnTo != "" {
+		x.redirect(result.ReturnTo)
+		return nil
+	}
+	if result.Choice != "" {
+		x.redirect(x.server.publicURL + integrationsPath + "/" + result.Choice + choiceSuffix)
+		return nil
+	}
+	x.keepResult(result, q.DIK)
+	// Both segments are known to be ours: the callback's path was compared with the departure's.
+	x.redirect(x.server.publicURL + integrationsPath + "/" + q.Slug + "/" + q.DIK + "/callback")
+	return nil
+}
+
+// callbackParams are the parameters of a response that are read whoever the provider is.
+func callbackParams() []string { return []string{"state", "code", "iss", "error", "error_description"} }
+
+// callbackRequest reads a response.
+func (x *exchange) callbackRequest(values url.Values) (pipes.CallbackRequest, error) {
 	q := pipes.CallbackRequest{RequestID: x.id, Route: x.route.name}
 	q.Binding, _ = x.flowBinding(flowCookieMost)
 	var err error
@@ -322,14 +339,6 @@ func (x *exchange) callbackRequest() (pipes.CallbackRequest, error) {
 	}
 	if q.DIK, err = x.segment("dik"); err != nil {
 		return q, err
-	}
-	if len(x.r.URL.RawQuery) > maxCallback {
-		return q, invalidCallback()
-	}
-	// The error repeats what could not be parsed.
-	values, err := url.ParseQuery(x.r.URL.RawQuery)
-	if err != nil {
-		return q, invalidCallback()
 	}
 	var code string
 	for _, p := range []struct {
@@ -367,7 +376,7 @@ func others(values url.Values) map[string]string {
 			kept[name] = given[0]
 		}
 	}
-	for _, own := range []string{"state", "code", "iss", "error", "error_description"} {
+	for _, own := range callbackParams() {
 		delete(kept, own)
 	}
 	return kept

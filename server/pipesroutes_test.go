@@ -37,6 +37,7 @@ func pipesRoutes() []server.Route {
 		{Method: "POST", Path: "/data-integrations/:ticket/authorize-redirect", Action: access.FlowConfirm, Browser: true},
 		{Method: "POST", Path: "/data-integrations/:ticket/cancel", Action: access.FlowConfirm, Browser: true},
 		{Method: "GET", Path: "/data-integrations/:slug/:dik/callback", Action: access.FlowComplete, Browser: true},
+		{Method: "POST", Path: "/data-integrations/:slug/:dik/callback", Action: access.FlowComplete, Browser: true},
 		{Method: "GET", Path: "/data-integrations/:flow/account-choice", Action: access.FlowComplete, Browser: true},
 		{Method: "POST", Path: "/data-integrations/:flow/account-choice", Action: access.FlowComplete, Browser: true},
 		{Method: "GET", Path: "/pipes/redirecting", Browser: true},

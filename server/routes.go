@@ -79,6 +79,7 @@ func (s *Server) table() []*route {
 		s.leg(http.MethodPost, "/data-integrations/:ticket/authorize-redirect", access.FlowConfirm, s.depart()),
 		s.leg(http.MethodPost, "/data-integrations/:ticket/cancel", access.FlowConfirm, s.cancel()),
 		s.leg(http.MethodGet, "/data-integrations/:slug/:dik/callback", access.FlowComplete, s.callback()),
+		s.leg(http.MethodPost, "/data-integrations/:slug/:dik/callback", access.FlowComplete, s.postedCallback()),
 		s.leg(http.MethodGet, "/data-integrations/:flow/account-choice", access.FlowComplete, s.showChoice()),
 		s.leg(http.MethodPost, "/data-integrations/:flow/account-choice", access.FlowComplete, s.choose()),
 		s.leg(http.MethodGet, "/pipes/redirecting", public, s.redirecting()),

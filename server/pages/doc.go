@@ -1,8 +1,8 @@
 // Package pages is what people see of this server: the page on which they confirm that they want to
 // connect an account, and the pages that say how it went. It renders and decides nothing.
 //
-// Every page is one HTML document without script, without images and without anything from another
-// server. What is shown of a request has been checked by its use case and is escaped here; error pages
+// Every page is one HTML document without images and without anything from another server, and without script but
+// for our own in a pop-up, and where what a provider's form brought is posted once more. What is shown of a request has been checked by its use case and is escaped here; error pages
 // are made of our own sentences alone.
 //
 // Attackers: somebody who sends a link of his own to another person, who presses the button because it is

@@ -15,10 +15,10 @@ var files embed.FS
 
 // Pages are the templates, parsed. It is immutable and safe for concurrent use.
 type Pages struct {
-	confirmation, choice, message, popup *template.Template
-	// style is the source expression of the one style sheet (CSP Level 3 section 2.3.1), popupScript and
-	// closing those of the only scripts there are.
-	style, popupScript, closing string
+	confirmation, choice, message, popup, posted *template.Template
+	// style is the source expression of the one style sheet (CSP Level 3 section 2.3.1), popupScript,
+	// closing and posting those of the only scripts there are.
+	style, popupScript, closing, posting string
 }
 
 // Confirmation is what a person needs to judge whether to go on.
@@ -75,6 +75,15 @@ type Popup struct{ Provider string }
 // Title is the page's title and heading.
 func (p Popup) Title() string { return "Going to " + p.Provider + " …" }
 
+// Posted is the page that posts what a provider's form brought once more, from here.
+type Posted struct{ Fields []Field }
+
+// Field is one of a form.
+type Field struct{ Name, Value string }
+
+// Title is the page's title and heading.
+func (Posted) Title() string { return "One moment …" }
+
 // New parses the templates.
 func New() (*Pages, error) {
 	css, err := files.ReadFile("style.css")
@@ -89,16 +98,21 @@ func New() (*Pages, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pages: %w", err)
 	}
-	p := &Pages{style: source(css), popupScript: source(popup), closing: source(closing)}
+	posting, err := files.ReadFile("posted.js")
+	if err != nil {
+		return nil, fmt.Errorf("pages: %w", err)
+	}
+	p := &Pages{style: source(css), popupScript: source(popup), closing: source(closing), posting: source(posting)}
 	ours := template.FuncMap{
 		"style":   func() template.CSS { return template.CSS(css) },
 		"popup":   func() template.JS { return template.JS(popup) },
 		"closing": func() template.JS { return template.JS(closing) },
+		"posted":  func() template.JS { return template.JS(posting) },
 	}
 	for _, page := range []struct {
 		file string
 		to   **template.Template
-	}{{"confirmation.html", &p.confirmation}, {"choice.html", &p.choice}, {"message.html", &p.message}, {"popup.html", &p.popup}} {
+	}{{"confirmation.html", &p.confirmation}, {"choice.html", &p.choice}, {"message.html", &p.message}, {"popup.html", &p.popup}, {"posted.html", &p.posted}} {
 		*page.to, err = template.New("").Funcs(ours).ParseFS(files, "layout.html", page.file)
 		if err != nil {
 			return nil, fmt.Errorf("pages: %w", err)
@@ -118,6 +132,9 @@ func (p *Pages) Message(m Message) ([]byte, error) { return render(p.message, m)
 
 // Popup renders the page that waits for the message of a handoff.
 func (p *Pages) Popup(c Popup) ([]byte, error) { return render(p.popup, c) }
+
+// Posted renders the page that posts a form once more.
+func (p *Pages) Posted(c Posted) ([]byte, error) { return render(p.posted, c) }
 
 // source is how a policy names a text within the page.
 func source(text []byte) string {
@@ -153,4 +170,10 @@ func (p *Pages) PopupPolicy() string {
 // ClosingPolicy is that of a message that closes its window.
 func (p *Pages) ClosingPolicy() string {
 	return "default-src 'none'; style-src " + p.style + "; script-src " + p.closing + "; form-action 'none'" + nobody
+}
+
+// PostedPolicy is that of [Pages.Posted]: its one script runs, and its form goes to this server, whose answer may lead
+// to the given sources.
+func (p *Pages) PostedPolicy(formAction ...string) string {
+	return "default-src 'none'; style-src " + p.style + "; script-src " + p.posting + "; form-action " + strings.Join(formAction, " ") + nobody
 }

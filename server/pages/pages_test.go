@@ -205,7 +205,13 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for policy, body := range map[string]string{p.PopupPolicy(): string(popup), p.ClosingPolicy(): string(closing)} {
+	posted, err := p.Posted(pages.Posted{Fields: []pages.Field{{Name: hostile, Value: hostile}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for policy, body := range map[string]string{
+		p.PopupPolicy(): string(popup), p.ClosingPolicy(): string(closing), p.PostedPolicy("'self'"): string(posted),
+	} {
 		before, script, ok := strings.Cut(body, "<script>")
 		script, after, closed := strings.Cut(script, "</script>")
 		if !ok || !closed || strings.Contains(before+after, "<script") || strings.Contains(before+after, "<img") || !strings.Contains(before, html.EscapeString("<img")) {

@@ -40,6 +40,16 @@ const standard = (name, { is, signIn, authorize: authorizePath, token: tokenPath
 };
 const certified = (auth) => standard(`oidc-${auth.split("_").at(-1)}`, { is: "alice@example.com", signIn: alice, authorize: "/auth", token: "/token", userinfo: "/me", auth });
 
+// A provider that takes no authorization request by way of a browser.
+const pushing = (name, path) => {
+  const { options: { customProvider }, ...made } = certified("client_secret_basic");
+  const { origin } = new Provider(name);
+  return {
+    ...made, name, pushed: origin + path,
+    options: { customProvider: { ...customProvider, name, authorizationUrl: `${origin}/auth`, tokenUrl: `${origin}/token` } },
+  };
+};
+
 const table = [
   { name: "github", signIn: choose("octocat"), whoami: api("GET", "/user", (user) => user.login), is: "octocat", scopes: ["read:user", "user:email"], other: choose("hubot") },
   { name: "google", signIn: choose("ada@example.com"), whoami: api("GET", "/oauth2/v2/userinfo", (user) => user.email), is: "ada@example.com", refreshes: true },
@@ -49,6 +59,7 @@ const table = [
   certified("client_secret_basic"),
   certified("client_secret_post"),
   certified("none"),
+  pushing("oidc-pushed", "/request"),
   standard("zitadel", { is: "test-user@zitadel.ch", signIn: tester, authorize: "/auth", token: "/oauth/token", userinfo: "/userinfo", auth: "client_secret_basic" }),
 ];
 
@@ -57,7 +68,7 @@ describe("every provider passes", { concurrency: true }, () => table.forEach(sui
 
 // other signs in as another user at the provider; names are those of its tokens, the first of which is vended
 // without one. refreshes: its tokens end, and there are refresh tokens; rotates: each of which is good once.
-function suite({ name, signIn, whoami, is, scopes, refreshes, rotates, auth, options, other, names }) {
+function suite({ name, signIn, whoami, is, scopes, refreshes, rotates, auth, options, other, names, pushed }) {
   describe(name, { concurrency: 1 }, () => {
     const provider = new Provider(name);
     const user = newUser();
@@ -65,6 +76,11 @@ function suite({ name, signIn, whoami, is, scopes, refreshes, rotates, auth, opt
 
     before(async () => {
       ({ integration, credentials } = await integrate(provider, { provider: name, scopes, ...options }, auth));
+      if (pushed) {
+        // The SDK does not know this member.
+        const { status } = await call("PUT", `/data-integrations/${name}`, { custom_provider: { pushed_authorization_request_url: pushed } });
+        assert.equal(status, 200);
+      }
       await provider.ask("lifetime", { seconds });
     });
 
@@ -148,6 +164,9 @@ function suite({ name, signIn, whoami, is, scopes, refreshes, rotates, auth, opt
       if (auth === "none") {
         // The provider knows before anybody has signed in, and sends nobody to an address of a stranger.
         assert.ok(page.url.startsWith(provider.origin) && page.status >= 400, `${page.status} ${page.url}`);
+      } else if (pushed) {
+        // The provider was asked before the browser goes there.
+        assert.equal(arrived(page).get("error"), "provider_error");
       } else {
         assert.ok(arrived(await signIn(browser, page)).get("error"));
       }

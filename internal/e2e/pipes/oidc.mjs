@@ -9,8 +9,8 @@ export const tokenPath = "/token";
 // Starts one with a single registered client {client_id, client_secret, redirect_uris} and returns its
 // port on loopback. issuer is where the world sees it; lifetime says how many seconds an access token
 // lives that is issued now. The client authenticates in the body unless it says how, and options are those
-// of oidc-provider.
-export async function start(issuer, client, lifetime, options = {}) {
+// of oidc-provider, of which features are added to the ones that all have.
+export async function start(issuer, client, lifetime, { adapter, ...features } = {}) {
   const provider = new Provider(issuer, {
     clients: [{
       token_endpoint_auth_method: "client_secret_post",
@@ -27,12 +27,12 @@ export async function start(issuer, client, lifetime, options = {}) {
       accountId: sub,
       claims: async () => ({ sub, email: `${sub}@example.com`, name: sub }),
     }),
-    features: { clientCredentials: { enabled: true }, devInteractions: { enabled: true }, revocation: { enabled: true } },
+    features: { clientCredentials: { enabled: true }, devInteractions: { enabled: true }, revocation: { enabled: true }, ...features },
     ttl: { AccessToken: () => lifetime(), ClientCredentials: () => lifetime(), RefreshToken: 86_400, Grant: 86_400, Session: 3600, Interaction: 600 },
     // Tokens end when they say so, and not a quarter of a minute later.
     clockTolerance: 0,
     cookies: { keys: [client.client_id] },
-    ...options,
+    ...(adapter && { adapter }),
   });
   const server = createServer(provider.callback());
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));

@@ -106,6 +106,35 @@ describe("a provider that keeps to the standards", () => {
   });
 });
 
+// The provider has its response posted by a form of its own page. That is another site's, so what comes has no cookie
+// of ours, and is posted once more from a page of ours, as its script would.
+describe("a provider that posts its response", () => {
+  test("connects an account, and no URL holds a code", async () => {
+    const posting = new Provider("oidc-form");
+    const { integration: { redirectUri } } = await integrate(posting, {
+      provider: posting.name, scopes: ["openid", "email", "offline_access"],
+      customProvider: {
+        ...definition, authorizationUrl: `${posting.origin}/auth`, tokenUrl: `${posting.origin}/token`,
+        additionalAuthorizationParameters: { prompt: "consent", response_mode: "form_post" },
+      },
+    });
+    const browser = newBrowser();
+    const user = newUser();
+    await connect({
+      provider: posting, user, browser, signIn: async (_, page) => {
+        const again = await browser.submit(await alice(browser, page));
+        assert.equal(again.status, 200);
+        assert.equal(again.url, redirectUri);
+        assert.match(again.headers.get("content-security-policy"), /^default-src 'none'; .*; script-src 'sha256-[^;]*; form-action /);
+        return browser.submit(again);
+      },
+    });
+    assert.ok(browser.visited.every((url) => !url.includes("code=")), browser.visited);
+    const vended = await token(posting.name, user);
+    assert.ok((await fetch(`${posting.origin}/me`, { headers: { authorization: `Bearer ${vended.accessToken}` } })).ok);
+  });
+});
+
 describe("what goes wrong on the way", () => {
   test("whoever says no at the provider is back at the application, and the link is used up", async () => {
     const user = newUser();

@@ -36,14 +36,15 @@ class RunningProvider {
   }
 }
 
-// oidc has another host than everything else here, so that for a browser it is another site. The others of
-// its kind have clients that authenticate in the other ways.
-const host = (name) => (name === "oidc" ? "localhost" : "127.0.0.1");
+// Two have another host than everything else here, so that for a browser they are other sites. The others of
+// their kind have clients that authenticate in the other ways, or take no request that was not pushed.
+const host = (name) => (["oidc", "oidc-form"].includes(name) ? "localhost" : "127.0.0.1");
 const providers = {
   zitadel: new RunningProvider(zitadel.tokenPath, (p, client) => zitadel.start(p.origin(host("zitadel")), client)),
 };
-for (const name of ["oidc", "oidc-basic", "oidc-post", "oidc-none"]) {
-  providers[name] = new RunningProvider(oidc.tokenPath, (p, client) => oidc.start(p.origin(host(name)), client, () => p.lifetime));
+const options = { "oidc-pushed": { pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: true } } };
+for (const name of ["oidc", "oidc-basic", "oidc-post", "oidc-none", "oidc-form", "oidc-pushed"]) {
+  providers[name] = new RunningProvider(oidc.tokenPath, (p, client) => oidc.start(p.origin(host(name)), client, () => p.lifetime, options[name]));
 }
 for (const [service, tokenPath] of Object.entries(emulators.tokenPaths)) {
   providers[service] = new RunningProvider(tokenPath, (p, client) => emulators.start(service, p.origin("127.0.0.1"), client));
