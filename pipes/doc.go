@@ -226,8 +226,16 @@
 //	                                                    TestPaceOfAFlow
 //	a provider hands out another one's state (mix-up)   redirect URI per integration; iss (RFC 9207)
 //	                                                    TestForeignCallback, TestIssuer, TestIssuerOfACustomProvider
-//	injects a code of his own                           PKCE S256, verifier sealed on the server
-//	                                                    TestPKCE
+//	injects a code of his own                           PKCE S256, verifier sealed on the server; codes are the only
+//	                                                    response that is asked for, and nobody sets another
+//	                                                    TestPKCE, TestAuthorizationURL
+//	reads or changes an authorization request on its    pushed ahead of the browser, authenticated, where the
+//	way, where the provider takes pushed ones           provider takes that; only its name is in the URL
+//	                                                    TestPush, TestPushFailures, TestPushedRequest, TestPushRefused,
+//	                                                    TestPushOfACustomProvider
+//	posts a provider's response from a page of his      repeated by a page of ours, so that the cookie decides as it
+//	                                                    does of any callback (server)
+//	                                                    TestPostedCallback, TestPostedCallbackRefusals
 //	two callbacks race                                  claim by compare-and-swap; a code is sent once
 //	                                                    TestCallbackTwice, TestTwoTabs, TestClaimIsTakenOver
 //	return_to leads to his site                         exact origins; what parsers disagree on is refused
@@ -235,13 +243,14 @@
 //	                                                    TestReturnToIsCheckedAgain
 //	reads a code, ticket or token where it passes by    redirected away at once; no referrer, no cache, and pages
 //	                                                    that load nothing (server)
-//	                                                    TestFlowWithoutReturnTo, TestScripts, TestCanary, TestVend
+//	                                                    TestFlowWithoutReturnTo, TestScripts, TestPostedCallback, TestCanary,
+//	                                                    TestVend
 //	frames a page of ours, or keeps a hold on it        frame-ancestors, and an opener of its own alone (server)
 //	                                                    TestPolicy, TestHandoff
 //	sets or steals the flow cookie                      __Host-, HttpOnly, Secure, Lax, two hours at most (server)
 //	                                                    TestFlow, TestAgeOfTheCookie
 //	sends a parameter twice, or far too much of one     refused before anything is looked up (server)
-//	                                                    TestTickets, TestButtons
+//	                                                    TestTickets, TestButtons, TestHostilePaths
 //	opens what a flow left behind                       verifiers and waiting tokens leave the record with its end
 //	                                                    TestSettledFlowKeepsNoSecret
 //	moves the token endpoint to collect the secrets     sealed for an origin; it must be sent again to move
@@ -258,6 +267,18 @@
 //	                                                    TestConfigChange, TestConfigMovesSecret
 //	answers with a redirect, without end, or twice      not followed; bounds of size and time; one send for one call
 //	                                                    TestClientSendsOnce, TestClientEndlessReply, TestBoundsOfReplies
+//	opens what is stored, moved or swapped              sealed under a key of its customer's, for one grant,
+//	                                                    generation and place (keys); jobs seal it again
+//	                                                    TestSealedTokensAreBound, TestGrantsDoNotStandInForEachOther,
+//	                                                    TestRewrapAndReencryptOfPipes
+//	finds what a disconnected account left              the grant goes with its seal and its index, and a customer
+//	                                                    with his key (keys)
+//	                                                    TestDeleteAccount, TestShred
+//	has a key of another environment                    it means nothing in this one
+//	                                                    TestForeignEnvironment
+//	makes an administrator's browser call the API       no call is made by a cookie, and other origins' pages read
+//	                                                    nothing (server)
+//	                                                    TestCORS
 //	a custom slug shadows a provider                    refused
 //	                                                    TestCreateIntegrationRefusals
 //	reconnects a shared grant as somebody else          it leaves the grant; the others keep theirs
@@ -354,10 +375,8 @@
 // Cookie attributes, headers of pages, the Origin of forms and parameters that come twice are server's;
 // redirects, sizes, timeouts, one send per call and what may be in an error are connectors'.
 //
-// Later, with the issues that bring them: the relay, DPoP, PAR, form_post, and rights per provider
-// and organization.
-//
-// Nor are there yet limits of how often a caller vends.
+// Later, with the issues that bring them: the relay, rights per provider and organization, and limits of how
+// often a caller vends.
 //
 // There is no discovery (RFC 8414): endpoints are data of the program or an administrator's definition, never
 // another server's word.
@@ -392,6 +411,18 @@
 //
 // Tickets and flow states that do not match leave no audit record: whoever can send URLs could fill the
 // disk. From the match on a browser is an actor like any other, and every leg leaves its records.
+//
+// Tokens are bearer tokens. One that is bound to a key of ours (DPoP, RFC 9449; mutual TLS, RFC 8705) is of no use
+// to a caller who calls the provider himself, because the key stays here: both come with the relay, which makes the
+// call for him. For refresh tokens alone, of a public client, DPoP would guard what no caller is ever given, against
+// somebody who has the store's keys already; clients with a secret have that binding by RFC 6749 section 10.4.
+//
+// Where a provider takes pushed authorization requests, they are always pushed: falling back to the browser's way is
+// what an attacker would bring about. A response by form_post is repeated by a page of ours, because a cookie for
+// forms of other sites would have to be one without SameSite, on which every flow's binding would rest.
+//
+// Apple is not among the connectors: its client secret is a token that is signed with a key, anew every half year, and
+// nothing keeps that key yet.
 //
 // A disconnect revokes nothing at the provider unless the call or the integration says so: that is the
 // contract, and an application that moves its users elsewhere with an export must not find their consents
