@@ -31,7 +31,7 @@ func TestManual(t *testing.T) {
 	}
 	for _, o := range []*outage.Error{
 		{Dependency: outage.Etcd}, {Dependency: outage.Etcd, Kind: outage.Full}, {Dependency: outage.Etcd, Kind: outage.Unknown},
-		{Dependency: outage.RootKey}, {Dependency: outage.CMK}, {Dependency: outage.Audit}, {Dependency: outage.Journal}, {Dependency: outage.Clock}, {Dependency: outage.Node},
+		{Dependency: outage.RootKey}, {Dependency: outage.CMK}, {Dependency: outage.Audit}, {Dependency: outage.Journal}, {Dependency: outage.Clock}, {Dependency: outage.Node}, {Dependency: outage.Segments},
 	} {
 		if !strings.Contains(manual, "`"+o.Code()+"`") {
 			t.Errorf("code %s is not documented", o.Code())

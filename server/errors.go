@@ -383,6 +383,8 @@ func unavailable(o *outage.Error) *problem {
 		p.text = "The audit log cannot be written, so nothing is answered."
 	case o.Dependency == outage.Journal:
 		p.text = "This replica's refresh journal cannot be written, so no token is refreshed; the account is as it was."
+	case o.Dependency == outage.Segments:
+		p.text = "The files of older events cannot be read by this replica."
 	case o.Dependency == outage.Clock:
 		p.text = "This replica's clock differs from the others', so it takes no creates and updates; nothing was changed."
 	case o.Dependency == outage.Node:

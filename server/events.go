@@ -28,6 +28,12 @@ func (s *Server) listEvents() handler {
 		encode: func(b []byte, p events.Page) ([]byte, error) {
 			w := &jsonWriter{b: b}
 			list(w, p.Data, p.Before, p.After, w.event)
+			if !p.Forgotten.IsZero() {
+				w.b = w.b[:len(w.b)-1]
+				w.raw(`,"history_begins_after":`)
+				w.time(p.Forgotten, generalTime)
+				w.raw(`}`)
+			}
 			return w.done()
 		},
 	})

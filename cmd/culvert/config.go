@@ -44,6 +44,7 @@ type Config struct {
 	CMK   CMKConfig   `koanf:"cmk"`
 	Pipes PipesConfig `koanf:"pipes"`
 
+	Events   EventsConfig   `koanf:"events"`
 	Webhooks WebhooksConfig `koanf:"webhooks"`
 
 	Audit AuditConfig `koanf:"audit"`
@@ -174,6 +175,18 @@ type EgressConfig struct {
 	// Allow are targets beyond the public internet: CIDRs (10.1.0.0/16), addresses and host names, the
 	// latter two with a port or for 443. Default: none. `culvert dev` allows loopback besides.
 	Allow []string `koanf:"allow"`
+}
+
+// EventsConfig is the section events: the log of changes, which GET /events shows.
+type EventsConfig struct {
+	// Dir is a directory for events that are too many for etcd, which shows them for 30 days. With an external
+	// cluster it has to be one that all replicas share, and by default there is none: what is too much is
+	// forgotten then, and GET /events says where its history begins. With an embedded etcd the default is
+	// <data_dir>/events. It belongs into backups of the store.
+	Dir string `koanf:"dir"`
+	// StoreBytes is about how many bytes of events etcd holds. 1048576 or more. Default 0, which is 15 % of its
+	// quota. Replicas of one store have the same.
+	StoreBytes int64 `koanf:"store_bytes"`
 }
 
 // WebhooksConfig is the section webhooks: how events are delivered to the endpoints that callers name. Replicas of

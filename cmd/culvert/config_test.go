@@ -61,6 +61,7 @@ pipes:
   egress: {allow: [10.1.0.0/16, "sso.example.com:8443"]}
   background_refresh: false
   keep_alive: 24h
+events: {dir: /mnt/events, store_bytes: 100000000}
 webhooks: {timeout: 20s, retry_first: 1s, retry_longest: 30m, retry_for: 24h, egress: {allow: [hooks.example.com]}}
 audit: {fsync: always}
 limits: {path_bytes: 4096, body_bytes: 1000000}
@@ -94,6 +95,7 @@ other_root_keys: {old: {path: /keys/old}}
 			Egress:    main.EgressConfig{Allow: []string{"10.1.0.0/16", "sso.example.com:8443"}},
 			KeepAlive: 24 * time.Hour,
 		},
+		Events: main.EventsConfig{Dir: "/mnt/events", StoreBytes: 100_000_000},
 		Webhooks: main.WebhooksConfig{
 			Timeout: 20 * time.Second, RetryFirst: time.Second, RetryLongest: 30 * time.Minute, RetryFor: 24 * time.Hour,
 			Egress: main.EgressConfig{Allow: []string{"hooks.example.com"}},

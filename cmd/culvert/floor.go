@@ -78,6 +78,7 @@ func (g *graph) buildFloor(ctx context.Context, cfg Config, dir *dataDir) (*floo
 	}
 	f.store, err = etcd.NewStore(ctx, etcd.StoreConfig{
 		Client: client, Environments: f.environments, Codec: f.codec, IDs: f.ids, Node: node, Logger: g.log,
+		EventsDir: cfg.eventsDir(dir), EventBytes: cfg.Events.StoreBytes,
 	})
 	if errors.Is(err, etcd.ErrNodeTaken) {
 		return nil, hinted(fmt.Errorf("node %s: %w", node, err),
@@ -94,6 +95,14 @@ func (g *graph) buildFloor(ctx context.Context, cfg Config, dir *dataDir) (*floo
 		return nil, err
 	}
 	return f, g.admit(ctx, dir, f, o)
+}
+
+// eventsDir is where older events go; empty if there is no such place.
+func (c *Config) eventsDir(dir *dataDir) string {
+	if c.Events.Dir == "" && len(c.Etcd.Endpoints) == 0 {
+		return dir.file("events")
+	}
+	return c.Events.Dir
 }
 
 // reportEnvironment leaves the audit record of a start that failed because the record of an environment

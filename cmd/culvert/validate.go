@@ -140,6 +140,9 @@ func (c *Config) validateLimits() error {
 	if d := c.Pipes.KeepAlive; d != 0 && d < time.Second || d > 365*24*time.Hour {
 		return usage("setting pipes.keep_alive: must be 0 or from 1s to 8760h")
 	}
+	if n := c.Events.StoreBytes; n != 0 && n < 1<<20 {
+		return usage("setting events.store_bytes: must be 0 or at least %d", 1<<20)
+	}
 	if f := c.Audit.Fsync; f != "interval" && f != "always" {
 		return usage("setting audit.fsync: must be interval or always")
 	}

@@ -13,7 +13,8 @@ import (
 	"culvert/keys"
 )
 
-// fillWebhooks makes an endpoint with progress, an attempt and a dead letter, and the lock of another one.
+// fillWebhooks makes an endpoint with progress, an attempt and a dead letter, the lock of another one, and the records
+// of the log that webhooks read.
 func (e *estate) fillWebhooks(t *testing.T, env *keys.Environment) {
 	t.Helper()
 	e.mustDo(t, request{key: e.keyOf(env.ID()), method: http.MethodPost, path: "/webhook_endpoints",
@@ -31,16 +32,34 @@ func (e *estate) fillWebhooks(t *testing.T, env *keys.Environment) {
 		Letters:    []webhooks.Letter{{EventID: event, Event: events.DataCreated, EventAt: now, At: now, Attempts: 1, Reason: webhooks.ReasonTimeout}},
 	})
 	must(t, err)
+	// Nothing has moved yet: the record that says so, and one of a segment that no page needs.
+	for at, record := range map[string]any{
+		"archive/" + string(env.ID()):                       map[int]any{1: string(env.ID()), 2: 1, 3: 0},
+		"segment/" + string(env.ID()) + "/ffffffffffffffff": map[int]any{1: string(env.ID())},
+	} {
+		body, err := e.stack.Codec.Encode(record)
+		must(t, err)
+		e.writer.MustPut(t, at, mac(t, env, at, body))
+	}
 	e.writer.MustPut(t, "webhooklock/"+string(env.ID())+"/we_"+id.ULID(now), []byte("another"))
 }
 
-// subjectOfWebhooks is the part of subjectOf for records of webhooks; nil for any other kind.
+// subjectOfWebhooks is the part of subjectOf for records of webhooks and of the log; nil for any other kind.
 func (e *estate) subjectOfWebhooks(key string, env access.EnvironmentID, field []string) *subject {
 	if field[0] == "webhook" {
 		return e.request(key, request{key: e.keyOf(env), method: http.MethodGet, path: "/webhook_endpoints"})
 	}
+	if field[0] == "archive" {
+		return e.request(key, request{key: e.keyOf(env), method: http.MethodGet, path: "/events?events=pipes.grant.refreshed"})
+	}
 	if len(field) < 3 {
 		return nil
+	}
+	if field[0] == "segment" {
+		return e.stored(key, func(t testing.TB) error {
+			_, err := e.stack.Store.Evidence(t.Context(), env, key)
+			return err
+		})
 	}
 	endpoint := webhooks.EndpointID(field[2])
 	switch field[0] {

@@ -17,6 +17,7 @@
 //	configurations.go   what organizations set of integrations
 //	attempts.go    refreshes under way and their locks; session.go the lease of those; watchers.go who waits for a grant
 //	due.go                                           which grants are due, and who claimed them
+//	segments.go   files of older events; mover.go what moves them there
 //	webhooks.go   endpoints, their progress and attempts; tail.go what their workers read of the log
 //	jobs.go cmks.go shreds.go   jobs; the map of customers' keys; markers and tombstones; schedules.go of rotations
 //	holders.go     the walk through all records with wrapped DEKs; rewraps.go many changes of them in one;

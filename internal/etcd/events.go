@@ -1,7 +1,6 @@
 package etcd
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -36,6 +35,8 @@ type logged struct {
 	epoch    uint64
 	revision int64
 	ordinal  int
+	// raw is the record as it stood in etcd, where somebody moves it; nil elsewhere.
+	raw *item
 }
 
 // Page implements events.Store. A page costs what its epochs hold; a filter that keeps little reads more
@@ -56,12 +57,20 @@ func (s *Store) page(ctx context.Context, env access.EnvironmentID, q events.Que
 	if err != nil {
 		return events.Page{}, err
 	}
+	whole, err := s.lookup(ctx, keyArchive(env))
+	if err != nil {
+		return events.Page{}, err
+	}
+	begins, err := s.archiveIn(env, whole)
+	if err != nil {
+		return events.Page{}, err
+	}
 	cursor, descending := q.After, q.Order == events.Descending
 	if q.Before != "" {
 		// A page before a cursor is collected walking away from it, then turned around.
 		cursor, descending = q.Before, !descending
 	}
-	w := eventWalk{store: s, env: env, q: q, descending: descending, last: at.number}
+	w := eventWalk{store: s, env: env, q: q, descending: descending, first: begins.From, last: at.number}
 	found, err := w.collect(ctx, cursor, q.Limit+1)
 	if err != nil {
 		return events.Page{}, err
@@ -71,14 +80,14 @@ func (s *Store) page(ctx context.Context, env access.EnvironmentID, q events.Que
 		found = found[:q.Limit]
 	}
 	if len(found) == 0 {
-		return events.Page{Data: []events.Stored{}}, nil
+		return events.Page{Data: []events.Stored{}, Forgotten: begins.Forgotten}, nil
 	}
 	behind := cursor != ""
 	if q.Before != "" {
 		slices.Reverse(found)
 		more, behind = behind, more
 	}
-	page := events.Page{Data: make([]events.Stored, len(found))}
+	page := events.Page{Data: make([]events.Stored, len(found)), Forgotten: begins.Forgotten}
 	for i, e := range found {
 		page.Data[i] = e.Stored
 	}
@@ -97,8 +106,8 @@ type eventWalk struct {
 	env        access.EnvironmentID
 	q          events.Query
 	descending bool
-	// last is the current epoch, the end of the log.
-	last uint64
+	// first is the first epoch that is known, last the current one, the end of the log.
+	first, last uint64
 }
 
 // collect returns up to n events that the query keeps, strictly behind the cursor.
@@ -112,10 +121,10 @@ func (w *eventWalk) collect(ctx context.Context, cursor string, n int) ([]logged
 
 // goOn collects from an epoch on, behind what was found before it.
 func (w *eventWalk) goOn(ctx context.Context, found []logged, next uint64, n int) ([]logged, error) {
-	for width := uint64(1); len(found) < n && next >= 1 && next <= w.last; {
+	for width := uint64(1); len(found) < n && next >= w.first && next <= w.last; {
 		from, to := next, min(next+width-1, w.last)
 		if w.descending {
-			from, to = max(next, width)-width+1, next
+			from, to = max(max(next, width)-width+1, w.first), next
 		}
 		batch, more, err := w.store.readEpochs(ctx, w.env, from, to)
 		if err != nil {
@@ -149,7 +158,7 @@ func (w *eventWalk) begin(ctx context.Context, cursor string) ([]logged, uint64,
 // behind reads the cursor's own epoch: what follows the cursor in it, and the epoch to go on with.
 func (w *eventWalk) behind(ctx context.Context, cursor string) ([]logged, uint64, error) {
 	epoch, ok := id.EventEpoch(cursor)
-	if !ok || epoch < 1 || epoch > w.last {
+	if !ok || epoch < w.first || epoch > w.last {
 		return nil, 0, events.ErrUnknownCursor
 	}
 	all, _, err := w.store.readEpochs(ctx, w.env, epoch, epoch)
@@ -216,7 +225,7 @@ func (w *eventWalk) start(ctx context.Context) (uint64, error) {
 		_, behind, err := w.split(ctx, w.q.RangeEnd.Add(disorder))
 		return min(behind, w.last), err
 	case w.q.RangeStart.IsZero():
-		return 1, nil
+		return w.first, nil
 	}
 	before, _, err := w.split(ctx, w.q.RangeStart.Add(-disorder))
 	return before, err
@@ -227,7 +236,7 @@ func (w *eventWalk) start(ctx context.Context) (uint64, error) {
 // bound less the disorder. What a single epoch holds may span hours, if nothing happened in between, so
 // an epoch is judged by its first event alone, and only what lies outside it is concluded from that.
 func (w *eventWalk) split(ctx context.Context, bound time.Time) (before, behind uint64, err error) {
-	before, behind = 1, w.last+1
+	before, behind = w.first, w.last+1
 	for behind-before > 1 {
 		middle := before + (behind-before)/2
 		first, err := w.store.firstEvent(ctx, w.env, middle, behind)
@@ -258,13 +267,17 @@ func (s *Store) lastEpoch(ctx context.Context, env access.EnvironmentID) (epoch,
 func (s *Store) firstEvent(ctx context.Context, env access.EnvironmentID, from, to uint64) (*logged, error) {
 	for width := uint64(1); from < to; width *= 16 {
 		end := min(from+width, to)
-		resp, err := s.client.kv.Get(ctx, s.client.abs(prefixEpoch(env, from)),
-			clientv3.WithRange(s.client.abs(prefixEpoch(env, end))), clientv3.WithLimit(1))
+		a, kvs, _, err := s.epochRange(ctx, env, from, end-1, 1)
 		if err != nil {
-			return nil, down(err)
+			return nil, err
 		}
-		if len(resp.Kvs) > 0 {
-			e, err := s.logged(env, resp.Kvs[0])
+		if a.Through >= from {
+			if found, err := s.firstArchived(ctx, env, from, min(a.Through, end-1)); err != nil || found != nil {
+				return found, err
+			}
+		}
+		if len(kvs) > 0 {
+			e, err := s.logged(env, kvs[0])
 			return &e, err
 		}
 		from = end
@@ -272,36 +285,56 @@ func (s *Store) firstEvent(ctx context.Context, env access.EnvironmentID, from, 
 	return nil, nil
 }
 
+// epochRange reads what of a range of epochs is in etcd, and at the same revision what is not any more.
+func (s *Store) epochRange(ctx context.Context, env access.EnvironmentID, from, to uint64, limit int64) (archive, []*mvccpb.KeyValue, bool, error) {
+	key := keyArchive(env)
+	resp, err := s.client.kv.Txn(ctx).Then(
+		clientv3.OpGet(s.client.abs(key)),
+		clientv3.OpGet(s.client.abs(prefixEpoch(env, from)), clientv3.WithRange(s.client.abs(prefixEpoch(env, to+1))), clientv3.WithLimit(limit)),
+	).Commit()
+	if err != nil {
+		return archive{}, nil, false, down(err)
+	}
+	a, err := s.archiveIn(env, newItem(key, firstOf(resp.Responses[0].GetResponseRange())))
+	found := resp.Responses[1].GetResponseRange()
+	return a, found.GetKvs(), found.GetMore(), err
+}
+
 // readEpochs reads whole epochs in the order of the log. Of several that hold more than batchEvents it
 // reads nothing and says so.
 func (s *Store) readEpochs(ctx context.Context, env access.EnvironmentID, from, to uint64) (all []logged, more bool, err error) {
-	options := []clientv3.OpOption{clientv3.WithRange(s.client.abs(prefixEpoch(env, to+1)))}
+	limit := int64(0)
 	if from < to {
-		options = append(options, clientv3.WithLimit(batchEvents))
+		limit = batchEvents
 	}
-	resp, err := s.client.kv.Get(ctx, s.client.abs(prefixEpoch(env, from)), options...)
-	if err != nil {
-		return nil, false, down(err)
+	a, kvs, more, err := s.epochRange(ctx, env, from, to, limit)
+	if err != nil || more {
+		return nil, more, err
 	}
-	if resp.More {
-		return nil, true, nil
+	if a.Through >= from {
+		if all, err = s.archived(ctx, env, from, min(to, a.Through)); err != nil {
+			return nil, false, err
+		}
+		if from < to && len(all) > batchEvents {
+			return nil, true, nil
+		}
 	}
-	all = make([]logged, 0, len(resp.Kvs))
-	for _, kv := range resp.Kvs {
+	for _, kv := range kvs {
 		e, err := s.logged(env, kv)
 		if err != nil {
 			return nil, false, err
 		}
 		all = append(all, e)
 	}
-	slices.SortFunc(all, func(a, b logged) int {
-		return cmp.Or(cmp.Compare(a.epoch, b.epoch), cmp.Compare(a.revision, b.revision), cmp.Compare(a.ordinal, b.ordinal))
-	})
+	sortLog(all)
 	return all, false, nil
 }
 
 func (s *Store) logged(env access.EnvironmentID, kv *mvccpb.KeyValue) (logged, error) {
-	it := newItem(s.client.rel(kv.Key), kv)
+	return s.loggedItem(env, newItem(s.client.rel(kv.Key), kv))
+}
+
+func (s *Store) loggedItem(env access.EnvironmentID, it *item) (logged, error) {
 	record, err := open[eventRecord](s, env, it)
 	if err != nil {
 		return logged{}, err

@@ -18,7 +18,7 @@ func provenKinds() []string {
 	return []string{
 		kindEnv, kindRegistered, kindCheckpoint, kindAPIKey, kindAPIKeyUse, kindRole, kindCMKMap, kindSchedule, kindShred, kindJob, kindKEK,
 		kindIntegration, kindConfiguration, kindRetired, kindAccount, kindGrant, kindAttempt, kindRevocation, kindFlow, kindObject, kindRequest, kindEvent,
-		kindWebhook, kindWebhookAt, kindDelivery, kindDeadLetter,
+		kindArchive, kindSegment, kindWebhook, kindWebhookAt, kindDelivery, kindDeadLetter,
 	}
 }
 
@@ -85,7 +85,7 @@ func (s *Store) recordKeys(ctx context.Context, kind string, env access.Environm
 // recordRange is where the records of a kind are: one at its environment, or several below.
 func (s *Store) recordRange(kind string, env access.EnvironmentID) (from, end string) {
 	key := kind + "/" + string(env)
-	if kind == kindEnv || kind == kindCMKMap || kind == kindSchedule || kind == kindWebhook {
+	if kind == kindEnv || kind == kindCMKMap || kind == kindSchedule || kind == kindWebhook || kind == kindArchive {
 		return s.client.abs(key), s.client.abs(key) + "\x00"
 	}
 	return s.client.abs(key + "/"), s.client.end(key + "/")

@@ -44,6 +44,36 @@ func VerifiedKinds() []string { return slices.Concat(provenKinds(), provenWith()
 // SetWindow makes the range reads of lists small, so that few objects need many of them. Before the first list.
 func (s *Store) SetWindow(objects int64) { s.window = objects }
 
+// SetSegments makes segments small. crash stands in for the end of the process after a step of a move; nil for none.
+func (s *Store) SetSegments(size int, crash func(step string) error) {
+	s.segments.size, s.segments.crash = size, crash
+}
+
+// MoveOldest moves one segment.
+func (s *Store) MoveOldest(ctx context.Context, env access.EnvironmentID) (bool, error) {
+	return s.moveOldest(ctx, env)
+}
+
+// MoveOlder moves and forgets what is too much.
+func (s *Store) MoveOlder(ctx context.Context, env access.EnvironmentID) error {
+	return s.moveOlder(ctx, env)
+}
+
+// ForgetOld removes segments whose newest event is older.
+func (s *Store) ForgetOld(ctx context.Context, env access.EnvironmentID, before time.Time) error {
+	return s.forgetOld(ctx, env, before)
+}
+
+// SweepSegments removes files that no record names.
+func (s *Store) SweepSegments(ctx context.Context, env access.EnvironmentID) error {
+	return s.sweepSegments(ctx, env)
+}
+
+// CountEvents is how many events are in etcd.
+func (s *Store) CountEvents(ctx context.Context, env access.EnvironmentID) (uint64, error) {
+	return s.countRange(ctx, kindEvent+"/"+string(env)+"/")
+}
+
 // KV is the raw client: for tests that do what another program would do.
 func (c *Client) KV() *clientv3.Client { return c.kv }
 

@@ -41,6 +41,8 @@ import (
 //	version/{env}/{id}/{inverse seq}     sealed value of one version, newest first
 //	name/{env}/{H(name)}                 name index: which object has the name
 //	event/{env}/{epoch}/{id}             event
+//	archive/{env}                        which epochs are not in etcd any more
+//	segment/{env}/{last epoch}           file that older events have moved to
 //	req/{env}/{day}/{H(method,path,key)} request record of an Idempotency-Key
 //	integration/{env}/{slug}/{ownership} integration
 //	configuration/{env}/{integration}/{H(item)} what one organization has set of an integration
@@ -88,6 +90,8 @@ const (
 	kindVersion    = "version"
 	kindName       = "name"
 	kindEvent      = "event"
+	kindArchive    = "archive"
+	kindSegment    = "segment"
 	kindRequest    = "req"
 
 	kindIntegration   = "integration"
@@ -189,6 +193,17 @@ func prefixEpoch(env access.EnvironmentID, epoch uint64) string {
 }
 func keyEvent(env access.EnvironmentID, epoch uint64, id string) string {
 	return prefixEpoch(env, epoch) + id
+}
+
+func keyArchive(env access.EnvironmentID) string { return kindArchive + "/" + string(env) }
+
+// prefixSegments covers the segments of an environment, in the order of the log.
+func prefixSegments(env access.EnvironmentID) string { return kindSegment + "/" + string(env) + "/" }
+
+// keySegment is that of the segment which ends with an epoch. In order of keys it is the first one from an epoch
+// on that may hold it.
+func keySegment(env access.EnvironmentID, to uint64) string {
+	return fmt.Sprintf("%s%016x", prefixSegments(env), to)
 }
 
 // prefixRequests covers the request records of one UTC day.
@@ -311,7 +326,7 @@ func lastOf(key string) string { return key[strings.LastIndexByte(key, '/')+1:] 
 
 // mirroredKinds are few records each and steer what is done, so every replica holds all of them in memory.
 func mirroredKinds() []string {
-	return []string{kindEnv, kindAPIKey, kindAPIKeyUse, kindRole, kindCMKMap, kindSchedule, kindShred, kindEpoch, kindNode, kindIntegration, kindJob, kindWebhook, kindWebhookLock}
+	return []string{kindEnv, kindAPIKey, kindAPIKeyUse, kindRole, kindCMKMap, kindSchedule, kindShred, kindEpoch, kindNode, kindIntegration, kindJob, kindWebhook, kindWebhookLock, kindArchive}
 }
 
 func mirrored(kind string) bool { return slices.Contains(mirroredKinds(), kind) }

@@ -50,6 +50,13 @@ type StoreConfig struct {
 	// HoldWatch is called in front of each of them: the watch stalls until it returns. Its context ends with
 	// the watch. Default nil.
 	HoldWatch func(ctx context.Context)
+	// EventsDir is where segments of older events are; default none: what is too much for etcd is forgotten.
+	// Replicas share it.
+	EventsDir string
+	// EventBytes bounds the events in etcd; default 15 % of the quota.
+	EventBytes int64
+	// EventAge is how old events are at least before they leave etcd; default a minute.
+	EventAge time.Duration
 	// LockTTL is how long locks outlive a process that is gone, in whole seconds; default 30 s.
 	LockTTL time.Duration
 }
@@ -74,6 +81,10 @@ type Store struct {
 	nodes   *nodes
 	session *session
 	origins origins
+	// segments are the files of older events; eventBytes and eventAge say when events go there.
+	segments   segments
+	eventBytes int64
+	eventAge   time.Duration
 	// watchers wait for changes of grants.
 	watchers *watchers
 	// window is how many objects one range read of a list may hold.
@@ -135,12 +146,14 @@ func newStore(cfg StoreConfig) (*Store, error) {
 	s.nodes = newNodes(s, cfg.Node)
 	s.session = &session{client: cfg.Client, log: cfg.Logger, ttl: cmp.Or(cfg.LockTTL, DefaultLockTTL), life: life}
 	s.watchers = newWatchers()
+	s.segments.size = segmentEvents
+	s.segments.dir, s.eventBytes, s.eventAge = cfg.EventsDir, cfg.EventBytes, cmp.Or(cfg.EventAge, moveAge)
 	return s, nil
 }
 
 func (s *Store) start() {
 	for _, run := range []func(context.Context){
-		func(context.Context) { s.feed.run() }, s.epochs.run, s.room.run, s.nodes.run, s.compact, s.expireRequests,
+		func(context.Context) { s.feed.run() }, s.epochs.run, s.room.run, s.nodes.run, s.compact, s.expireRequests, s.move,
 	} {
 		s.work.Go(func() { run(s.feed.ctx) })
 	}

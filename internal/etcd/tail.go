@@ -17,12 +17,20 @@ func (s *Store) Tail(ctx context.Context, env access.EnvironmentID, after string
 	if err != nil {
 		return nil, err
 	}
-	w := eventWalk{store: s, env: env, last: at.number}
+	whole, err := s.lookup(ctx, keyArchive(env))
+	if err != nil {
+		return nil, err
+	}
+	begins, err := s.archiveIn(env, whole)
+	if err != nil {
+		return nil, err
+	}
+	w := eventWalk{store: s, env: env, first: begins.From, last: at.number}
 	found, err := w.collect(ctx, after, limit)
 	if errors.Is(err, events.ErrUnknownCursor) {
 		// Rather an event twice than one not at all: it is not known which of its epoch were seen.
 		epoch, _ := id.EventEpoch(after)
-		found, err = w.goOn(ctx, nil, min(max(epoch, 1), at.number), limit)
+		found, err = w.goOn(ctx, nil, min(max(epoch, begins.From), at.number), limit)
 	}
 	if err != nil {
 		return nil, err

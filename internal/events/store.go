@@ -56,6 +56,8 @@ type Query struct {
 type Page struct {
 	Data          []Stored
 	Before, After string
+	// Forgotten is the time of the last event that the log has lost to its bounds; zero if it is whole.
+	Forgotten time.Time
 }
 
 // Store reads the event log. internal/etcd implements it.

@@ -18,6 +18,8 @@ const (
 	Journal = "journal"
 	Clock   = "clock"
 	Node    = "node"
+	// Segments are the files of older events.
+	Segments = "segments"
 )
 
 // Kind tells what a caller may conclude.
