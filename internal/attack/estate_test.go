@@ -79,6 +79,7 @@ func newEstate(t *testing.T) *estate {
 		e.fillRequests(t, env)
 		e.fillPipes(t, env)
 		e.fillWebhooks(t, env)
+		must(t, e.stack.Store.Checkpoints(env.ID()).Put(t.Context(), "node-1", time.Now(), []byte("signed by nobody")))
 		e.mustDo(t, request{key: e.keyOf(env.ID()), method: http.MethodPost, path: "/culvert/v1/jobs", body: `{"kind":"rewrap","all":true}`})
 		e.mustDo(t, request{key: e.keyOf(env.ID()), method: http.MethodPut, path: "/culvert/v1/rotation-schedule", body: `{"older_than":"2160h"}`})
 		e.mustDo(t, request{key: e.keyOf(env.ID()), method: http.MethodPost, path: "/culvert/v1/roles",
@@ -168,6 +169,8 @@ func (e *estate) subjectOf(t testing.TB, key string) *subject {
 		return e.exempt(key, env, "of-epoch")
 	case "registered":
 		return &subject{key: key, ask: func(t testing.TB) string { return e.registrations(t, env) }, intact: ok, broken: []string{integrity}}
+	case "checkpoint":
+		return e.proved(key, env)
 	case "shred":
 		s := e.newContext(key, env, shredded)
 		s.intact = "shred_in_progress"
@@ -241,6 +244,14 @@ func (e *estate) registrations(t testing.TB, env access.EnvironmentID) string {
 		t.Errorf("registrations: %v", err)
 		return "error"
 	}
+}
+
+// proved is a record that nothing on the way of a request needs: a verification asks for it.
+func (e *estate) proved(key string, env access.EnvironmentID) *subject {
+	return e.stored(key, func(t testing.TB) error {
+		_, err := e.stack.Store.Evidence(t.Context(), env, key)
+		return err
+	})
 }
 
 // exempt is a record without MAC, which every write in an environment depends on. What is written into
