@@ -76,7 +76,10 @@ func (o *operation) arrive(ctx context.Context, s slot, got arrival, share bool)
 	}
 	account.Identifier, account.DisplayName = got.account.ID, got.account.Name
 	account.Scopes, account.UpdatedAt = got.scopes, now
-	account.KeyLast4, account.ClientID, account.SecretLast4 = got.keyLast4, got.client, got.secretLast4
+	account.KeyLast4, account.ClientID, account.SecretLast4 = got.keyLast4, "", got.secretLast4
+	if got.method == MethodClientCredentials {
+		account.ClientID = got.client // of OAuth tokens it is the integration's, which is not the account's to show
+	}
 	account.TokenNames = tokenNames(got.main, got.named)
 	got.config.into(&account)
 	change.Account = &Put[Account]{Record: account, Revision: revision}

@@ -354,4 +354,8 @@ func TestWaitingTokensKeepTheirClient(t *testing.T) {
 	if g := mustGrant(t, s, s.MustAccount(t, "user_1").Grant); g.Client != pipestest.ClientID {
 		t.Errorf("the grant is of the client %q", g.Client)
 	}
+	// An account shows a client of its own, and that of an integration is none.
+	if a := s.MustAccount(t, "user_1"); a.ClientID != "" {
+		t.Errorf("the account has the client %q", a.ClientID)
+	}
 }
