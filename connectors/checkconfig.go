@@ -86,10 +86,12 @@ func (c *Connector) checkGiven(values map[string]string, refused func(*ConfigFie
 		if v == "" {
 			continue
 		}
-		if rule == "" {
-			rule = f.rule(v)
+		if rule != "" {
+			// No value would do, so an example of one would mislead.
+			wrong = append(wrong, &ConfigError{Key: f.Key, Rule: rule})
+			continue
 		}
-		if rule == "" && !c.fits(f, v) {
+		if rule = f.rule(v); rule == "" && !c.fits(f, v) {
 			rule = unfit
 		}
 		if rule != "" {

@@ -39,6 +39,11 @@ func TestConfigValues(t *testing.T) {
 	refused(post(one+"/authorize", `{"user_id":"user_1"}`), "required", "config.region")
 	refused(post(one+"/authorize", `{"user_id":"user_1","config":{"region":"mars"}}`), "invalid_value", "config.region")
 	d.do(t, post(one+"/authorize", `{"user_id":"user_1","config":{"region":"eu"}}`)).want(t, 200)
+	// Where a field can have no value an example of one would mislead.
+	elsewhere := d.do(t, post(one+"/authorize", `{"user_id":"user_1","config":{"region":"eu","app":"a1"}}`)).want(t, 422).body
+	if want := `"config.app is set for the data integration, and not for an account."`; !strings.Contains(string(elsewhere), want) {
+		t.Errorf("%s, want %s", elsewhere, want)
+	}
 
 	d.do(t, put(configurations+"/provider", `{"config":{"app":"a1"}}`)).mustRefuse(t, 400, "invalid_value")
 	values(d.do(t, put(configurations+"/provider", `{"config":{"region":"us"}}`)).want(t, 200).object(t), map[string]any{"region": "us"})
