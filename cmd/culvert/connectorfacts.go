@@ -208,7 +208,11 @@ func lifetimeText(seconds int) string {
 
 // describe is a field in a line.
 func (f *configFacts) describe() string {
-	words := []string{f.Label}
+	label := f.Label
+	if f.Description != "" {
+		label += " (" + strings.TrimSuffix(f.Description, ".") + ")"
+	}
+	words := []string{label}
 	switch {
 	case f.Required:
 		words = append(words, "required")
@@ -218,6 +222,6 @@ func (f *configFacts) describe() string {
 	if f.Secret {
 		words = append(words, "secret")
 	}
-	words = append(words, "of the "+f.Scope, "such as "+f.Example)
+	words = append(words, "of the "+f.Scope, "such as "+f.Example, "matching "+f.Pattern)
 	return strings.Join(words, ", ")
 }
