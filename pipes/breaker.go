@@ -5,13 +5,15 @@ import (
 	"sync"
 	"time"
 
+	"culvert/connectors"
 	"culvert/internal/access"
 )
 
 // breakerPause is how long an integration whose client credentials the provider refuses is not tried.
 const breakerPause = time.Minute
 
-// maxBreakers bounds how many clients are remembered: each organization may have one, and any of them a wrong secret.
+// maxBreakers bounds how many clients are remembered: each organization may have one, and any of them a wrong secret;
+// and each customer a host that refuses it.
 const maxBreakers = 4096
 
 // breakers keep this process from asking a provider again and again with client credentials that it
@@ -23,6 +25,9 @@ type breakers struct {
 
 // clientKey names the credentials, not only the integration: new ones are tried at once, and one
 // organization's are not to blame for another's.
+//
+// Attacker: a customer of a provider with a host for each, who has his host refuse the client, and so keeps all
+// others' tokens from being refreshed. Defence: what one host says of a client is true of that host.
 type clientKey struct {
 	env          access.EnvironmentID
 	integration  IntegrationID
@@ -30,6 +35,8 @@ type clientKey struct {
 	// id tells those apart that have no secret.
 	id        string
 	updatedAt time.Time
+	// origin is where the client was refused.
+	origin string
 }
 
 type breaker struct {
@@ -40,8 +47,8 @@ type breaker struct {
 
 func newBreakers() *breakers { return &breakers{open: map[clientKey]*breaker{}} }
 
-func (i *Integration) clientKey() clientKey {
-	k := clientKey{env: i.Environment, integration: i.ID}
+func (i *Integration) clientKey(conn *connectors.Connector) clientKey {
+	k := clientKey{env: i.Environment, integration: i.ID, origin: conn.TokenOrigin()}
 	if i.Client == nil {
 		return k
 	}

@@ -140,7 +140,7 @@ func (o *operation) clientSecrets(ctx context.Context, i *Integration, conn *con
 	if i.Client == nil || i.Client.ID == "" {
 		return nil, ErrNotConfigured
 	}
-	found := &clientSecrets{Credentials: connectors.Credentials{ID: i.Client.ID}, memory: o.broker.secrets, key: i.clientKey()}
+	found := &clientSecrets{Credentials: connectors.Credentials{ID: i.Client.ID}, memory: o.broker.secrets, key: i.clientKey(conn)}
 	if i.Client.Secret == nil {
 		return found, nil
 	}

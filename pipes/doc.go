@@ -151,7 +151,7 @@
 //	     │                     attempt and lock ─▶ callers read the store
 //	     ├─ no readable reply ▶ the attempt says so, then the same refresh token again, at 0.2, 1 and 3 s
 //	     ├─ refresh token dead ▶ read again; a newer generation wins; else all its accounts need reauthorization
-//	     ├─ client refused ───▶ breaker of the integration, accounts untouched
+//	     ├─ client refused ───▶ breaker of the client at that host, accounts untouched
 //	     └─ anything else ────▶ pause of the grant: 1 s to 5 min (up to 1 h if the provider asks), accounts untouched
 //
 // A grant's generation is the fence. It grows with every refresh and reconnect, and a result is stored

@@ -297,7 +297,7 @@ func (r *refreshing) judge(ctx context.Context, err error) error {
 	case moved:
 		return nil
 	case failed.Class == connectors.DeadGrant:
-		b.breakers.accepted(r.integration.clientKey())
+		b.breakers.accepted(r.integration.clientKey(r.conn))
 		return r.bury(ctx, deadReason(r.grant.as(r.name), r.integration.clientID(), r.conn, failed, r.attempt.lost(r.grant), b.now()))
 	case failed.Class == connectors.ClientRejected && failed.Code == "unauthorized_client":
 		// Providers say this of a token that belongs to another client, too: only this grant waits.
@@ -306,7 +306,7 @@ func (r *refreshing) judge(ctx context.Context, err error) error {
 		return &ProviderError{Slug: slug, RetryAfter: wait, Err: ErrClientRejected}
 	case failed.Class == connectors.ClientRejected:
 		b.count(CountClientRejected)
-		b.breakers.rejected(r.integration.clientKey(), b.now())
+		b.breakers.rejected(r.integration.clientKey(r.conn), b.now())
 		return &ProviderError{Slug: slug, RetryAfter: breakerPause, Err: ErrClientRejected}
 	}
 	b.count(CountUnavailable)

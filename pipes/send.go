@@ -33,11 +33,11 @@ func (r *refreshing) claim(ctx context.Context, s *Standing) error {
 		return err
 	}
 	defer done()
-	wait, ok := b.breakers.allow(r.integration.clientKey(), b.now())
+	wait, ok := b.breakers.allow(r.integration.clientKey(r.conn), b.now())
 	if !ok {
 		return &ProviderError{Slug: r.account.Slug, RetryAfter: wait, Err: ErrClientRejected}
 	}
-	defer b.breakers.undecided(r.integration.clientKey())
+	defer b.breakers.undecided(r.integration.clientKey(r.conn))
 	if err := r.intend(ctx); err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (r *refreshing) claim(ctx context.Context, s *Standing) error {
 		return r.judge(ctx, err)
 	}
 	r.finished = true // whatever becomes of it: the token that was sent is used up
-	b.breakers.accepted(r.integration.clientKey())
+	b.breakers.accepted(r.integration.clientKey(r.conn))
 	return r.land(ctx, room, r.landing(tokens, before, sentAt))
 }
 
