@@ -141,13 +141,17 @@ func (o *operation) grantArrival(ctx context.Context, change *Change, account *A
 	return nil
 }
 
-// consented makes a grant due as one that is new and in use.
+// consented makes a grant due as one that is new and in use, and notes what its tokens are for: where they waited
+// until the integration was at another host that is not known any more.
 func (b *Broker) consented(g *Grant, got arrival) error {
 	conn, err := b.connector(got.integration)
 	if err != nil {
 		return err
 	}
-	g.GrantedAt, g.AnnouncedEnd = got.obtainedAt, time.Time{}
+	g.GrantedAt, g.AnnouncedEnd, g.Config = got.obtainedAt, time.Time{}, nil
+	if got.method != MethodAPIKey && conn.TokenOrigin() == got.origin {
+		g.Config = conn.InstallationConfig(got.integration.values())
+	}
 	b.schedule(g, conn, false)
 	return nil
 }

@@ -3,6 +3,7 @@ package pipes
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -77,11 +78,29 @@ type Grant struct {
 	Since uint64 `cbor:"28,keyasint,omitempty"`
 	// Doubted is set while the main token's refresh token may have died with the one before: see [Standing.doubts].
 	Doubted bool `cbor:"29,keyasint,omitempty"`
+	// Config are the values of the provider's config fields that its tokens are for, but for secret ones; empty for
+	// an API key, which is for whatever its account is.
+	Config map[string]string `cbor:"30,keyasint,omitempty"`
 }
 
 // tell adds what a provider says now to what it said before.
 func (g *Grant) tell(metadata map[string]string) {
 	g.Metadata = connectors.Identified{Metadata: g.Metadata}.With(metadata).Metadata
+}
+
+// usedWith are the values that a grant's tokens are vended with: those that they are for, and beside them what counts
+// for the account now.
+//
+// Attacker: an administrator who may not have tokens vended, and has everybody's used at a customer's host of his own
+// by a value of the integration or of an organization. Defence: a token is never vended beside the name of a host
+// that it is not from.
+func (g *Grant) usedWith(i *Integration, conn *connectors.Connector) map[string]string {
+	if g.Config == nil && g.Origin != "" && g.Origin != conn.TokenOrigin() {
+		return nil // of before they were kept
+	}
+	all := conn.InstallationConfig(i.values())
+	maps.Copy(all, g.Config)
+	return all
 }
 
 // refetched reports a grant whose account has a client of its own: its next token needs no other before it, so

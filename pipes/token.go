@@ -34,8 +34,8 @@ type Vended struct {
 	ExpiresAt time.Time
 	// Scopes were granted; MissingScopes are asked for by the integration and were not.
 	Scopes, MissingScopes []string
-	// Config are the values of the provider's config fields that the credential is used with: the account's, or what
-	// counts for it. SecretConfig are the account's secret ones.
+	// Config are the values of the provider's config fields that the credential is used with: those that a token was
+	// obtained with, the account's, or what counts for it. SecretConfig are the account's secret ones.
 	Config       map[string]string
 	SecretConfig map[string]secret.Bytes
 	// Metadata is what the provider said besides the token, of what its connector knows: the host of the
@@ -192,7 +192,7 @@ func (o *operation) vended(ctx context.Context, i *Integration, conn *connectors
 	return &Vended{
 		Active: true, Account: a.ID, Method: a.Method, AccessToken: token, ExpiresAt: g.as(name).ExpiresAt,
 		Scopes: scopes, MissingScopes: connectors.MissingScopes(conn, requestedScopes(i, conn), scopes),
-		Config: conn.InstallationConfig(i.values()), SecretConfig: tokens.Config, Metadata: g.Metadata,
+		Config: g.usedWith(i, conn), SecretConfig: tokens.Config, Metadata: g.Metadata,
 	}, nil
 }
 
