@@ -67,7 +67,7 @@ type house struct {
 	reports map[string]error
 }
 
-func newHouse(t *testing.T) *house {
+func newHouse(t testing.TB) *house {
 	t.Helper()
 	h := &house{Stack: vaulttest.New(t), now: time.Now(), reports: map[string]error{}}
 	h.between = &between{store: h.Store}
