@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -12,12 +13,13 @@ import (
 )
 
 const auditLong = `The audit log of a node is a directory of JSON lines, <data_dir>/audit. Every record is a leaf of a Merkle tree, and the
-node signs checkpoints of it: verify proves that nothing was changed, removed, inserted or cut off since.`
+node signs checkpoints of it: verify proves that nothing was changed, removed, inserted or cut off since, and key prints
+what it takes to check them. show, tail and export print records.`
 
 func auditCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "audit",
-		Short: "The audit log: prove that it is whole",
+		Short: "The audit log: show, export, and prove that it is whole",
 		Long:  auditLong,
 		Args:  cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -27,8 +29,17 @@ func auditCommand() *cobra.Command {
 			return unknownCommand(cmd, args[0])
 		},
 	}
-	cmd.AddCommand(auditVerifyCommand())
+	cmd.AddCommand(auditShowCommand(), auditTailCommand(), auditExportCommand(), auditVerifyCommand(), auditKeyCommand())
 	return cmd
+}
+
+// jsonText is a key context as JSON, its names in order.
+func jsonText(items map[string]string) string {
+	text, err := json.Marshal(items)
+	if err != nil {
+		return ""
+	}
+	return string(text)
 }
 
 // auditDir is the log's directory, for who names it or the data directory that it is in.

@@ -96,7 +96,7 @@ func (f *auditVerifyFlags) verify(cmd *cobra.Command) error {
 		f.remark(cmd.OutOrStdout(), absent)
 	}
 	if findings > 0 {
-		return hinted(&logFindingsError{findings}, "compare with a copy of the log, and with the checkpoints of the store: culvert audit checkpoints; "+
+		return hinted(&logFindingsError{findings}, "compare with a copy of the log; "+
 			"who had access to the disk of the node since the last checkpoint that fits")
 	}
 	if len(absent) > 0 && !f.partial {
