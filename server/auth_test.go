@@ -137,6 +137,10 @@ func TestRoutesAndActions(t *testing.T) {
 		{Method: "POST", Path: "/culvert/v1/webhooks/:id/replay", Action: access.WebhooksReplay},
 		{Method: "GET", Path: "/culvert/v1/webhooks/:id/deliveries", Action: access.WebhooksRead},
 		{Method: "GET", Path: "/culvert/v1/webhooks/:id/dead-letters", Action: access.WebhooksRead},
+		{Method: "GET", Path: "/culvert/v1/audit/records", Action: access.AuditRead},
+		{Method: "GET", Path: "/culvert/v1/audit/checkpoints", Action: access.AuditProve},
+		{Method: "GET", Path: "/culvert/v1/audit/proofs/inclusion", Action: access.AuditProve},
+		{Method: "GET", Path: "/culvert/v1/audit/proofs/consistency", Action: access.AuditProve},
 		{Method: "GET", Path: "/healthz"},
 		{Method: "GET", Path: "/readyz"},
 	}, pipesRoutes()...)
@@ -170,7 +174,7 @@ func TestRoutesAndActions(t *testing.T) {
 	}
 	for _, row := range d.server.Routes() {
 		name := row.Method + " " + row.Path
-		path := strings.NewReplacer(":id", id, ":name", "thing", "/events", allEvents, ":slug", "provider", ":user_id", "user_1").Replace(row.Path)
+		path := strings.NewReplacer(":id", id, ":name", "thing", "/events", allEvents, "/inclusion", "/inclusion?index=0", "/consistency", "/consistency?from=1", ":slug", "provider", ":user_id", "user_1").Replace(row.Path)
 		if row.Browser {
 			continue // whoever holds a ticket or flow state may, and nobody else: TestTickets
 		}

@@ -19,6 +19,7 @@ import (
 	"culvert/connectors"
 	"culvert/internal/events"
 	"culvert/internal/logtest"
+	"culvert/internal/proof"
 	"culvert/internal/webhooks"
 	"culvert/pipes"
 	"culvert/pipes/pipestest"
@@ -93,12 +94,23 @@ func (d *door) config(t testing.TB) server.Config {
 	}
 	return server.Config{
 		Now: now, Admission: d.stack.Register,
-		Vault: d.stack.Vault, Pipes: d.broker(t), Keys: d.stack.Operations, PublicURL: pipestest.PublicURL, Events: log, Webhooks: d.webhooks(t), Gate: d.stack.Gate, Audit: d.stack.Audit,
+		Vault: d.stack.Vault, Pipes: d.broker(t), Keys: d.stack.Operations, PublicURL: pipestest.PublicURL, Events: log, Webhooks: d.webhooks(t), Auditor: d.auditor(t), Gate: d.stack.Gate, Audit: d.stack.Audit,
 		Health: func(context.Context) []server.Check {
 			return []server.Check{{Name: "etcd", State: server.Ready}}
 		},
 		Logger: slog.New(slog.NewJSONHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
+}
+
+// auditor asks the audit log of the door's stack. What is signed is up to the test.
+func (d *door) auditor(t testing.TB) *proof.Auditor {
+	t.Helper()
+	auditor, err := proof.New(proof.Config{
+		Log: d.stack.Audit, Gate: d.stack.Gate, Fence: d.stack.Store.Fence, Checkpoints: d.stack.Store.Checkpoints(d.stack.Environment.ID()),
+		Key: func() string { return d.stack.Environment.Signer().VerifierKey() },
+	})
+	must(t, err)
+	return auditor
 }
 
 // webhooks are the use cases around endpoints, which may be on loopback. Nothing delivers.

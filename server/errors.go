@@ -12,6 +12,7 @@ import (
 	"culvert/internal/admission"
 	"culvert/internal/events"
 	"culvert/internal/outage"
+	"culvert/internal/proof"
 	"culvert/internal/webhooks"
 	"culvert/keys"
 	"culvert/pipes"
@@ -67,6 +68,10 @@ func (s *Server) problem(err error) *problem {
 			return malformedQuery(query.Field, query.Rule)
 		}
 		return refused(query.Code, query.Field, query.Rule)
+	}
+	var proven *proof.InvalidError
+	if errors.As(err, &proven) {
+		return refused(proof.CodeInvalid, proven.Field, proven.Rule)
 	}
 	var hook *webhooks.InvalidError
 	if errors.As(err, &hook) {

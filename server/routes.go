@@ -141,6 +141,11 @@ func (s *Server) table() []*route {
 		s.row(http.MethodGet, "/culvert/v1/webhooks/:id/deliveries", access.WebhooksRead, s.listDeliveries()),
 		s.row(http.MethodGet, "/culvert/v1/webhooks/:id/dead-letters", access.WebhooksRead, s.listDeadLetters()),
 
+		s.row(http.MethodGet, "/culvert/v1/audit/records", access.AuditRead, s.listRecords()),
+		s.row(http.MethodGet, "/culvert/v1/audit/checkpoints", access.AuditProve, s.listCheckpoints()),
+		s.row(http.MethodGet, "/culvert/v1/audit/proofs/inclusion", access.AuditProve, s.proveInclusion()),
+		s.row(http.MethodGet, "/culvert/v1/audit/proofs/consistency", access.AuditProve, s.proveConsistency()),
+
 		s.row(http.MethodGet, "/healthz", public, s.alive()),
 		s.row(http.MethodGet, "/readyz", public, s.ready()),
 	}

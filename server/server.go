@@ -15,6 +15,7 @@ import (
 	"culvert/internal/admission"
 	"culvert/internal/audit"
 	"culvert/internal/events"
+	"culvert/internal/proof"
 	"culvert/internal/webhooks"
 	"culvert/keys"
 	"culvert/pipes"
@@ -24,12 +25,13 @@ import (
 
 // Config is what a [Server] is made of.
 type Config struct {
-	// Vault, Pipes, Keys, Events, Webhooks, Gate and Audit are required.
+	// Vault, Pipes, Keys, Events, Webhooks, Auditor, Gate and Audit are required.
 	Vault    *vault.Vault
 	Pipes    *pipes.Broker
 	Keys     *keys.Operations
 	Events   *events.Log
 	Webhooks *webhooks.Webhooks
+	Auditor  *proof.Auditor
 	Gate     *access.Gate
 	Audit    *audit.Log
 	// Admission is the register of API keys and roles; required.
@@ -64,6 +66,7 @@ type Server struct {
 	keys     *keys.Operations
 	events   *events.Log
 	webhooks *webhooks.Webhooks
+	auditor  *proof.Auditor
 	gate     *access.Gate
 	audit    *audit.Log
 
@@ -91,7 +94,7 @@ type Server struct {
 
 // New checks the configuration and returns a Server that is ready to answer.
 func New(c Config) (*Server, error) {
-	if c.Vault == nil || c.Pipes == nil || c.Keys == nil || c.Events == nil || c.Webhooks == nil || c.Gate == nil || c.Audit == nil || c.Admission == nil || c.Health == nil || c.Logger == nil {
+	if c.Vault == nil || c.Pipes == nil || c.Keys == nil || c.Events == nil || c.Webhooks == nil || c.Auditor == nil || c.Gate == nil || c.Audit == nil || c.Admission == nil || c.Health == nil || c.Logger == nil {
 		return nil, errors.New("server: incomplete configuration")
 	}
 	publicURL, ok := parsePublicURL(c.PublicURL)
@@ -124,6 +127,7 @@ func New(c Config) (*Server, error) {
 		publicURL: publicURL,
 		events:    c.Events,
 		webhooks:  c.Webhooks,
+		auditor:   c.Auditor,
 		gate:      c.Gate,
 		audit:     c.Audit,
 		admission: c.Admission,

@@ -12,8 +12,9 @@ import (
 // certify has what is written to the audit log signed from now on, with the key of the first environment: the
 // log of a node is one for all of them.
 func (g *graph) certify(f *floor, env access.EnvironmentID) (err error) {
+	f.checkpoints = f.store.Checkpoints(env)
 	f.notary, err = audit.StartNotary(audit.NotaryConfig{
-		Log: f.audit, Store: f.store.Checkpoints(env), Logger: g.log,
+		Log: f.audit, Store: f.checkpoints, Logger: g.log,
 		Signer: func(ctx context.Context) (audit.Signer, error) { return f.signer(ctx, env) },
 	})
 	if err != nil {

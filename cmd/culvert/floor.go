@@ -21,6 +21,7 @@ import (
 type floor struct {
 	audit        *audit.Log
 	notary       *audit.Notary
+	checkpoints  *etcd.Checkpoints
 	journal      *journal.Journal
 	store        *etcd.Store
 	environments *keys.Environments

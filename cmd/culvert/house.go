@@ -8,6 +8,7 @@ import (
 	"culvert/internal/access"
 	"culvert/internal/admission"
 	"culvert/internal/events"
+	"culvert/internal/proof"
 	"culvert/internal/webhooks"
 	"culvert/keys"
 	"culvert/pipes"
@@ -71,10 +72,16 @@ func (g *graph) buildHouse(cfg Config, f *floor) error {
 	if err != nil {
 		return err
 	}
+	auditor, err := proof.New(proof.Config{
+		Log: f.audit, Gate: gate, Fence: f.store.Fence, Checkpoints: f.checkpoints, Key: f.notary.VerifierKey,
+	})
+	if err != nil {
+		return err
+	}
 	g.opened("register of API keys", func() error { register.Close(); return nil })
 	g.server, err = server.New(server.Config{
 		Admission: register,
-		Vault:     v, Pipes: broker, Keys: operations, PublicURL: cfg.baseURL(g.listener.Addr()), Events: log, Webhooks: hooks, Gate: gate, Audit: f.audit, Health: f.health, Logger: g.log, Metrics: metrics,
+		Vault:     v, Pipes: broker, Keys: operations, PublicURL: cfg.baseURL(g.listener.Addr()), Events: log, Webhooks: hooks, Auditor: auditor, Gate: gate, Audit: f.audit, Health: f.health, Logger: g.log, Metrics: metrics,
 		CORSOrigins: cfg.CORSOrigins, CORSLoopback: g.mode == development,
 		Limits: server.Limits{PathBytes: cfg.Limits.PathBytes, BodyBytes: cfg.Limits.BodyBytes},
 	})

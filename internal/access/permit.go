@@ -24,6 +24,10 @@ const (
 	DEKRekey     Action = "vault.dek.rekey"
 	EventsList   Action = "events.list"
 
+	// AuditRead is of records, AuditProve of checkpoints and proofs, which hold no record.
+	AuditRead  Action = "audit.records.read"
+	AuditProve Action = "audit.proofs.read"
+
 	KEKRead   Action = "keys.kek.read"
 	KEKRotate Action = "keys.kek.rotate"
 	KEKRewrap Action = "keys.kek.rewrap"

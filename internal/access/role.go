@@ -63,7 +63,7 @@ func facts() []fact {
 		{DataCreate, true, writes}, {DataRead, true, reads}, {DataUpdate, true, writes}, {DataDelete, true, writes},
 		{MetadataRead, true, names}, {NamesList, true, names},
 		{DEKCreate, true, writes}, {DEKDecrypt, true, reads}, {DEKRekey, true, writes},
-		{EventsList, false, auditors},
+		{EventsList, false, auditors}, {AuditRead, false, auditors}, {AuditProve, false, auditors},
 
 		{KEKRead, true, keyReaders}, {KEKRotate, true, keyAdmins},
 		{KEKRewrap, false, keyAdmins}, {KEKShred, false, keyAdmins}, {Reencrypt, false, keyAdmins},

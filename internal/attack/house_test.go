@@ -16,6 +16,7 @@ import (
 	"culvert/internal/events"
 	"culvert/internal/id"
 	"culvert/internal/logtest"
+	"culvert/internal/proof"
 	"culvert/internal/webhooks"
 	"culvert/keys"
 	"culvert/pipes/pipestest"
@@ -96,9 +97,14 @@ func (h *house) open(t *testing.T, metrics *server.Metrics) {
 		Store: h.stack.Store, Environments: h.stack.Environments, Gate: h.stack.Gate, Audit: h.stack.Audit, Egress: egress,
 	})
 	must(t, err)
+	auditor, err := proof.New(proof.Config{
+		Log: h.stack.Audit, Gate: h.stack.Gate, Fence: h.stack.Store.Fence, Checkpoints: h.stack.Store.Checkpoints(h.stack.Environment.ID()),
+		Key: func() string { return "" },
+	})
+	must(t, err)
 	s, err := server.New(server.Config{
 		Admission: h.stack.Register,
-		Vault:     h.stack.Vault, Pipes: pipestest.MustBare(t, h.stack), Keys: h.stack.Operations, PublicURL: pipestest.PublicURL, Events: log, Webhooks: hooks, Gate: h.stack.Gate, Audit: h.stack.Audit, Metrics: metrics,
+		Vault:     h.stack.Vault, Pipes: pipestest.MustBare(t, h.stack), Keys: h.stack.Operations, PublicURL: pipestest.PublicURL, Events: log, Webhooks: hooks, Auditor: auditor, Gate: h.stack.Gate, Audit: h.stack.Audit, Metrics: metrics,
 		Health: func(ctx context.Context) []server.Check {
 			state := server.Ready
 			if h.stack.Store.Health(ctx) != nil {

@@ -62,5 +62,6 @@
 //	resume.go recover.go          how a start goes on with what it finds
 //	tree.go                       the Merkle tree and its file
 //	checkpoint.go notary.go       what is signed, and who signs, stores and compares it
+//	proof.go                      what proves one record, or that one checkpoint continues another
 //	verify.go scan.go             what an auditor finds, offline; filter.go which records somebody wants to see
 package audit

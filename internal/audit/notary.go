@@ -70,6 +70,8 @@ type Notary struct {
 	refused map[string]string
 	peersAt time.Time
 
+	// key is the public key as text, once it is known.
+	key atomic.Pointer[string]
 	// fault is why there are no checkpoints now, nil if there are.
 	fault atomic.Pointer[error]
 }
@@ -189,7 +191,17 @@ func (n *Notary) begin(ctx context.Context) error {
 		return fmt.Errorf("write the public key: %w", err)
 	}
 	n.signer = signer
+	key := signer.VerifierKey()
+	n.key.Store(&key)
 	return nil
+}
+
+// VerifierKey is the public key as text, empty until there is one.
+func (n *Notary) VerifierKey() string {
+	if key := n.key.Load(); key != nil {
+		return *key
+	}
+	return ""
 }
 
 // compare looks at the last checkpoints of this node, beside the segments and in the store. One that is not

@@ -1,0 +1,290 @@
+// Package proof is what auditors may ask of the audit log: records, checkpoints, and proofs that a record is in the
+// log and that a checkpoint is of the same log as an earlier one.
+//
+// The log is of the node that is asked, and of all environments; a caller sees the records of his own, and those of
+// the log about itself. Hashes tell nothing of the others.
+package proof
+
+import (
+	"context"
+	"errors"
+
+	"culvert/internal/access"
+	"culvert/internal/audit"
+	"culvert/internal/outage"
+	"culvert/internal/trail"
+)
+
+// Config is what an [Auditor] needs; all fields are required.
+type Config struct {
+	Log  *audit.Log
+	Gate *access.Gate
+	// Fence returns once reads show everything that was acknowledged anywhere before.
+	Fence func(context.Context) error
+	// Checkpoints are those of all nodes.
+	Checkpoints Checkpoints
+	// Key is the public key of checkpoints, once there is one.
+	Key func() string
+}
+
+// Checkpoints keeps what nodes have signed. Its methods block for a few seconds at most; the error is an outage.
+type Checkpoints interface {
+	// Nodes are the replicas whose logs there have to be.
+	Nodes(ctx context.Context) ([]string, error)
+	// List returns what a node signed, the newest first. One that is not what was stored is empty.
+	List(ctx context.Context, node string, limit int) ([][]byte, error)
+}
+
+// Auditor is the use cases. Its methods return access.ErrDenied, access.ErrUnauthenticated, [*InvalidError] and
+// outages, and leave a record of every call.
+type Auditor struct {
+	config Config
+	guard  trail.Guard
+}
+
+// New checks the config.
+func New(c Config) (*Auditor, error) {
+	if c.Log == nil || c.Gate == nil || c.Fence == nil || c.Checkpoints == nil || c.Key == nil {
+		return nil, errors.New("proof: auditor needs Log, Gate, Fence, Checkpoints and Key")
+	}
+	return &Auditor{config: c, guard: trail.Guard{Gate: c.Gate, Audit: c.Log, Fence: c.Fence, Verdict: judge}}, nil
+}
+
+// InvalidError is a refused query (422). Rule says what is allowed and never repeats what was sent.
+type InvalidError struct{ Field, Rule string }
+
+func (e *InvalidError) Error() string { return "proof: " + e.Field + " " + e.Rule }
+
+// CodeInvalid is the code of an [InvalidError].
+const CodeInvalid = "invalid_value"
+
+const (
+	maxPage = 100
+	// maxScan bounds the records that one page is looked for in, about a second's work.
+	maxScan = 100_000
+	// maxDays bounds the checkpoints of a node that are listed: as many as are kept.
+	maxDays = 400
+)
+
+// Query asks for records of the node, oldest first.
+type Query struct {
+	audit.Filter
+	Limit int
+	// After is the index of a record, exclusive; nil begins at the oldest, or with Last so many before the end.
+	After *uint64
+	Last  uint64
+}
+
+// Page is a page of records as their lines stand in the log, byte for byte. After is the index to go on behind, nil
+// at the end.
+type Page struct {
+	Node  string
+	Lines [][]byte
+	After *uint64
+}
+
+// Records returns a page.
+func (a *Auditor) Records(ctx context.Context, call access.Call, q Query) (Page, error) {
+	o, err := a.guard.Begin(ctx, call, access.AuditRead)
+	if err != nil {
+		return Page{}, err
+	}
+	q.Environment = o.Environment()
+	page, err := a.records(q)
+	return trail.Answer(ctx, o, page, err)
+}
+
+func (a *Auditor) records(q Query) (Page, error) {
+	page := Page{Node: a.config.Log.Node()}
+	if q.Limit < 1 {
+		return page, &InvalidError{Field: "limit", Rule: "must be at least 1"}
+	}
+	next, err := a.begin(q)
+	if err != nil {
+		return page, err
+	}
+	limit, looked, enough := min(q.Limit, maxPage), 0, errors.New("enough")
+	for {
+		err := audit.Read(a.config.Log.Dir(), next, func(r audit.Record, line []byte) error {
+			if len(page.Lines) == limit || looked == maxScan {
+				return enough
+			}
+			looked++
+			next = r.Index + 1
+			if q.Match(&r) {
+				page.Lines = append(page.Lines, append([]byte(nil), line...))
+			}
+			return nil
+		})
+		gap := new(audit.GapError)
+		switch {
+		case err == nil:
+			return page, nil
+		case errors.As(err, &gap):
+			next = gap.Found
+		case errors.Is(err, audit.ErrCorrupt):
+			next++
+		case errors.Is(err, enough) && len(page.Lines) == 0:
+			return page, &InvalidError{Field: "range_start", Rule: "must be nearer: too many records would have to be looked at for one that matches"}
+		case errors.Is(err, enough):
+			last := next - 1
+			page.After = &last
+			return page, nil
+		default:
+			return page, &outage.Error{Dependency: outage.Audit, Cause: err}
+		}
+	}
+}
+
+// begin is the first index that is looked at.
+func (a *Auditor) begin(q Query) (uint64, error) {
+	if q.After != nil {
+		return *q.After + 1, nil
+	}
+	begin, err := audit.Begin(a.config.Log.Dir(), q.Since)
+	if err == nil && q.Last > 0 {
+		var low, end uint64
+		low, end, err = audit.End(a.config.Log.Dir())
+		begin = max(begin, low, end-min(end, q.Last))
+	}
+	if err != nil {
+		return 0, &outage.Error{Dependency: outage.Audit, Cause: err}
+	}
+	return begin, nil
+}
+
+// NodeCheckpoints is what one node signed.
+type NodeCheckpoints struct {
+	Node string
+	// Signed are notes, the newest first.
+	Signed []string
+}
+
+// Signatures are the checkpoints of all nodes, and the public key.
+type Signatures struct {
+	Key   string
+	Nodes []NodeCheckpoints
+}
+
+// Signed returns the newest checkpoint of every registered node; of one that is named, those of all days that are kept.
+func (a *Auditor) Signed(ctx context.Context, call access.Call, node string) (Signatures, error) {
+	o, err := a.guard.Begin(ctx, call, access.AuditProve)
+	if err != nil {
+		return Signatures{}, err
+	}
+	all, err := a.signed(ctx, node)
+	return trail.Answer(ctx, o, all, err)
+}
+
+func (a *Auditor) signed(ctx context.Context, node string) (Signatures, error) {
+	all := Signatures{Key: a.config.Key(), Nodes: []NodeCheckpoints{}}
+	nodes, err := a.config.Checkpoints.Nodes(ctx)
+	if err != nil {
+		return all, err
+	}
+	limit := 1
+	if node != "" {
+		limit = maxDays
+	}
+	for _, n := range nodes {
+		if node != "" && n != node {
+			continue
+		}
+		signed, err := a.config.Checkpoints.List(ctx, n, limit)
+		if err != nil {
+			return all, err
+		}
+		of := NodeCheckpoints{Node: n}
+		for _, s := range signed {
+			of.Signed = append(of.Signed, string(s))
+		}
+		all.Nodes = append(all.Nodes, of)
+	}
+	if node != "" && len(all.Nodes) == 0 {
+		return all, &InvalidError{Field: "node", Rule: "must be a registered node"}
+	}
+	return all, nil
+}
+
+// InclusionQuery asks for the proof of one record; a size of 0 stands for the newest checkpoint's.
+type InclusionQuery struct{ Index, Size uint64 }
+
+// Inclusion is a proof with the node whose log it is about.
+type Inclusion struct {
+	Node string
+	audit.Inclusion
+	// Checkpoint is the signed one of this size, empty if the newest is of another.
+	Checkpoint string
+}
+
+// Inclusion proves that a record is in the log.
+func (a *Auditor) Inclusion(ctx context.Context, call access.Call, q InclusionQuery) (Inclusion, error) {
+	o, err := a.guard.Begin(ctx, call, access.AuditProve)
+	if err != nil {
+		return Inclusion{}, err
+	}
+	sealed, signed := a.config.Log.Sealed()
+	if q.Size == 0 {
+		q.Size = sealed.Size
+	}
+	p := Inclusion{Node: a.config.Log.Node()}
+	if sealed.Size == q.Size {
+		p.Checkpoint = string(signed)
+	}
+	p.Inclusion, err = a.config.Log.Include(q.Index, q.Size)
+	return trail.Answer(ctx, o, p, refuse(err, "index"))
+}
+
+// ConsistencyQuery asks for the proof between two sizes; a second of 0 stands for the newest checkpoint's.
+type ConsistencyQuery struct{ From, To uint64 }
+
+// Consistency is a proof with the node whose log it is about.
+type Consistency struct {
+	Node string
+	audit.Consistency
+	Checkpoint string
+}
+
+// Consistency proves that the log of one size begins with that of another.
+func (a *Auditor) Consistency(ctx context.Context, call access.Call, q ConsistencyQuery) (Consistency, error) {
+	o, err := a.guard.Begin(ctx, call, access.AuditProve)
+	if err != nil {
+		return Consistency{}, err
+	}
+	sealed, signed := a.config.Log.Sealed()
+	if q.To == 0 {
+		q.To = sealed.Size
+	}
+	p := Consistency{Node: a.config.Log.Node()}
+	if sealed.Size == q.To {
+		p.Checkpoint = string(signed)
+	}
+	p.Consistency, err = a.config.Log.Extend(q.From, q.To)
+	return trail.Answer(ctx, o, p, refuse(err, "from"))
+}
+
+// refuse turns what cannot be proven into a refusal of what was asked.
+func refuse(err error, field string) error {
+	switch {
+	case errors.Is(err, audit.ErrOutside):
+		return &InvalidError{Field: field, Rule: "must be of a record below the size, which must not be beyond the log"}
+	case errors.Is(err, audit.ErrNoProof):
+		return &InvalidError{Field: field, Rule: "must be younger: the hashes were made anew, and older ones come back when the server starts again"}
+	}
+	return err
+}
+
+// judge is what an audit record says of how a call ended; it follows server/errors.go.
+func judge(_ access.Action, err error) trail.Verdict {
+	if err == nil {
+		return trail.Allow(200)
+	}
+	if outage.Of(err) != nil { // first: an outage wraps its cause
+		return trail.Known(err)
+	}
+	var invalid *InvalidError
+	if errors.As(err, &invalid) {
+		return trail.Fail(CodeInvalid, 422)
+	}
+	return trail.Known(err)
+}
