@@ -13,6 +13,7 @@ import (
 	"culvert/internal/admission"
 	"culvert/internal/events"
 	"culvert/internal/outage"
+	"culvert/internal/webhooks"
 	"culvert/keys"
 	"culvert/keys/keystest"
 	"culvert/pipes"
@@ -87,6 +88,10 @@ func TestProblems(t *testing.T) {
 		pipes.ErrOtherBrowser:       {403, "other_browser"},
 		pipes.ErrFlowRate:           {429, "rate_limit_exceeded"},
 		pipes.ErrConflict:           {503, "concurrent_request"},
+		webhooks.ErrNoEndpoint:      {404, "entity_not_found"},
+		webhooks.ErrDuplicate:       {409, "duplicate_endpoint"},
+		webhooks.ErrTooMany:         {409, "too_many_endpoints"},
+		webhooks.ErrURL:             {422, "invalid_url"},
 		admission.ErrNoKey:          {404, "entity_not_found"},
 		admission.ErrNoRole:         {404, "entity_not_found"},
 		admission.ErrKeyEnded:       {409, "api_key_already_expired"},
