@@ -182,6 +182,9 @@ func TestMissingScopes(t *testing.T) {
 			[]string{"read", "write", "other"}, []string{"admin"}, []string{"other"}},
 		{"not the other way round", connectors.ScopeRules{Implied: map[string][]string{"admin": {"write"}, "write": {"read"}}},
 			[]string{"admin", "read"}, []string{"write"}, []string{"admin"}},
+		{"within another of the same name", connectors.ScopeRules{Widened: map[string]string{"write_": "read_"}},
+			[]string{"read_a", "write_a", "read_b"}, []string{"write_a"}, []string{"read_b"}},
+		{"nor there", connectors.ScopeRules{Widened: map[string]string{"write_": "read_"}}, []string{"write_a", "x_write_a"}, []string{"read_a"}, []string{"write_a", "x_write_a"}},
 		{"in a circle", connectors.ScopeRules{Implied: map[string][]string{"a": {"b"}, "b": {"a"}}}, []string{"a", "b"}, []string{"b"}, nil},
 	} {
 		got := connectors.MissingScopes(&connectors.Connector{ScopeRules: tc.rules}, tc.requested, tc.granted)

@@ -17,6 +17,9 @@ type ScopeRules struct {
 	// Implied lists for a scope those that it includes. Providers that thin their replies out name the
 	// widest only.
 	Implied map[string][]string
+	// Widened leads from the prefix of a scope to that of the one which it includes, where all of a provider's scopes
+	// are made like that, as in write_products and read_products.
+	Widened map[string]string
 	// Unlisted are scopes that no reply names, whether they were granted or not.
 	Unlisted []string
 	// Params leads from the prefix of a scope to the authorization parameter that takes such scopes,
@@ -67,6 +70,11 @@ func (r *ScopeRules) add(have map[string]bool, scope string) {
 	have[scope] = true
 	for _, included := range r.Implied[scope] {
 		r.add(have, r.normal(included))
+	}
+	for wide, narrow := range r.Widened {
+		if rest, ok := strings.CutPrefix(scope, wide); ok {
+			r.add(have, r.normal(narrow+rest))
+		}
 	}
 }
 

@@ -139,6 +139,7 @@ func TestMissingScopes(t *testing.T) {
 		{"slack", []string{"chat:write", "user:search:read"}, []string{"chat:write", "search:read"}, []string{"user:search:read"}},
 		{"microsoft-outlook", []string{"offline_access", "User.Read", "Mail.Read"}, []string{"User.Read"}, []string{"Mail.Read"}},
 		{"gmail", []string{"openid", "email", "https://www.googleapis.com/auth/gmail.readonly"}, []string{"openid", userinfo + "email"}, []string{"https://www.googleapis.com/auth/gmail.readonly"}},
+		{"shopify", []string{"read_products", "write_products", "read_orders"}, []string{"write_products"}, []string{"read_orders"}},
 		{"notion", []string{"anything"}, []string{}, nil},
 		{"linear", []string{"read", "issues:create"}, []string{"read", "issues:create"}, nil},
 		{"gitlab", []string{"read_user", "api"}, []string{"read_user"}, []string{"api"}},

@@ -121,6 +121,8 @@ func shopify() connectors.Connector {
 		}},
 		ScopeSeparator: ",",
 		DefaultScopes:  []string{"read_products"},
+		// Of two scopes for one thing replies name that for writing alone.
+		ScopeRules: connectors.ScopeRules{Widened: map[string]string{"write_": "read_", "unauthenticated_write_": "unauthenticated_read_"}},
 		Quirks: connectors.Quirks{
 			ExchangeParams: map[string]string{"expiring": "1"},
 			CallbackPins:   map[string]string{"shop": "${config.shop}.myshopify.com"},
