@@ -27,7 +27,8 @@ type connectorFacts struct {
 	TokenURL         string   `json:"token_url"`
 	RefreshURL       string   `json:"refresh_token_url"`
 	// RevocationURL takes requests of RFC 7009. RevocationCall is the provider's own, where it has no such
-	// endpoint: its method and its URL.
+	// endpoint: its method and its URL. ScopeParams leads from the prefix of a scope to the parameter that takes
+	// such scopes in place of "scope".
 	RevocationURL   string            `json:"revocation_url"`
 	RevocationCall  string            `json:"revocation_call"`
 	IdentityURL     string            `json:"identity_url"`
@@ -39,6 +40,7 @@ type connectorFacts struct {
 	ScopeSeparator  string            `json:"request_scope_separator"`
 	DefaultScopes   []string          `json:"default_scopes"`
 	IgnoresScopes   bool              `json:"ignores_scopes"`
+	ScopeParams     map[string]string `json:"scope_parameters,omitempty"`
 	AuthorizeParams map[string]string `json:"additional_authorization_parameters"`
 	// Lifetime is in seconds, of a token whose reply does not say; 0: it does not end. RefreshIdle and
 	// GrantLifetime are in seconds, too.
@@ -77,7 +79,7 @@ func factsOf(c *connectors.Connector) *connectorFacts {
 		AuthorizationURL: c.AuthorizationURL, TokenURL: c.TokenURL, RefreshURL: c.RefreshEndpoint(),
 		RevocationURL: c.RevocationURL, IdentityURL: c.IdentityURL, PushURL: c.PushURL, Said: []string{},
 		ClientAuth: string(c.ClientAuth), Body: string(c.Body), PKCE: c.PKCE, ScopeSeparator: c.ScopeSeparator,
-		DefaultScopes: c.DefaultScopes, IgnoresScopes: c.NoScopes, AuthorizeParams: c.AuthorizeParams,
+		DefaultScopes: c.DefaultScopes, IgnoresScopes: c.NoScopes, ScopeParams: c.ScopeRules.Params, AuthorizeParams: c.AuthorizeParams,
 		Lifetime: inSeconds(c.Lifetime), RefreshIdle: inSeconds(c.RefreshIdle), GrantLifetime: inSeconds(c.GrantLifetime),
 		Config: []configFacts{}, APIKey: keyFactsOf(c),
 	}
@@ -179,6 +181,10 @@ func (f *connectorFacts) oauthRows() [][2]string {
 	for _, name := range slices.Sorted(maps.Keys(f.AuthorizeParams)) {
 		params = append(params, name+"="+f.AuthorizeParams[name])
 	}
+	var prefixes []string
+	for _, prefix := range slices.Sorted(maps.Keys(f.ScopeParams)) {
+		prefixes = append(prefixes, prefix+"SCOPE is sent in "+f.ScopeParams[prefix])
+	}
 	pkce := "no"
 	if f.PKCE {
 		pkce = "yes"
@@ -187,7 +193,7 @@ func (f *connectorFacts) oauthRows() [][2]string {
 		{"Authorization", f.AuthorizationURL}, {"Tokens", f.TokenURL}, {"Refreshes", f.RefreshURL},
 		{"Revocation", cmp.Or(f.RevocationURL, f.RevocationCall)}, {"Identity", f.IdentityURL}, {"Pushed requests", f.PushURL}, {"Metadata", strings.Join(f.Said, ", ")},
 		{"Client", f.ClientAuth}, {"Body", f.Body}, {"PKCE", pkce},
-		{"Default scopes", scopes}, {"Parameters", strings.Join(params, " ")},
+		{"Default scopes", scopes}, {"Other scopes", strings.Join(prefixes, ", ")}, {"Parameters", strings.Join(params, " ")},
 		{"Token lifetime", lifetimeText(f.Lifetime)}, {"Idle lifetime", lifetimeText(f.RefreshIdle)},
 		{"Grant lifetime", lifetimeText(f.GrantLifetime)},
 	}
