@@ -194,6 +194,10 @@ func (i *Integration) checkKey(k *OwnedKey) error {
 }
 
 // installOwned is the change that a key makes which came with its integration: none without one.
+//
+// Attacker: an administrator of integrations who may not touch accounts, or not this organization's, and puts a key of
+// his own in the place of a user's, so that the application hands him what is that user's. Defence: it takes what
+// [Broker.InstallAPIKey] does, too.
 func (o *operation) installOwned(ctx context.Context, i *Integration, k *OwnedKey) (Change, *Account, error) {
 	if k == nil {
 		return Change{}, nil, nil
@@ -201,6 +205,13 @@ func (o *operation) installOwned(ctx context.Context, i *Integration, k *OwnedKe
 	r := Request{Slug: i.Slug, UserID: k.UserID, OrganizationID: k.OrganizationID, ConnectionOwner: i.Ownership}
 	owner, err := r.owner()
 	if err != nil {
+		return Change{}, nil, err
+	}
+	kctx, err := owner.keyContext()
+	if err != nil {
+		return Change{}, nil, err
+	}
+	if err := o.alsoMay(access.AccountsManage, i.Slug, kctx); err != nil {
 		return Change{}, nil, err
 	}
 	o.about(i.Slug, owner, k.UserID)

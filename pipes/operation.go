@@ -35,6 +35,16 @@ func (o *operation) complete(slug string, c keys.Context) error {
 	return o.Complete(resource(slug, c))
 }
 
+// alsoMay asks for a second action that a call implies beside its own, on a record of this provider under this key
+// context. The error is [access.ErrDenied].
+func (o *operation) alsoMay(action access.Action, slug string, c keys.Context) error {
+	permit, err := o.broker.guard.Gate.Authorize(o.Permit.Actor(), action)
+	if err == nil && !permit.Allows(resource(slug, c)) {
+		err = access.ErrDenied
+	}
+	return err
+}
+
 // permitFor is the permit for a second key context, beside the one that the call is about: an
 // integration's client secret stands in the empty one, whatever the account's.
 func (o *operation) permitFor(slug string, c keys.Context) (access.Permit, error) {
