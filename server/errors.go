@@ -215,7 +215,7 @@ func pipesSentinels() []sentinel {
 		{pipes.ErrAccountSelection, problem{status: 409, code: "account_selection_required",
 			text: "There are several connected accounts; name one with connected_account_id."}},
 		{pipes.ErrEndpointChanged, problem{status: 409, code: "endpoint_changed",
-			text: "The token endpoint is at another origin than the stored credentials are bound to; store the client secret again, or connect again."}},
+			text: "The token endpoint is not at the origin that the stored credentials are bound to; store the client secret again, set the config values back, or connect again."}},
 		{pipes.ErrDisabled, problem{status: 400, code: "integration_disabled", text: "The data integration is not enabled, or not for this organization."}},
 		{pipes.ErrUnknownCursor, *unknownCursor()},
 		{pipes.ErrAuthMethod, problem{status: 422, code: "auth_method_mismatch",
