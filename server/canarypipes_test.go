@@ -257,8 +257,8 @@ func (d *door) pipesVisits(t *testing.T) (map[string]visit, []string) {
 			good: []request{posted("state=" + state + "&form=posted&code=x")},
 			bad: []request{
 				posted("state=" + canary + "&form=posted&code=" + canary), posted("code=" + canary + "&code=" + canary), posted("%z" + canary),
-				posted("state=" + state + "&form=" + canary).instead("Content-Type", "text/"+canary), posted(strings.Repeat(canary, 2000)),
-				posted("state=" + state + "&form=posted&code=" + canary).with("Origin", "https://"+canary),
+				posted("state="+state+"&form="+canary).instead("Content-Type", "text/"+canary), posted(strings.Repeat(canary, 2000)),
+				posted("state="+state+"&form=posted&code="+canary).with("Origin", "https://"+canary),
 			},
 		},
 		"GET /data-integrations/:flow/account-choice": {

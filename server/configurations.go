@@ -98,6 +98,8 @@ func (w *jsonWriter) configuration(v pipes.ConfigurationView) {
 	w.text(name)
 	w.raw(`,"ownership":`)
 	w.text(string(v.Ownership))
+	w.raw(`,"preview":`) // Culvert's own, as in every listing of providers
+	w.bool(preview(v.IntegrationView))
 	w.raw(`,"enabled":`)
 	w.bool(v.Enabled)
 	w.raw(`,"scopes":`)

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"culvert/connectors"
 	"culvert/internal/events"
 	"culvert/pipes/pipestest"
 )
@@ -15,7 +16,7 @@ const configurations = "/organizations/org_1/data_integration_configurations"
 func configurationPicture(slug string, members map[string]any) map[string]any {
 	picture := map[string]any{
 		"object": "data_integration_configuration", "id": integrationShape, "organization_id": "org_1", "slug": slug,
-		"name": "Test provider", "ownership": "user", "enabled": true, "scopes": nil, "config": map[string]any{},
+		"name": "Test provider", "ownership": "user", "preview": false, "enabled": true, "scopes": nil, "config": map[string]any{},
 		"credentials": map[string]any{
 			"credentials_type": "custom", "has_credentials": false, "client_id": nil, "client_secret_last_four": nil,
 			"redirect_uri": redirectShape(slug),
@@ -30,6 +31,14 @@ func configurationPicture(slug string, members map[string]any) map[string]any {
 
 func redirectShape(slug string) *regexp.Regexp {
 	return regexp.MustCompile(`^https://culvert\.example/data-integrations/` + slug + `/dik_[0-9A-HJKMNP-TV-Z]{26}/callback$`)
+}
+
+// TestConfigurationOfAPreview: an organization's list says, too, that nobody has verified a provider's URLs.
+func TestConfigurationOfAPreview(t *testing.T) {
+	d := newPipesDoor(t, pipestest.Config{Connector: func(c *connectors.Connector) { c.Preview = true }})
+	d.mustIntegration(t, pipestest.Slug, "user")
+	picture := configurationPicture(pipestest.Slug, map[string]any{"preview": true})
+	shape(t, d.do(t, get(configurations)).want(t, 200).object(t), map[string]any{"object": "list", "data": []any{picture}})
 }
 
 // TestConfigurationLife walks what an organization sets of integrations through all of it.
