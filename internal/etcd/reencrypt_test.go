@@ -55,8 +55,8 @@ func testReencrypt(t *testing.T, open opener) {
 			done++
 		}
 	}
-	if done != 7 {
-		t.Errorf("%d values, want those of a grant, a revocation, three secrets and two versions", done)
+	if done != 8 {
+		t.Errorf("%d values, want those of a grant, a revocation, four secrets and two versions", done)
 	}
 	after := p.mustHeader(t, other, w.Header.ID)
 	for _, v := range after.Versions {
