@@ -369,14 +369,18 @@
 //	                                                    TestRefusedToken, TestReportOfAnothersToken, TestReportsToTwoReplicas
 //	reports without end, to have the provider asked     one check of a grant in a minute, for all who report
 //	                                                    TestStormOfReports
+//	vends for other organizations, or providers, than   an API key's scopes, decided with the record that was read
+//	its key is for                                      TestBrokerOfAnOrganization, TestPolicyModel
+//	vends without end with a stolen API key             a budget for each key and each environment, of all replicas
+//	                                                    together (server)
+//	                                                    TestRateLimit, TestRatesWithoutStore
 //	calls without the right                             permit first, one record of each denial
 //	                                                    TestEveryMethodIsAuthorized, TestFlowActorMayNothingElse
 //
 // Cookie attributes, headers of pages, the Origin of forms and parameters that come twice are server's;
 // redirects, sizes, timeouts, one send per call and what may be in an error are connectors'.
 //
-// Later, with the issues that bring them: the relay, rights per provider and organization, and limits of how
-// often a caller vends.
+// Later, with the issue that brings it: the relay.
 //
 // There is no discovery (RFC 8414): endpoints are data of the program or an administrator's definition, never
 // another server's word.

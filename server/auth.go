@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"strings"
+	"time"
 
 	"culvert/internal/access"
 )
@@ -41,7 +42,17 @@ func (x *exchange) authenticate() error {
 		return err
 	}
 	x.actor = actor
+	if wait := x.server.rates.Admit(x.r.Context(), actor.Environment(), actor.ID()); wait > 0 {
+		return x.rateLimited(wait)
+	}
 	return nil
+}
+
+// rateLimited counts a request too many. It leaves no audit record, as a refusal before authentication leaves
+// none: a flood would fill the disk that every answer waits for.
+func (x *exchange) rateLimited(wait time.Duration) error {
+	x.server.metrics.rateLimited.Inc()
+	return tooManyRequests(wait)
 }
 
 // bearer takes the credential out of the header's values. Two values are refused, whatever they are:

@@ -366,6 +366,12 @@ func bodyTooLarge(limit int64) *problem {
 		text: fmt.Sprintf("The body has at most %d bytes.", limit)}
 }
 
+func tooManyRequests(wait time.Duration) *problem {
+	return &problem{status: http.StatusTooManyRequests, code: codeRate, retry: wait,
+		text: "The API key or its environment has made as many requests as may come within ten seconds; come back after Retry-After. " +
+			"An operator can raise the settings limits.requests_per_key and limits.requests_per_environment."}
+}
+
 func wrongMediaType(text string) *problem {
 	return &problem{status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", text: text}
 }

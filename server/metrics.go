@@ -22,6 +22,7 @@ type Metrics struct {
 	registry        *prometheus.Registry
 	requests        *prometheus.CounterVec
 	unauthenticated *prometheus.CounterVec
+	rateLimited     prometheus.Counter
 	integrity       prometheus.Counter
 	refreshes       *prometheus.CounterVec
 	deliveries      *prometheus.CounterVec
@@ -41,6 +42,10 @@ func NewMetrics() *Metrics {
 			Name: "culvert_unauthenticated_total",
 			Help: "Requests refused before they had an actor, by reason; they leave no audit record.",
 		}, []string{"reason"}),
+		rateLimited: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "culvert_rate_limited_total",
+			Help: "Requests refused because their API key or environment has made too many; they leave no audit record.",
+		}),
 		integrity: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "culvert_integrity_failures_total",
 			Help: "Stored records that failed their integrity check. Anything but zero is an alarm.",
@@ -63,7 +68,7 @@ func NewMetrics() *Metrics {
 		}),
 	}
 	// It can only fail for two metrics of one name, which the first start would show.
-	m.registry.MustRegister(m.requests, m.unauthenticated, m.integrity, m.refreshes, m.deliveries, m.ambiguous, m.replayed,
+	m.registry.MustRegister(m.requests, m.unauthenticated, m.rateLimited, m.integrity, m.refreshes, m.deliveries, m.ambiguous, m.replayed,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	// At zero from the start: a rate needs a first value.

@@ -16,6 +16,7 @@ import (
 	"culvert/internal/audit"
 	"culvert/internal/events"
 	"culvert/internal/proof"
+	"culvert/internal/ratelimit"
 	"culvert/internal/webhooks"
 	"culvert/keys"
 	"culvert/pipes"
@@ -54,6 +55,8 @@ type Config struct {
 	CORSLoopback bool
 	// Limits default field by field; see there.
 	Limits Limits
+	// Rates bounds how often API keys call; nil for without a bound.
+	Rates *ratelimit.Limiter
 	// Now is the clock of request ids and durations; default [time.Now].
 	Now func() time.Time
 }
@@ -79,6 +82,7 @@ type Server struct {
 	health    *health
 	cors      cors
 	limits    Limits
+	rates     *ratelimit.Limiter
 	now       func() time.Time
 	engine    *gin.Engine
 	routes    []*route
@@ -136,6 +140,7 @@ func New(c Config) (*Server, error) {
 		health:    &health{look: c.Health, now: c.Now},
 		cors:      origins,
 		limits:    limits,
+		rates:     c.Rates,
 		now:       c.Now,
 		sentinels: sentinels(),
 		buffers:   sync.Pool{New: func() any { return new([]byte) }},

@@ -220,6 +220,13 @@ type LimitsConfig struct {
 	// BodyBytes is the longest body of a request. 65536 to 67108864, default 8388608, which leaves room
 	// for a value of the largest size with every character escaped.
 	BodyBytes int64 `koanf:"body_bytes"`
+	// RequestsPerKey is how many requests one API key may make within ten seconds, on all replicas together;
+	// more are answered 429 with Retry-After. Pages that browsers load in a flow and health checks do not count.
+	// 0 to 10000000, default 0: no limit.
+	RequestsPerKey int `koanf:"requests_per_key"`
+	// RequestsPerEnvironment is the same for all API keys of an environment together. 0 to 10000000,
+	// default 0: no limit.
+	RequestsPerEnvironment int `koanf:"requests_per_environment"`
 }
 
 // defaults returns the settings that there are without a file and without flags.

@@ -9,6 +9,7 @@ import (
 	"culvert/internal/admission"
 	"culvert/internal/events"
 	"culvert/internal/proof"
+	"culvert/internal/ratelimit"
 	"culvert/internal/webhooks"
 	"culvert/keys"
 	"culvert/pipes"
@@ -79,11 +80,18 @@ func (g *graph) buildHouse(cfg Config, f *floor) error {
 		return err
 	}
 	g.opened("register of API keys", func() error { register.Close(); return nil })
+	rates, err := ratelimit.New(ratelimit.Config{
+		Store: f.store, PerKey: cfg.Limits.RequestsPerKey, PerEnvironment: cfg.Limits.RequestsPerEnvironment,
+	})
+	if err != nil {
+		return err
+	}
 	g.server, err = server.New(server.Config{
 		Admission: register,
 		Vault:     v, Pipes: broker, Keys: operations, PublicURL: cfg.baseURL(g.listener.Addr()), Events: log, Webhooks: hooks, Auditor: auditor, Gate: gate, Audit: f.audit, Health: f.health, Logger: g.log, Metrics: metrics,
 		CORSOrigins: cfg.CORSOrigins, CORSLoopback: g.mode == development,
 		Limits: server.Limits{PathBytes: cfg.Limits.PathBytes, BodyBytes: cfg.Limits.BodyBytes},
+		Rates:  rates,
 	})
 	return err
 }

@@ -152,6 +152,19 @@ func (c *Config) validateLimits() error {
 	if n := c.Limits.BodyBytes; n < 64<<10 || n > 64<<20 {
 		return usage("setting limits.body_bytes: must be from %d to %d", 64<<10, 64<<20)
 	}
+	return c.Limits.validateRates()
+}
+
+// maxRate keeps what is counted far from where numbers overflow.
+const maxRate = 10_000_000
+
+func (l LimitsConfig) validateRates() error {
+	if n := l.RequestsPerKey; n < 0 || n > maxRate {
+		return usage("setting limits.requests_per_key: must be from 0 to %d", maxRate)
+	}
+	if n := l.RequestsPerEnvironment; n < 0 || n > maxRate {
+		return usage("setting limits.requests_per_environment: must be from 0 to %d", maxRate)
+	}
 	return nil
 }
 

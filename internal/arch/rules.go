@@ -44,7 +44,7 @@ type Exception struct {
 func leaves() []string {
 	return []string{
 		"internal/access", "internal/admission", "internal/audit", "internal/base62", "internal/events", "internal/id", "internal/journal",
-		"internal/origin", "internal/outage", "internal/proof", "internal/record", "internal/secret", "internal/text",
+		"internal/origin", "internal/outage", "internal/proof", "internal/ratelimit", "internal/record", "internal/secret", "internal/text",
 	}
 }
 

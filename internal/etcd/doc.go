@@ -25,6 +25,7 @@
 //	evidence.go    what a verification opens of a record; evidencewalk.go its walk through all there are
 //	read.go        one record, from memory or from etcd
 //	room.go        limits below etcd's quota; compact.go forgetting history
+//	rates.go       how much of the limits of requests was taken
 //	nodes.go       clocks; pulse.go heartbeats; registrations.go the state directories there are;
 //	checkpoints.go what was signed of their audit logs
 //

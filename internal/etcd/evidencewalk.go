@@ -26,7 +26,9 @@ func provenKinds() []string {
 func provenWith() []string {
 	return []string{kindKEKOf, kindKEKBy, kindVersion, kindName, kindOwner, kindMember, kindToken, kindRevoking, kindDue}
 }
-func unproven() []string { return []string{kindFormat, kindEpoch, kindNode, kindLock, kindWebhookLock} }
+func unproven() []string {
+	return []string{kindFormat, kindEpoch, kindNode, kindLock, kindWebhookLock, kindRate}
+}
 
 // provenLine is a run of one kind in time. The others are few, or walked by themselves.
 func provenLine(kind string, env access.EnvironmentID) (timeline, bool) {

@@ -61,6 +61,7 @@ import (
 //	job/{env}/{id}                       operation on many records, with its progress
 //	webhook/{env}                        webhook endpoints, all of an environment
 //	webhookat/{env}/{endpoint}           how far the deliveries to one have come
+//	rate/{env}/{key or environment}      requests within a limit's window; exempt from MACs
 //	webhooklock/{env}/{endpoint}         who delivers to one, bound to a lease; exempt from MACs
 //	delivery/{env}/{endpoint}/{slot}     attempts, the latest in place of the oldest
 //	deadletter/{env}/{endpoint}/{epoch}/{event} event that was given up
@@ -113,6 +114,7 @@ const (
 	kindWebhook     = "webhook"
 	kindWebhookAt   = "webhookat"
 	kindWebhookLock = "webhooklock"
+	kindRate        = "rate"
 	kindDelivery    = "delivery"
 	kindDeadLetter  = "deadletter"
 )
@@ -306,6 +308,10 @@ func prefixLetters(env access.EnvironmentID, id webhooks.EndpointID) string {
 func keyLetter(env access.EnvironmentID, endpoint webhooks.EndpointID, event string) string {
 	epoch, _ := id.EventEpoch(event)
 	return fmt.Sprintf("%s%016x/%s", prefixLetters(env, endpoint), epoch, event)
+}
+
+func keyRate(env access.EnvironmentID, subject string) string {
+	return kindRate + "/" + string(env) + "/" + subject
 }
 
 // kindOf is the first field of a relative key.

@@ -106,6 +106,19 @@ func (n *nodes) skew() (time.Duration, int) {
 	return skews[len(skews)/2], len(skews)
 }
 
+// live is how many replicas have been heard of lately, this one among them.
+func (n *nodes) live() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	live := 0
+	for node, beats := range n.heard {
+		if node != n.self && len(beats) > 0 && time.Since(beats[len(beats)-1].at) < beatAge {
+			live++
+		}
+	}
+	return live + 1
+}
+
 var errSkew = errors.New("this replica's clock is more than 2 s off the others'")
 
 // forWrite refuses writes of a replica whose clock is wrong, and of one that is there twice.

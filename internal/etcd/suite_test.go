@@ -41,6 +41,7 @@ func scenarios() []scenario {
 		{"re-encrypt", testReencrypt},
 		{"CMKs", testCMKs},
 		{"schedules", testSchedules},
+		{"rates", testRates},
 		{"jobs", testJobs},
 		{"attempts", testAttempts},
 		{"shreds", testShreds},
