@@ -3,7 +3,6 @@
 package e2e_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -177,35 +175,11 @@ type familyProvider struct {
 func startFamily(t *testing.T, accounts int, issuer, secret string) *familyProvider {
 	t.Helper()
 	p := &familyProvider{output: &transcript{}}
-	said := &transcript{}
-	cmd := exec.Command(newNode(t), "family.mjs", strconv.Itoa(accounts), "5", issuer, familySlug, secret)
-	cmd.Dir, cmd.Stderr = "pipes", said
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
+	line, more := startNode(t, nil, "family.mjs", strconv.Itoa(accounts), "5", issuer, familySlug, secret)
+	if err := json.Unmarshal([]byte(line), p); err != nil {
+		t.Fatalf("family.mjs: %v in %q", err, line)
 	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = stdin.Close()
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("family.mjs: %v\n%s", err, said.tail(4<<10))
-		}
-	})
-	lines := bufio.NewReader(stdout)
-	first, err := lines.ReadBytes('\n')
-	if err == nil {
-		err = json.Unmarshal(first, p)
-	}
-	if err != nil {
-		t.Fatalf("family.mjs: %v\n%s", err, said.tail(4<<10))
-	}
-	go func() { _, _ = io.Copy(p.output, lines) }()
+	go func() { _, _ = io.Copy(p.output, more) }()
 	return p
 }
 

@@ -3,18 +3,12 @@
 package e2e_test
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
-	"runtime"
-	"strconv"
-	"strings"
 	"testing"
 )
 
@@ -30,35 +24,9 @@ type providers struct {
 // startProviders starts it, and ends it with the test. `npm ci` must have been run.
 func startProviders(t *testing.T) *providers {
 	t.Helper()
-	cmd := exec.Command(newNode(t), "providers.mjs")
-	said := &transcript{}
-	cmd.Dir, cmd.Stderr = "pipes", said
-	cmd.Env = append(os.Environ(), "CULVERT_ZITADEL="+zitadel(t))
-	// It ends when this does, also if the test is killed.
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = stdin.Close()
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("providers: %v\n%s", err, said.tail(4<<10))
-		}
-	})
-	lines := bufio.NewReader(stdout)
-	line, err := lines.ReadString('\n')
-	if err != nil {
-		t.Fatalf("providers: %v\n%s", err, said.tail(4<<10))
-	}
-	go func() { _, _ = io.Copy(io.Discard, lines) }()
-	p := &providers{line: strings.TrimSpace(line)}
+	line, more := startNode(t, []string{"CULVERT_ZITADEL=" + zitadel(t)}, "providers.mjs")
+	go func() { _, _ = io.Copy(io.Discard, more) }()
+	p := &providers{line: line}
 	if err := json.Unmarshal([]byte(line), p); err != nil {
 		t.Fatalf("providers: %v in %q", err, line)
 	}
@@ -117,34 +85,4 @@ func (p *providers) secrets(t *testing.T) []string {
 		t.Error("no provider has seen a secret: the suite has connected nothing")
 	}
 	return all
-}
-
-// newNode is a Node that the emulators run on, 22.15 or newer: the one that is installed, else the one
-// among the dependencies of package pipes.
-func newNode(t *testing.T) string {
-	t.Helper()
-	out, err := exec.Command("node", "--version").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	version := strings.TrimSpace(string(out))
-	if m := regexp.MustCompile(`^v(\d+)\.(\d+)\.`).FindStringSubmatch(version); m != nil {
-		major, _ := strconv.Atoi(m[1])
-		minor, _ := strconv.Atoi(m[2])
-		if major > 22 || major == 22 && minor >= 15 {
-			return "node"
-		}
-	}
-	arch := runtime.GOARCH
-	if arch == "amd64" {
-		arch = "x64"
-	}
-	path, err := filepath.Abs(filepath.Join("pipes", "node_modules", "node-"+runtime.GOOS+"-"+arch, "bin", "node"))
-	if err == nil {
-		_, err = os.Stat(path)
-	}
-	if err != nil {
-		t.Fatalf("Node %s is too old for the emulators, which need 22.15, and npm has installed no other: %v", version, err)
-	}
-	return path
 }
