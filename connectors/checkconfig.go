@@ -1,7 +1,6 @@
 package connectors
 
 import (
-	"maps"
 	"slices"
 	"strings"
 )
@@ -40,18 +39,7 @@ func (c *Connector) CheckSharedConfig(integration, values map[string]string) err
 func (c *Connector) CheckAccountConfig(integration, shared, values map[string]string, partial bool) error {
 	wrong := c.checkGiven(values, func(f *ConfigField) string { return f.forAccounts(integration) })
 	if !partial {
-		all := maps.Clone(integration)
-		if all == nil {
-			all = map[string]string{}
-		}
-		for _, layer := range []map[string]string{shared, values} {
-			for key, v := range layer {
-				if v != "" {
-					all[key] = v
-				}
-			}
-		}
-		wrong = append(wrong, c.missing(ConfigInstallation, all)...)
+		wrong = append(wrong, c.missing(ConfigInstallation, integration, shared, values)...)
 	}
 	return joined(wrong)
 }
@@ -108,11 +96,13 @@ func (c *Connector) checkGiven(values map[string]string, refused func(*ConfigFie
 	return wrong
 }
 
-// missing are the required fields of a scope that have no value.
-func (c *Connector) missing(scope ConfigScope, values map[string]string) []*ConfigError {
+// missing are the required fields of a scope that have a value in none of the configs.
+func (c *Connector) missing(scope ConfigScope, configs ...map[string]string) []*ConfigError {
 	var wrong []*ConfigError
 	for i := range c.Config {
-		if f := &c.Config[i]; f.Scope == scope && f.Required && values[f.Key] == "" {
+		f := &c.Config[i]
+		given := func(config map[string]string) bool { return config[f.Key] != "" }
+		if f.Scope == scope && f.Required && !slices.ContainsFunc(configs, given) {
 			wrong = append(wrong, f.wrong("is required", true))
 		}
 	}

@@ -41,9 +41,9 @@ type ClientConfig struct {
 	Logger *slog.Logger
 }
 
-// Client calls the token endpoints of providers, and asks them whose a token is. Every call is sent at most once: there is no retry, no
-// redirect, no second try with another client authentication, and no connection that an earlier call
-// left behind, on which net/http would send again. It is safe for concurrent use.
+// Client calls the token endpoints of providers, asks them whose a token is, and has them revoke it. Every call is
+// sent at most once: there is no retry, no redirect, no second try with another client authentication, and no
+// connection that an earlier call left behind, on which net/http would send again. It is safe for concurrent use.
 type Client struct {
 	egress    *Egress
 	timeout   time.Duration
@@ -99,9 +99,9 @@ func (c *Client) Exchange(ctx context.Context, conn *Connector, creds Credential
 		return Tokens{}, refusal("a verifier is required")
 	}
 	p := params{
-		{"grant_type", secret.New([]byte("authorization_code"))},
+		{"grant_type", hiddenText("authorization_code")},
 		{"code", r.Code},
-		{"redirect_uri", secret.New([]byte(conn.redirectURI(r.RedirectURI)))},
+		{"redirect_uri", hiddenText(conn.redirectURI(r.RedirectURI))},
 	}.add(conn.Quirks.ExchangeParams)
 	sent := []secret.Bytes{r.Code, creds.Secret}
 	if conn.PKCE {
@@ -123,7 +123,7 @@ func (c *Client) Refresh(ctx context.Context, conn *Connector, creds Credentials
 		return c.renew(ctx, conn, refresh)
 	}
 	p := params{
-		{"grant_type", secret.New([]byte("refresh_token"))},
+		{"grant_type", hiddenText("refresh_token")},
 		{"refresh_token", refresh},
 	}.add(conn.Quirks.RefreshParams)
 	tokens, err := c.call(ctx, conn, conn.RefreshEndpoint(), creds, p, []secret.Bytes{refresh, creds.Secret})
@@ -149,16 +149,13 @@ func (c *Client) call(ctx context.Context, conn *Connector, endpoint string, cre
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	// Once there is a connection, the request may have been written. net/http tells later too, but what
-	// it has written is not what has left, so the earlier moment is the safe one.
-	var connected atomic.Bool
-	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }}
-	request, err := newRequest(httptrace.WithClientTrace(ctx, trace), conn, endpoint, creds, p)
+	ctx, connected := noted(ctx)
+	request, err := newRequest(ctx, conn, endpoint, creds, p)
 	if err != nil {
 		return Tokens{}, err
 	}
 	a := &answer{conn: conn, sent: c.now().UTC(), secrets: sent}
-	tokens, err := c.roundTrip(request, a, &connected)
+	tokens, err := c.roundTrip(request, a, connected)
 	c.log(ctx, "token request", conn, a, err)
 	return tokens, err
 }
@@ -172,6 +169,15 @@ func (c *Client) roundTrip(request *http.Request, a *answer, connected *atomic.B
 	tokens, err := a.read(body)
 	clear(body)
 	return tokens, err
+}
+
+// noted is a context for one request, and whether there was a connection for it. Once there is one, the request may
+// have been written. net/http tells later too, but what it has written is not what has left, so the earlier moment
+// is the safe one.
+func noted(ctx context.Context) (context.Context, *atomic.Bool) {
+	connected := new(atomic.Bool)
+	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }}
+	return httptrace.WithClientTrace(ctx, trace), connected
 }
 
 // send does without http.Client, which would follow redirects, and with the code or token.
@@ -216,7 +222,7 @@ func newRequest(ctx context.Context, conn *Connector, endpoint string, creds Cre
 		how = ClientAuthNone
 	}
 	if how != ClientAuthBasic {
-		p = append(p, param{conn.clientIDParam(), secret.New([]byte(creds.ID))})
+		p = append(p, param{conn.clientIDParam(), hiddenText(creds.ID)})
 	}
 	if how == ClientAuthBody {
 		p = append(p, param{"client_secret", creds.Secret})

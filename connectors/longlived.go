@@ -3,14 +3,10 @@ package connectors
 import (
 	"context"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
-	"sync/atomic"
 
 	"culvert/internal/secret"
 )
-
-func hiddenText(text string) secret.Bytes { return secret.New([]byte(text)) }
 
 // prolong trades the token that a code gave for a long-lived one. Where that fails, the short one is what
 // there is: it works, and its user can be asked again when it ends.
@@ -60,9 +56,8 @@ func (c *Client) trade(ctx context.Context, conn *Connector, endpoint string, qu
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	var connected atomic.Bool
-	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }}
-	request, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), http.MethodGet, endpoint, http.NoBody)
+	ctx, connected := noted(ctx)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, endpoint, http.NoBody)
 	if err != nil {
 		return Tokens{}, refusal("the token endpoint is not a URL") // the error would quote it
 	}
@@ -74,7 +69,7 @@ func (c *Client) trade(ctx context.Context, conn *Connector, endpoint string, qu
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("User-Agent", userAgent)
 	a := &answer{conn: conn, sent: c.now().UTC(), secrets: sent}
-	tokens, err := c.roundTrip(request, a, &connected)
+	tokens, err := c.roundTrip(request, a, connected)
 	c.log(ctx, "token trade", conn, a, err)
 	return tokens, err
 }

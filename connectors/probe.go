@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"context"
 	"net/http"
-	"net/http/httptrace"
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -154,15 +152,14 @@ func (c *Client) probe(ctx context.Context, method, endpoint string) (int, []byt
 	}
 	ctx, cancel := context.WithTimeout(ctx, min(c.timeout, probeTimeout))
 	defer cancel()
-	var connected atomic.Bool
-	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }}
-	request, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), method, endpoint, http.NoBody)
+	ctx, connected := noted(ctx)
+	request, err := http.NewRequestWithContext(ctx, method, endpoint, http.NoBody)
 	if err != nil {
 		return 0, nil, refusal("the endpoint is not a URL") // the error would quote it
 	}
 	request.Header.Set("Accept", "application/json, text/html;q=0.9")
 	request.Header.Set("User-Agent", userAgent)
 	a := &answer{conn: &Connector{}, sent: c.now().UTC()}
-	body, err := c.send(request, a, &connected)
+	body, err := c.send(request, a, connected)
 	return a.status, body, err
 }

@@ -17,6 +17,9 @@ type param struct {
 	value secret.Bytes
 }
 
+// hiddenText is a value that is no secret, in the form of those that are.
+func hiddenText(text string) secret.Bytes { return secret.New([]byte(text)) }
+
 // encode renders the body. A JSON body holds the same members as strings.
 func (p params) encode(body Body) ([]byte, error) {
 	if body == BodyJSON {

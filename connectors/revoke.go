@@ -5,11 +5,9 @@ import (
 	"context"
 	"maps"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"culvert/internal/secret"
@@ -112,9 +110,8 @@ func (c *Connector) revocable(t Tokens, now time.Time) ([]revocable, error) {
 func (c *Client) revoke(ctx context.Context, conn *Connector, creds Credentials, r revocable) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	var connected atomic.Bool
-	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }}
-	request, err := newRevocation(httptrace.WithClientTrace(ctx, trace), conn, creds, r)
+	ctx, connected := noted(ctx)
+	request, err := newRevocation(ctx, conn, creds, r)
 	if err != nil {
 		return err
 	}
@@ -122,7 +119,7 @@ func (c *Client) revoke(ctx context.Context, conn *Connector, creds Credentials,
 		return blocked(err)
 	}
 	a := &answer{conn: conn, sent: c.now().UTC(), secrets: []secret.Bytes{r.token, creds.Secret}}
-	body, err := c.send(request, a, &connected)
+	body, err := c.send(request, a, connected)
 	if err == nil {
 		err = a.revoked(body)
 		clear(body)
@@ -141,7 +138,7 @@ func newRevocation(ctx context.Context, conn *Connector, creds Credentials, r re
 	form.Body = BodyForm
 	return newRequest(ctx, &form, conn.RevocationURL, creds, params{
 		{"token", r.token},
-		{"token_type_hint", secret.New([]byte(r.hint))},
+		{"token_type_hint", hiddenText(r.hint)},
 	})
 }
 
@@ -152,7 +149,7 @@ func newOwnRevocation(ctx context.Context, conn *Connector, creds Credentials, r
 		p = append(p, param{call.TokenParam, r.token})
 	}
 	if call.ClientParam != "" {
-		p = append(p, param{call.ClientParam, secret.New([]byte(creds.ID))})
+		p = append(p, param{call.ClientParam, hiddenText(creds.ID)})
 	}
 	body, err := p.encode(call.Body)
 	if err != nil {
