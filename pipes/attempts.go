@@ -12,6 +12,10 @@ import (
 	"culvert/internal/id"
 )
 
+// AttemptPrefix is what the id of an attempt begins with on the wire, before the flow's, as the name of the trail's
+// actor for a flow does.
+const AttemptPrefix = "flow_"
+
 // AttemptState tells what may still become of an attempt.
 type AttemptState string
 
@@ -79,13 +83,9 @@ func (b *Broker) Attempts(ctx context.Context, call access.Call, q AttemptQuery)
 const maxAttemptWindow = 24 * time.Hour
 
 func (o *operation) attempts(ctx context.Context, q AttemptQuery) (AttemptPage, error) {
-	switch {
-	case q.Limit < 0:
-		return AttemptPage{}, malformed("limit", "must be at least 1")
-	case q.Limit == 0:
-		q.Limit = defaultLimit
+	if err := checkLimit(&q.Limit); err != nil {
+		return AttemptPage{}, err
 	}
-	q.Limit = min(q.Limit, maxLimit)
 	now := o.broker.now()
 	to := now.Add(time.Second) // another replica's clock may be a little ahead
 	if q.After != "" {

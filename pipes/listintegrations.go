@@ -54,14 +54,22 @@ const (
 	maxLimit     = 100
 )
 
-func (q *IntegrationQuery) check() error {
+// checkLimit fills in how many records a page has at most.
+func checkLimit(limit *int) error {
 	switch {
-	case q.Limit < 0:
+	case *limit < 0:
 		return malformed("limit", "must be at least 1")
-	case q.Limit == 0:
-		q.Limit = defaultLimit
+	case *limit == 0:
+		*limit = defaultLimit
 	}
-	q.Limit = min(q.Limit, maxLimit)
+	*limit = min(*limit, maxLimit)
+	return nil
+}
+
+func (q *IntegrationQuery) check() error {
+	if err := checkLimit(&q.Limit); err != nil {
+		return err
+	}
 	switch q.Order {
 	case "":
 		q.Order = Descending

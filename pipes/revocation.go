@@ -33,7 +33,7 @@ const (
 	// user with any token.
 	RevocationShared          = "shared_grant"
 	RevocationUnidentified    = "identity_unknown"
-	RevocationMoved           = "endpoint_changed"
+	RevocationMoved           = CodeEndpointChanged
 	RevocationClientChanged   = ReasonClientChanged
 	RevocationNotConfigured   = "client_credentials_not_configured"
 	RevocationIntegrationGone = "integration_gone"
@@ -89,6 +89,7 @@ func (b *Broker) revocationOf(a *Account, left *Put[Grant]) *Put[Revocation] {
 	return &Put[Revocation]{Record: r}
 }
 
+// newRevocation has no tokens yet.
 func (b *Broker) newRevocation(a *Account) Revocation {
 	now := b.now()
 	return Revocation{
@@ -128,28 +129,20 @@ func (b *Broker) dropped(ctx context.Context, f *Flow, why failure) (*Put[Revoca
 	if w == nil || why.code == CodeTokenInUse {
 		return nil, nil
 	}
-	i, err := b.integrationOf(ctx, f.Environment, f.Slug, f.Owner.Kind, f.Integration)
-	gone := errors.Is(err, ErrNoIntegration)
-	if gone {
-		// Removed meanwhile: it is kept only where its tokens are to be revoked.
-		i, err = b.retired(ctx, f.Environment, f.Integration)
-	}
-	if errors.Is(err, ErrNoIntegration) || err == nil && !gone && !i.Record.RevokeAtProvider {
+	i, retired, err := b.integrationOrRetired(ctx, f.Environment, f.Slug, f.Owner.Kind, f.Integration)
+	// One that was removed is kept only where its tokens are to be revoked.
+	if errors.Is(err, ErrNoIntegration) || err == nil && !retired && !i.Record.RevokeAtProvider {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	now := b.now()
-	return &Put[Revocation]{Record: Revocation{
+	r := b.newRevocation(&Account{ // as it might have become
 		ID: AccountID(b.newID(accountPrefix)), Environment: f.Environment, Integration: f.Integration, Slug: f.Slug, Owner: f.Owner,
-		State: RevocationPending, NextAt: now, CreatedAt: now, Identifier: w.Identifier, Config: f.Config,
-		Flow: f.ID, Departure: w.Departure, Grant: &Grant{
-			Environment: f.Environment, Integration: f.Integration, Items: w.Items, KeyID: w.KeyID, WrappedDEK: w.WrappedDEK, Sealed: w.Sealed,
-			Origin: w.Origin, ObtainedAt: w.ObtainedAt, ExpiresAt: w.ExpiresAt, RefreshExpiresAt: w.RefreshExpiresAt,
-			Main: w.Main, Named: w.Named, Client: w.Client, Metadata: w.Metadata,
-		},
-	}}, nil
+		Identifier: w.Identifier, Config: f.Config,
+	})
+	r.Flow, r.Departure, r.Grant = f.ID, w.Departure, f.waitingGrant()
+	return &Put[Revocation]{Record: r}, nil
 }
 
 // end ends a revocation: what was sealed goes with it.
@@ -199,13 +192,9 @@ func (b *Broker) Revocations(ctx context.Context, call access.Call, q Revocation
 }
 
 func (o *operation) revocations(ctx context.Context, q RevocationQuery) (RevocationPage, error) {
-	switch {
-	case q.Limit < 0:
-		return RevocationPage{}, malformed("limit", "must be at least 1")
-	case q.Limit == 0:
-		q.Limit = defaultLimit
+	if err := checkLimit(&q.Limit); err != nil {
+		return RevocationPage{}, err
 	}
-	q.Limit = min(q.Limit, maxLimit)
 	if q.After != "" && !q.After.WellFormed() {
 		return RevocationPage{}, ErrUnknownCursor
 	}
@@ -237,7 +226,7 @@ func (o *operation) revocations(ctx context.Context, q RevocationQuery) (Revocat
 // ofRevocation notes what a call is about, and completes the permit for it.
 func (o *operation) ofRevocation(r *Revocation) error {
 	o.about(r.Slug, r.Owner, "")
-	o.Record.IntegrationID, o.Record.AccountID = string(r.Integration), string(r.account())
+	o.Record.IntegrationID, o.Record.AccountID = string(r.Integration), string(r.AccountID())
 	o.Record.FlowID = string(r.Flow)
 	if r.Grant != nil {
 		o.Record.GrantID = string(r.Grant.ID)
@@ -249,21 +238,20 @@ func (o *operation) ofRevocation(r *Revocation) error {
 	return o.complete(r.Slug, kctx)
 }
 
-// account is whose tokens they were; empty for those that waited in a flow.
-func (r *Revocation) account() AccountID {
+// AccountID is that of the account that had the tokens; empty for those that waited in a flow.
+func (r *Revocation) AccountID() AccountID {
 	if r.Flow != "" {
 		return ""
 	}
 	return r.ID
 }
 
-// attempt is the flow as the list of attempts names it; nil for tokens of an account.
-func (r *Revocation) attempt() *string {
+// AttemptID is the flow that they waited in, as the list of attempts names it; empty for tokens of an account.
+func (r *Revocation) AttemptID() string {
 	if r.Flow == "" {
-		return nil
+		return ""
 	}
-	name := "flow_" + string(r.Flow)
-	return &name
+	return AttemptPrefix + string(r.Flow)
 }
 
 // revocation finds one. The error is [ErrNoRevocation].
@@ -295,7 +283,8 @@ func (c cause) aboutRevocation(r *Revocation, at time.Time) (events.Event, error
 		CreatedAt    string          `json:"created_at"`
 		EndedAt      string          `json:"ended_at"`
 	}{
-		"revocation", r.ID, nullable(string(r.account())), r.attempt(), r.Integration, r.Slug, nullable(r.Owner.User), nullable(r.Owner.Organization), r.State, nullable(r.Code),
-		r.Attempts, r.CreatedAt.UTC().Format(wireTime), r.EndedAt.UTC().Format(wireTime),
+		"revocation", r.ID, nullable(string(r.AccountID())), nullable(r.AttemptID()), r.Integration, r.Slug,
+		nullable(r.Owner.User), nullable(r.Owner.Organization), r.State, nullable(r.Code), r.Attempts,
+		r.CreatedAt.UTC().Format(wireTime), r.EndedAt.UTC().Format(wireTime),
 	})
 }

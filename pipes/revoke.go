@@ -182,10 +182,7 @@ func (r *revoking) inUse(ctx context.Context, t keys.GrantTokens) (code string, 
 // find reads the integration as it is for the owner, or what was kept of it, and its provider.
 func (r *revoking) find(ctx context.Context) error {
 	b, rec := r.broker, r.record
-	found, err := b.integrationOf(ctx, rec.Environment, rec.Slug, rec.Owner.Kind, rec.Integration)
-	if errors.Is(err, ErrNoIntegration) {
-		found, err = b.retired(ctx, rec.Environment, rec.Integration)
-	}
+	found, _, err := b.integrationOrRetired(ctx, rec.Environment, rec.Slug, rec.Owner.Kind, rec.Integration)
 	if err != nil {
 		return err
 	}
@@ -195,6 +192,19 @@ func (r *revoking) find(ctx context.Context) error {
 	r.integration = r.integration.at(rec.Config)
 	r.conn, err = b.connector(r.integration)
 	return err
+}
+
+// integrationOrRetired finds the integration that a record names, or what was kept of it. The error is
+// [ErrNoIntegration].
+func (b *Broker) integrationOrRetired(
+	ctx context.Context, env access.EnvironmentID, slug string, o Ownership, id IntegrationID,
+) (found At[Integration], retired bool, err error) {
+	found, err = b.integrationOf(ctx, env, slug, o, id)
+	if !errors.Is(err, ErrNoIntegration) {
+		return found, false, err
+	}
+	found, err = b.retired(ctx, env, id)
+	return found, true, err
 }
 
 // retired finds an integration that was removed while there was something to revoke. The error is

@@ -56,6 +56,16 @@ func (f *Flow) WaitingBinding() keys.WaitingBinding {
 	}
 }
 
+// waitingGrant is the waiting tokens as a grant has them, under the seal that they have here; it is no account's.
+func (f *Flow) waitingGrant() *Grant {
+	w := f.Waiting
+	return &Grant{
+		Environment: f.Environment, Integration: f.Integration, Items: w.Items, KeyID: w.KeyID, WrappedDEK: w.WrappedDEK, Sealed: w.Sealed,
+		Origin: w.Origin, ObtainedAt: w.ObtainedAt, ExpiresAt: w.ExpiresAt, RefreshExpiresAt: w.RefreshExpiresAt,
+		Main: w.Main, Named: w.Named, Client: w.Client, Metadata: w.Metadata,
+	}
+}
+
 // SealedTokens are the tokens as package keys opens them.
 func (w *WaitingTokens) SealedTokens() keys.Sealed {
 	return keys.Sealed{KeyID: w.KeyID, WrappedDEK: w.WrappedDEK, Ciphertext: w.Sealed}

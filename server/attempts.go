@@ -7,9 +7,6 @@ import (
 	"culvert/pipes"
 )
 
-// flowPrefix is what a flow's id begins with on the wire, as in the audit trail's actor.
-const flowPrefix = "flow_"
-
 // listAttempts is GET /culvert/v1/data-integrations/{slug}/attempts, our own extension: the flows that
 // were begun and have not come back.
 func (s *Server) listAttempts() handler {
@@ -21,7 +18,7 @@ func (s *Server) listAttempts() handler {
 			w := &jsonWriter{b: b}
 			after := ""
 			if p.After != "" {
-				after = flowPrefix + string(p.After)
+				after = pipes.AttemptPrefix + string(p.After)
 			}
 			list(w, p.Data, "", after, w.attempt)
 			return w.done()
@@ -45,7 +42,7 @@ func decodeAttempts(x *exchange) (pipes.AttemptQuery, error) {
 	if err != nil || after == "" {
 		return q, err
 	}
-	cursor, ours := strings.CutPrefix(after, flowPrefix)
+	cursor, ours := strings.CutPrefix(after, pipes.AttemptPrefix)
 	if !ours {
 		return q, unknownCursor()
 	}
@@ -55,7 +52,7 @@ func decodeAttempts(x *exchange) (pipes.AttemptQuery, error) {
 
 func (w *jsonWriter) attempt(a pipes.AttemptView) {
 	w.raw(`{"object":"attempt","id":`)
-	w.text(flowPrefix + string(a.Flow))
+	w.text(pipes.AttemptPrefix + string(a.Flow))
 	w.raw(`,"data_integration_id":`)
 	w.text(string(a.Integration))
 	w.raw(`,"provider_slug":`)

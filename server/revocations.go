@@ -49,13 +49,9 @@ func (w *jsonWriter) revocation(r pipes.Revocation) {
 	w.raw(`{"object":"revocation","id":`)
 	w.text(string(r.ID))
 	w.raw(`,"connected_account_id":`)
-	account, attempt := string(r.ID), ""
-	if r.Flow != "" { // no account ever had the tokens
-		account, attempt = "", flowPrefix+string(r.Flow)
-	}
-	w.textOrNull(account)
+	w.textOrNull(string(r.AccountID()))
 	w.raw(`,"attempt_id":`)
-	w.textOrNull(attempt)
+	w.textOrNull(r.AttemptID())
 	w.raw(`,"data_integration_id":`)
 	w.text(string(r.Integration))
 	w.raw(`,"provider_slug":`)
