@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"culvert/internal/access"
@@ -188,7 +187,7 @@ func (o *operation) checkAuthorize(r *AuthorizeRequest) (Owner, error) {
 	owner, wrong := request.owner()
 	return owner, gather(
 		request.checkActing(), wrong, r.Intent.check(&request), checkText("user_label", r.UserLabel, MaxID),
-		o.broker.fitting(r.Slug, r.Config), o.broker.returnTo.check(r.ReturnTo),
+		o.broker.checkConfig(r.Slug, r.Config), o.broker.returnTo.check(r.ReturnTo),
 		checkChallenge(r), checkHandoff(r),
 	)
 }
@@ -213,32 +212,4 @@ func (o *operation) newFlow(ctx context.Context, f Flow) error {
 		}
 		return err
 	})
-}
-
-// departure is the trip with this id, or nil. The record is shared.
-func (f *Flow) departure(id string) *Departure {
-	n := slices.IndexFunc(f.Departures, func(d Departure) bool { return d.ID == id })
-	if n < 0 {
-		return nil
-	}
-	return &f.Departures[n]
-}
-
-// end is when nothing can come of the flow any more: no callback, and where tokens wait, no verifier.
-func (f *Flow) end() time.Time {
-	end := f.ExpiresAt
-	if f.Waiting != nil {
-		end = f.Waiting.Since.Add(FinishTTL)
-	}
-	for _, d := range f.Departures {
-		if back := d.At.Add(FlowStateTTL); back.After(end) {
-			end = back
-		}
-	}
-	return end
-}
-
-// claimed reports that a callback is exchanging its code now.
-func (f *Flow) claimed(now time.Time) bool {
-	return f.Claim != "" && now.Before(f.ExchangeAt.Add(claimLife))
 }

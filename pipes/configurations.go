@@ -109,8 +109,8 @@ type Configure struct {
 
 // Configure stores an organization's configuration of an integration: whether its accounts may be connected
 // and vended, which of the integration's scopes are asked for, its own client at the provider, where the
-// integration leaves that to organizations, and values of config fields for its accounts. What an organization says of Enabled counts instead of what the
-// integration says, in both directions.
+// integration leaves that to organizations, and values of config fields for its accounts. What an organization says of
+// Enabled counts instead of what the integration says, in both directions.
 //
 // Errors: [*InvalidError], [ErrNoIntegration], [ErrConflict].
 func (b *Broker) Configure(ctx context.Context, call access.Call, r Configure) (ConfigurationView, error) {

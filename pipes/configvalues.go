@@ -30,12 +30,15 @@ func (i *Integration) values() map[string]string {
 	if len(i.AccountConfig) == 0 && len(i.SharedConfig) == 0 {
 		return i.Config
 	}
-	all := maps.Clone(i.SharedConfig)
-	if all == nil {
-		all = map[string]string{}
+	return layered(i.SharedConfig, i.AccountConfig, i.Config)
+}
+
+// layered are the values of all configs; where several have the same one, the last counts.
+func layered(configs ...map[string]string) map[string]string {
+	all := map[string]string{}
+	for _, config := range configs {
+		maps.Copy(all, config)
 	}
-	maps.Copy(all, i.AccountConfig)
-	maps.Copy(all, i.Config)
 	return all
 }
 
@@ -65,12 +68,7 @@ func given(values map[string]string) map[string]string {
 
 // changedConfig is a config with the values of a change over it. An empty one takes its key out.
 func changedConfig(config, changes map[string]string) map[string]string {
-	all := maps.Clone(config)
-	if all == nil {
-		all = map[string]string{}
-	}
-	maps.Copy(all, changes)
-	return given(all)
+	return given(layered(config, changes))
 }
 
 // unpinned are values without those of fields that the integration has a value of by now.
@@ -88,9 +86,9 @@ type accountConfig struct {
 	kept bool
 }
 
-// fitting checks the values that came for an account by themselves, so that they are refused together with the
+// checkConfig checks the values that came for an account by themselves, so that they are refused together with the
 // rest of a request; what else there is comes later.
-func (b *Broker) fitting(slug string, values map[string]string) error {
+func (b *Broker) checkConfig(slug string, values map[string]string) error {
 	conn, ok := b.catalog.Connector(slug)
 	if !ok {
 		return nil // a custom provider, which has no fields, or none

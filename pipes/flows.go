@@ -1,6 +1,7 @@
 package pipes
 
 import (
+	"slices"
 	"time"
 
 	"culvert/internal/access"
@@ -75,6 +76,34 @@ type Departure struct {
 	// Origin is that of the token endpoint as it was then: the code goes nowhere else. Empty in records of
 	// before it was kept.
 	Origin string `cbor:"8,keyasint,omitempty"`
+}
+
+// departure is the trip with this id, or nil. The record is shared.
+func (f *Flow) departure(id string) *Departure {
+	n := slices.IndexFunc(f.Departures, func(d Departure) bool { return d.ID == id })
+	if n < 0 {
+		return nil
+	}
+	return &f.Departures[n]
+}
+
+// end is when nothing can come of the flow any more: no callback, and where tokens wait, no verifier.
+func (f *Flow) end() time.Time {
+	end := f.ExpiresAt
+	if f.Waiting != nil {
+		end = f.Waiting.Since.Add(FinishTTL)
+	}
+	for _, d := range f.Departures {
+		if back := d.At.Add(FlowStateTTL); back.After(end) {
+			end = back
+		}
+	}
+	return end
+}
+
+// claimed reports that a callback is exchanging its code now.
+func (f *Flow) claimed(now time.Time) bool {
+	return f.Claim != "" && now.Before(f.ExchangeAt.Add(claimLife))
 }
 
 // VerifierBinding is what the seal of a departure's verifier proves, where there is one.

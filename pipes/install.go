@@ -52,7 +52,8 @@ func (b *Broker) InstallAPIKey(ctx context.Context, call access.Call, r APIKeyIn
 	}
 	var stored Account
 	err = o.retry(ctx, func() error {
-		i, s, err := o.installable(ctx, &r.Request, r.Intent, MethodAPIKey, gather(r.Labels.check(), checkSecret("secret", r.Secret, 1), b.fitting(r.Slug, r.Config)))
+		wrong := gather(r.Labels.check(), checkSecret("secret", r.Secret, 1), b.checkConfig(r.Slug, r.Config))
+		i, s, err := o.installable(ctx, &r.Request, r.Intent, MethodAPIKey, wrong)
 		if err != nil {
 			return err
 		}

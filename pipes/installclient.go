@@ -46,7 +46,7 @@ func (r *ClientInstall) check() error {
 }
 
 func (o *operation) installClient(ctx context.Context, r *ClientInstall) (Account, error) {
-	i, s, err := o.installable(ctx, &r.Request, r.Intent, MethodClientCredentials, gather(r.check(), o.broker.fitting(r.Slug, r.Config)))
+	i, s, err := o.installable(ctx, &r.Request, r.Intent, MethodClientCredentials, gather(r.check(), o.broker.checkConfig(r.Slug, r.Config)))
 	if err != nil {
 		return Account{}, err
 	}

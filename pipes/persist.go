@@ -70,7 +70,8 @@ func (r *refreshing) land(ctx context.Context, room *journal.Room, l *landing) e
 // persist stores what a refresh brought as the grant's next generation. The fence is the generation, not
 // the revision of the record: whoever edits the record without refreshing it must not cost a token, so a
 // conflict at the same generation is merged, and so is a generation that another of the grant's tokens made. A
-// newer generation of this token, or a grant that is gone, drops the result; it is not revoked at the provider, which could end the newer one too.
+// newer generation of this token, or a grant that is gone, drops the result; it is not revoked at the provider,
+// which could end the newer one too.
 //
 // While etcd is away it keeps trying: a rotated refresh token is nowhere else but in the journal, from which
 // the keeper goes on when this gives up. nil means that the store has to be read.

@@ -44,7 +44,8 @@ func (b *Broker) wakeSweeper() {
 
 // sweepUntil sweeps until the context ends, first at once.
 func (b *Broker) sweepUntil(ctx context.Context) {
-	s := &sweeper{Broker: b, expired: map[access.EnvironmentID]time.Time{}, removed: map[access.EnvironmentID]time.Time{}, revoked: map[access.EnvironmentID]time.Time{}}
+	type times = map[access.EnvironmentID]time.Time
+	s := &sweeper{Broker: b, expired: times{}, removed: times{}, revoked: times{}}
 	tick := time.NewTicker(b.timing.sweep)
 	defer tick.Stop()
 	for {

@@ -6,16 +6,15 @@ import (
 	"time"
 )
 
-// Bounds of the refreshes that are under way at once in this process. One provider that hangs must not
-// take all of them, and thousands of grants that are due together, as after an outage, must not be as many
-// connections at once.
+// Bounds of the refreshes, and of the first tokens of clients that are installed, that are under way at once in this
+// process. One provider that hangs must not take all of them, and thousands of grants that are due together, as after
+// an outage, must not be as many connections at once.
 const (
 	maxTurns            = 256
 	maxTurnsIntegration = 32
 )
 
-// turns are permissions to ask a provider for a refresh. They save resources; correctness never rests on
-// them.
+// turns are permissions to ask a provider for a token. They save resources; correctness never rests on them.
 type turns struct {
 	each int
 	all  chan struct{}

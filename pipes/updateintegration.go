@@ -72,12 +72,8 @@ func (o *operation) updateIntegration(ctx context.Context, r UpdateIntegration) 
 	}
 	next := *found.Record
 	next.UpdatedAt = o.broker.now()
-	if r.Description != nil {
-		next.Description = *r.Description
-	}
-	if r.Enabled != nil {
-		next.Enabled = *r.Enabled
-	}
+	set(&next.Description, r.Description)
+	set(&next.Enabled, r.Enabled)
 	set(&next.RevokeAtProvider, r.RevokeAtProvider)
 	if r.Scopes != nil {
 		next.Scopes = slices.Clone(*r.Scopes)
