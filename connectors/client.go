@@ -41,7 +41,7 @@ type ClientConfig struct {
 	Logger *slog.Logger
 }
 
-// Client calls the token endpoints of providers, asks them whose a token is, and has them revoke it. Every call is
+// Client calls the endpoints of providers at which tokens are had, told whose they are, and revoked. Every call is
 // sent at most once: there is no retry, no redirect, no second try with another client authentication, and no
 // connection that an earlier call left behind, on which net/http would send again. It is safe for concurrent use.
 type Client struct {

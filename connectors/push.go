@@ -3,11 +3,9 @@ package connectors
 import (
 	"context"
 	"maps"
-	"net/http/httptrace"
 	"net/url"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"culvert/internal/secret"
@@ -40,25 +38,24 @@ func (c *Client) Push(ctx context.Context, conn *Connector, creds Credentials, r
 	var p params
 	for _, name := range slices.Sorted(maps.Keys(query)) {
 		for _, value := range query[name] {
-			p = append(p, param{name, secret.New([]byte(value))})
+			p = append(p, param{name, hiddenText(value)})
 		}
 	}
 	form := *conn
 	form.Body = BodyForm // section 2.1, whatever token requests are
 	if form.ClientAuth == ClientAuthBasic && creds.Secret.Len() > 0 {
 		// Section 2.1 asks for client_id in the request itself, beside what authenticates the client.
-		p = append(p, param{conn.clientIDParam(), secret.New([]byte(creds.ID))})
+		p = append(p, param{conn.clientIDParam(), hiddenText(creds.ID)})
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	var connected atomic.Bool
-	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }}
-	request, err := newRequest(httptrace.WithClientTrace(ctx, trace), &form, conn.PushURL, creds, p)
+	ctx, connected := noted(ctx)
+	request, err := newRequest(ctx, &form, conn.PushURL, creds, p)
 	if err != nil {
 		return Pushed{}, err
 	}
 	a := &answer{conn: conn, sent: c.now().UTC(), secrets: []secret.Bytes{creds.Secret, secret.New([]byte(r.State))}}
-	body, err := c.send(request, a, &connected)
+	body, err := c.send(request, a, connected)
 	var pushed Pushed
 	if err == nil {
 		pushed, err = a.pushed(body)
