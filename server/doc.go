@@ -3,8 +3,9 @@
 //
 // Read routes.go first: the table names every route with its action and handler. handle.go holds the
 // one adapter all of them go through, errors.go the only mapping from errors to statuses, and wire.go
-// the only place where plaintext becomes JSON. flows.go has the routes that browsers call, whose
-// answers are pages (page.go) and whose credential is in the URL. API.md is the manual for callers.
+// the only place where plaintext becomes JSON. flows.go has the routes that browsers call on their way to
+// a provider, callback.go and posted.go those on the way back: their answers are pages (page.go), and their
+// credential is in the URL or a cookie. API.md is the manual for callers.
 //
 // # What holds for every request
 //

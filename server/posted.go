@@ -1,8 +1,6 @@
 package server
 
 import (
-	"errors"
-	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -45,21 +43,14 @@ func (s *Server) postedCallback() handler {
 
 // postedValues are the fields of a response, within the bounds of one that comes as a query.
 func (x *exchange) postedValues() (url.Values, error) {
-	if types := x.r.Header["Content-Type"]; len(types) != 1 || !isForm(types[0]) {
-		return nil, wrongMediaType("The form must be of type application/x-www-form-urlencoded.")
-	}
 	if x.r.URL.RawQuery != "" {
 		return nil, invalidCallback()
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, maxCallback))
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		return nil, bodyTooLarge(maxCallback)
-	}
+	body, err := x.form(maxCallback)
 	if err != nil {
-		return nil, malformed("incomplete_body", "The body ended before it was complete.")
+		return nil, err
 	}
-	values, err := url.ParseQuery(string(body))
+	values, err := url.ParseQuery(body)
 	if err != nil {
 		return nil, invalidCallback()
 	}
