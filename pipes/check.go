@@ -60,11 +60,6 @@ func malformedBody(field, code, rule string) *InvalidError {
 	return &InvalidError{Field: field, Code: code, Rule: rule, Malformed: true}
 }
 
-// unsupported is a part of the contract that this version does not have. hint says what works.
-func unsupported(field, hint string) *InvalidError {
-	return &InvalidError{Field: field, Code: CodeUnsupported, Rule: "is not supported yet: " + hint}
-}
-
 // gather makes one error of what is wrong with the parts of a request, so that its caller is told of all
 // of it at once. An error of another kind counts if nothing was refused.
 func gather(parts ...error) error {

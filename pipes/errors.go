@@ -92,7 +92,6 @@ const (
 	CodeRequired         = "required"
 	CodeInvalid          = "invalid_value"
 	CodeQuery            = "invalid_query"
-	CodeUnsupported      = "not_supported"
 	CodeTokenCombination = "invalid_token_combination"
 )
 

@@ -5,7 +5,6 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"reflect"
 	"strings"
@@ -300,7 +299,7 @@ beside its audit log. Every node has the same. Keep it where the nodes do not re
 			if err != nil {
 				return fmt.Errorf("public key: %w", err)
 			}
-			_, err = io.WriteString(cmd.OutOrStdout(), string(text))
+			_, err = cmd.OutOrStdout().Write(text)
 			return err
 		},
 	}

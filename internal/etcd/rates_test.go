@@ -76,23 +76,41 @@ func testRates(t *testing.T, open opener) {
 	within("a clock that is ahead", 1+admitted("key_4", 600), budget)
 }
 
-// deaf is a store that answers nobody until it is asked no more.
-type deaf struct{ replicas int }
+// fickle is a store that answers for as long as it is asked for the first window, and then nobody: nor does it know
+// of the other replicas any more.
+type fickle struct {
+	first int64
+	taken int
+	gone  bool
+}
 
-func (deaf) TakeRate(ctx context.Context, _ access.EnvironmentID, _ string, _ int64, _, _ int) (int64, int, error) {
+func (f *fickle) TakeRate(ctx context.Context, _ access.EnvironmentID, _ string, window int64, n, budget int) (int64, int, error) {
+	if window == f.first && f.taken < 10 {
+		f.taken += n
+		return window, n, nil
+	}
 	<-ctx.Done()
+	f.gone = true
 	return 0, 0, errors.New("no answer")
 }
-func (d deaf) Replicas() int { return d.replicas }
 
-// TestRatesWithoutStore: a store that does not answer refuses nobody: each replica has its share of the window.
+func (f *fickle) Replicas() int {
+	if f.gone {
+		return 1
+	}
+	return 4
+}
+
+// TestRatesWithoutStore: a store that does not answer refuses nobody: each replica has its share of the window, less
+// what it has admitted before, and remembers how many there are to share with.
 func TestRatesWithoutStore(t *testing.T) {
 	now := time.Unix(0, 0).Add(1000 * ratelimit.Window)
-	l, err := ratelimit.New(ratelimit.Config{Store: deaf{4}, PerKey: 100, Wait: time.Millisecond, Now: func() time.Time { return now }})
+	store := &fickle{first: 1000}
+	l, err := ratelimit.New(ratelimit.Config{Store: store, PerKey: 100, Wait: time.Millisecond, Now: func() time.Time { return now }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for round := range 2 {
+	for round := range 3 {
 		admitted := 0
 		for range 60 {
 			if l.Admit(t.Context(), "env", "key_1") == 0 {
@@ -103,5 +121,8 @@ func TestRatesWithoutStore(t *testing.T) {
 			t.Errorf("window %d: %d were admitted, want a fourth of a hundred", round, admitted)
 		}
 		now = now.Add(ratelimit.Window)
+	}
+	if store.taken != 10 {
+		t.Errorf("%d were taken while the store answered, want 10", store.taken)
 	}
 }

@@ -13,7 +13,9 @@
 // All replicas together admit at most the budget while the store answers. Of n replicas, each can be left with one
 // batch that it does not use: at least the budget less n-1 fiftieths is admitted if that many come, so nine
 // tenths of it and more with up to six replicas. A store that does not answer within [Config.Wait] refuses nobody:
-// for the rest of that window the replica has its share, the budget divided by the replicas it knows of.
+// for the rest of that window the replica has what it has not yet used of its share: the budget divided by the
+// replicas that there were when the store last answered. What one has used beyond its share before is not taken
+// from the others, so a window in which the store falls silent can admit up to twice its budget.
 //
 // Windows are counted by each replica's own clock. One that is behind takes from the window that the record is in,
 // if that is the next one; clocks further apart than a window are not kept together, and such a replica refuses
@@ -89,6 +91,10 @@ type subject struct {
 	left int
 	// closed says that there is no more to be had in the window.
 	closed bool
+	// admitted are the requests of the window that came through here.
+	admitted int
+	// replicas is how many there were when the store answered last: one that is out of reach tells of none.
+	replicas int
 }
 
 // New returns a Limiter, or nil where nothing is limited.
@@ -111,7 +117,8 @@ func New(c Config) (*Limiter, error) {
 	return &Limiter{config: c, subjects: map[subjectKey]*subject{}}, nil
 }
 
-// Admit counts one request of an API key. A wait of more than 0 refuses it, and is when the next window begins.
+// Admit counts one request of an API key. A wait of more than 0 refuses it, and is when the next window begins:
+// at most one window ahead, and two for a replica whose clock is behind.
 // The key's budget comes first: what it is refused takes nothing from the others of its environment.
 func (l *Limiter) Admit(ctx context.Context, env access.EnvironmentID, key string) (wait time.Duration) {
 	if l == nil {
@@ -132,7 +139,7 @@ func (l *Limiter) take(ctx context.Context, key subjectKey, budget int) time.Dur
 	defer s.mu.Unlock()
 	now := l.config.Now()
 	if window := now.UnixNano() / int64(Window); window > s.window {
-		s.window, s.left, s.closed = window, 0, false
+		s.window, s.left, s.closed, s.admitted = window, 0, false, 0
 	}
 	if s.left == 0 && !s.closed {
 		l.fill(ctx, key, s, budget)
@@ -141,6 +148,7 @@ func (l *Limiter) take(ctx context.Context, key subjectKey, budget int) time.Dur
 		return max(time.Unix(0, (s.window+1)*int64(Window)).Sub(now), time.Millisecond)
 	}
 	s.left--
+	s.admitted++
 	return 0
 }
 
@@ -149,14 +157,16 @@ func (l *Limiter) fill(ctx context.Context, key subjectKey, s *subject, budget i
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.config.Wait)
 	defer cancel()
 	window, got, err := l.config.Store.TakeRate(ctx, key.env, key.id, s.window, max(budget/batches, 1), budget)
-	switch {
-	case err != nil:
-		s.left, s.closed = max(budget/l.config.Store.Replicas(), 1), true
-	case got == 0:
-		s.window, s.closed = window, true
-	default:
-		s.window, s.left = window, got
+	if err != nil {
+		share := max(budget/max(s.replicas, l.config.Store.Replicas()), 1)
+		s.left, s.closed = max(share-s.admitted, 0), true
+		return
 	}
+	s.replicas = l.config.Store.Replicas()
+	if window != s.window {
+		s.window, s.admitted = window, 0
+	}
+	s.left, s.closed = got, got == 0
 }
 
 func (l *Limiter) subject(key subjectKey) *subject {

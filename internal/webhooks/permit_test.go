@@ -58,23 +58,23 @@ func TestPermits(t *testing.T) {
 			t.Errorf("%s is not tried", methods.Method(i).Name)
 		}
 	}
-	try := func(name string, call access.Call) (any, error, audit.Record) {
+	try := func(name string, call access.Call) (any, audit.Record, error) {
 		t.Helper()
 		result, err := cases[name].call(t.Context(), call)
 		records := r.MustAuditOf(t, call.RequestID)
 		if len(records) == 0 || records[0].Action != cases[name].action {
 			t.Fatalf("%s left the records %+v", name, records)
 		}
-		return result, err, records[len(records)-1]
+		return result, records[len(records)-1], err
 	}
 	for name := range cases {
-		result, err, record := try(name, r.MustCallAs(t, "nobody"))
+		result, record, err := try(name, r.MustCallAs(t, "nobody"))
 		if !errors.Is(err, access.ErrDenied) || record.Result != audit.Denied || record.Status != 403 || !reflect.ValueOf(result).IsZero() {
 			t.Errorf("%s without rights: %v, %v, recorded as %s %d", name, result, err, record.Result, record.Status)
 		}
 	}
 	for _, name := range []string{"Create", "Update", "RotateSecret", "Replay", "Endpoints", "Endpoint", "Deliveries", "DeadLetters", "Delete"} {
-		if _, err, record := try(name, r.Call()); err != nil || record.Result != audit.Allowed || record.Status != cases[name].status {
+		if _, record, err := try(name, r.Call()); err != nil || record.Result != audit.Allowed || record.Status != cases[name].status {
 			t.Errorf("%s of an administrator: %v, recorded as %s %d", name, err, record.Result, record.Status)
 		}
 	}
