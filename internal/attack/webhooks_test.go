@@ -41,6 +41,7 @@ func (e *estate) fillWebhooks(t *testing.T, env *keys.Environment) {
 		must(t, err)
 		e.writer.MustPut(t, at, mac(t, env, at, body))
 	}
+	e.writer.MustPut(t, "rate/"+string(env.ID())+"/key_"+id.ULID(now), []byte("1 2"))
 	e.writer.MustPut(t, "webhooklock/"+string(env.ID())+"/we_"+id.ULID(now), []byte("another"))
 }
 
@@ -73,6 +74,11 @@ func (e *estate) subjectOfWebhooks(key string, env access.EnvironmentID, field [
 	case "deadletter":
 		return e.stored(key, func(t testing.TB) error {
 			_, err := e.stack.Store.Letters(t.Context(), env, endpoint, "", 10)
+			return err
+		})
+	case "rate":
+		return e.unproven(key, func(t testing.TB) error {
+			_, _, err := e.stack.Store.TakeRate(t.Context(), env, field[2], 1, 0, 10)
 			return err
 		})
 	case "webhooklock":

@@ -212,7 +212,8 @@ func (n *Notary) compare(ctx context.Context, stored []byte) error {
 	if err != nil {
 		beside = nil
 	}
-	// Roots of the past are read from the file.
+	// Roots of the past are read from the file, which then has all of these records; others may come meanwhile.
+	now := n.config.Log.tree.now()
 	if err := n.config.Log.tree.flush(false); err != nil {
 		return fmt.Errorf("hashes: %w", err)
 	}
@@ -222,7 +223,6 @@ func (n *Notary) compare(ctx context.Context, stored []byte) error {
 		}
 		c, err := OpenCheckpoint(signed, n.verifier)
 		code := ""
-		now := n.config.Log.tree.now()
 		switch {
 		case err != nil || c.Node != n.config.Log.Node():
 			code = codeSignature
@@ -230,10 +230,12 @@ func (n *Notary) compare(ctx context.Context, stored []byte) error {
 			code = codeShorter
 		default:
 			root, err := n.config.Log.tree.rootAt(c.Size)
-			if err == nil && root != c.Root {
+			switch {
+			case err != nil:
+				return fmt.Errorf("hashes: %w", err)
+			case root != c.Root:
 				code = codeForked
-			}
-			if code == "" && c.Size >= n.last.Size {
+			case c.Size >= n.last.Size:
 				n.last = c
 			}
 		}
