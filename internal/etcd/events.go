@@ -53,6 +53,7 @@ func (s *Store) Page(ctx context.Context, env access.EnvironmentID, q events.Que
 func (s *Store) page(ctx context.Context, env access.EnvironmentID, q events.Query) (events.Page, error) {
 	ctx, cancel := bounded(ctx, readTimeout)
 	defer cancel()
+	q.RangeStart, q.RangeEnd = q.RangeStart.Truncate(time.Millisecond), q.RangeEnd.Truncate(time.Millisecond)
 	at, err := s.lastEpoch(ctx, env)
 	if err != nil {
 		return events.Page{}, err

@@ -221,9 +221,10 @@ func modelPage(log []events.Stored, q events.Query) events.Page {
 		to = position(q.Before)
 	}
 	kept := []events.Stored{}
+	start, end := q.RangeStart.Truncate(time.Millisecond), q.RangeEnd.Truncate(time.Millisecond)
 	for _, e := range all[from:to] {
-		late := !q.RangeEnd.IsZero() && !e.At.Before(q.RangeEnd)
-		if slices.Contains(q.Types, e.Type) && !e.At.Before(q.RangeStart) && !late {
+		late := !end.IsZero() && !e.At.Before(end)
+		if slices.Contains(q.Types, e.Type) && !e.At.Before(start) && !late {
 			kept = append(kept, e)
 		}
 	}

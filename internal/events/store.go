@@ -45,7 +45,9 @@ type Query struct {
 	Limit int
 	// Order may be empty for Normal.
 	Order Order
-	// RangeStart (inclusive) and RangeEnd (exclusive) bound the time of events; zero means open.
+	// RangeStart (inclusive) and RangeEnd (exclusive) bound the time of events; zero means open. Events bear the
+	// millisecond that they happened in, so what is finer of a bound is cut off: ranges that follow each other
+	// have every event once, and one that begins where somebody looked at a clock has all that came after.
 	RangeStart, RangeEnd time.Time
 	// OrganizationID keeps events whose key context or data names this organization; empty keeps all.
 	OrganizationID string

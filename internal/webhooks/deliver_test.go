@@ -186,8 +186,8 @@ func TestDeadLetters(t *testing.T) {
 	s := vaulttest.New(t)
 	r := newReplica(t, s, func(c *webhooks.DelivererConfig) { c.Timing.For = 50 * time.Millisecond })
 	receiver := newReceiver(t, status(503))
+	r.mustObjects(t, "before") // so that the key of the others is there, and they have one event each
 	endpoint := r.mustEndpoint(t, receiver.URL)
-	began := time.Now()
 	names := numbered("lost", 5)
 	r.mustObjects(t, names...)
 	letters := func() []webhooks.Letter {
@@ -229,7 +229,9 @@ func TestDeadLetters(t *testing.T) {
 		return nil
 	})
 	before := len(receiver.deliveries())
-	_, err = r.hooks.Replay(t.Context(), r.Call(), webhooks.ReplayRequest{ID: endpoint.ID, Since: began})
+	// A moment within the first one's millisecond: what a clock shows that is finer than events.
+	since := letters()[0].EventAt.Add(time.Millisecond - time.Nanosecond)
+	_, err = r.hooks.Replay(t.Context(), r.Call(), webhooks.ReplayRequest{ID: endpoint.ID, Since: since})
 	must(t, err)
 	want := append(names, "next")
 	eventually(t, func() error {

@@ -29,6 +29,8 @@ type DelivererConfig struct {
 	Timing Timing
 	// Poll defaults to two seconds.
 	Poll time.Duration
+	// Grace is how long Close waits for attempts that are under way; default five seconds.
+	Grace time.Duration
 	// Count is told of every attempt and every dead letter; default none.
 	Count func(Counted)
 	// Now defaults to [time.Now].
@@ -59,8 +61,12 @@ type Deliverer struct {
 	// holder is this life of this process, for locks.
 	holder string
 
-	stop context.CancelFunc
-	work sync.WaitGroup
+	// going ends when Close is called: no attempt begins any more. life ends a grace later, and with it what is
+	// still under way.
+	going, life context.Context
+	stop, cut   context.CancelFunc
+	grace       time.Duration
+	work        sync.WaitGroup
 }
 
 // NewDeliverer checks the config and begins.
@@ -80,12 +86,14 @@ func NewDeliverer(c DelivererConfig) (*Deliverer, error) {
 	if c.Count == nil {
 		c.Count = func(Counted) {}
 	}
-	life, stop := context.WithCancel(context.Background())
+	life, cut := context.WithCancel(context.Background())
+	going, stop := context.WithCancel(life)
 	d := &Deliverer{
+		life: life, cut: cut, going: going, stop: stop, grace: cmp.Or(c.Grace, closeGrace),
 		store: c.Store, environments: c.Environments, log: c.Logger, timing: c.Timing, poll: cmp.Or(c.Poll, pollInterval),
-		sender: newSender(c.Egress, c.Timing.Timeout, c.Now), count: c.Count, now: c.Now, holder: rand.Text(), stop: stop,
+		sender: newSender(c.Egress, c.Timing.Timeout, c.Now), count: c.Count, now: c.Now, holder: rand.Text(),
 	}
-	d.work.Go(func() { d.run(life) })
+	d.work.Go(func() { d.run(going) })
 	return d, nil
 }
 
@@ -109,10 +117,17 @@ func (d *Deliverer) run(ctx context.Context) {
 	}
 }
 
-// Close stops all workers. An attempt that is under way is cut off, and made again by whoever goes on.
+// closeGrace is long for an answer, and short of what a stop may take.
+const closeGrace = 5 * time.Second
+
+// Close stops all workers. An attempt that is under way has some time to end, and what it came to is stored: cut
+// off, it would be made again by whoever goes on, and the receiver would have had the event twice.
 func (d *Deliverer) Close() {
 	d.stop()
+	cut := time.AfterFunc(d.grace, d.cut)
 	d.work.Wait()
+	cut.Stop()
+	d.cut()
 	d.sender.close()
 }
 
@@ -164,7 +179,7 @@ func (t *team) look(ctx context.Context) error {
 		return nil
 	}
 	err = t.window.extend(ctx)
-	t.assign(ctx, enabled)
+	t.assign(enabled)
 	return err
 }
 
@@ -179,11 +194,11 @@ func (t *team) dismiss(all *Endpoints) {
 }
 
 // assign wakes the workers there are, and starts those there are not.
-func (t *team) assign(ctx context.Context, enabled []Endpoint) {
+func (t *team) assign(enabled []Endpoint) {
 	for _, e := range enabled {
 		w := t.workers[e.ID]
 		if w == nil {
-			w = newWorker(ctx, t.deliverer, t.window, e.ID)
+			w = newWorker(t.deliverer, t.window, e.ID)
 			t.workers[e.ID] = w
 			t.running.Go(w.run)
 		}

@@ -21,7 +21,8 @@
 //
 // A replica that has an endpoint's lock delivers to it, and its progress is stored by compare-and-swap. The lock
 // saves work: should two replicas send at once, one of them finds out when it stores its progress, and the
-// receiver has had an event twice. It tells them apart by the event's id.
+// receiver has had an event twice. It tells them apart by the event's id. A process that stops in order lets its
+// attempts end, for some seconds, and stores what came of them, so that nobody makes them again (TestCloseDrains).
 //
 // An attempt that is accepted is one that a 2xx answers in time. Redirects are not followed. After any other
 // outcome the event is sent again, after times that double up to a bound; when its time is over, it is a dead

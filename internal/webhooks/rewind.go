@@ -76,14 +76,19 @@ func (o *operation) cursor(ctx context.Context, r ReplayRequest) (string, error)
 }
 
 // beforeTime is the id of the event in front of the first one of a time or later: those behind it in the log are
-// all that may be of that time, and some seconds more, because times are in no strict order there.
+// all that may be of that time, and some seconds more, because times are in no strict order there. If there is none
+// yet, it is the newest that there was before that was found out: what comes meanwhile is of that time.
 func (w *Webhooks) beforeTime(ctx context.Context, env access.EnvironmentID, at time.Time) (string, error) {
+	newest, err := w.newest(ctx, env)
+	if err != nil {
+		return "", err
+	}
 	first, err := w.store.Page(ctx, env, events.Query{Limit: 1, Order: events.Ascending, RangeStart: at})
 	if err != nil {
 		return "", err
 	}
 	if len(first.Data) == 0 {
-		return w.newest(ctx, env)
+		return newest, nil
 	}
 	page, err := w.store.Page(ctx, env, events.Query{Limit: 1, Order: events.Ascending, Before: first.Data[0].ID})
 	if err != nil || len(page.Data) == 0 {

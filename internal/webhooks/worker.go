@@ -21,6 +21,8 @@ const (
 	stepInterval = time.Second
 	// passedEvents is behind how many events that the endpoint does not want its progress is stored.
 	passedEvents = 1000
+	// leaveTimeout bounds what a worker does at its end, when the store may be gone.
+	leaveTimeout = 5 * time.Second
 )
 
 // worker delivers to one endpoint, while this replica has its lock. All but the channel belongs to the goroutine of
@@ -30,8 +32,9 @@ type worker struct {
 	window   *window
 	env      access.EnvironmentID
 	endpoint EndpointID
-	life     context.Context
-	stop     context.CancelFunc
+	// life ends at once when the endpoint is gone, and some time behind the deliverer's going when it is closed.
+	life    context.Context
+	stop    context.CancelFunc
 	changed  chan struct{}
 
 	// progress is as it was stored at revision, and with what is in deliveries, letters and passed not stored yet.
@@ -44,9 +47,9 @@ type worker struct {
 	since time.Time
 }
 
-func newWorker(ctx context.Context, d *Deliverer, in *window, id EndpointID) *worker {
+func newWorker(d *Deliverer, in *window, id EndpointID) *worker {
 	w := &worker{Deliverer: d, window: in, env: in.env, endpoint: id, changed: make(chan struct{}, 1)}
-	w.life, w.stop = context.WithCancel(ctx)
+	w.life, w.stop = context.WithCancel(d.life)
 	return w
 }
 
@@ -62,7 +65,7 @@ func (w *worker) wake() {
 func (w *worker) run() {
 	defer w.stop()
 	defer w.leave()
-	for w.life.Err() == nil {
+	for !w.ending() {
 		wait, err := w.round()
 		if err != nil && w.life.Err() == nil {
 			w.report(err)
@@ -70,6 +73,9 @@ func (w *worker) run() {
 		w.sleep(wait)
 	}
 }
+
+// ending reports that no attempt is to begin any more.
+func (w *worker) ending() bool { return w.going.Err() != nil || w.life.Err() != nil }
 
 // report says why a worker does not get on. Errors of receivers are no matter of the log, but of the deliveries.
 func (w *worker) report(err error) {
@@ -87,6 +93,7 @@ func (w *worker) sleep(wait time.Duration) {
 	defer timer.Stop()
 	select {
 	case <-w.life.Done():
+	case <-w.going.Done():
 	case <-w.changed:
 	case <-timer.C:
 	}
@@ -95,7 +102,7 @@ func (w *worker) sleep(wait time.Duration) {
 // leave stores what was sent, so that nobody sends it again, and gives the lock back for others not to wait for
 // its lease.
 func (w *worker) leave() {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.life), time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.life), leaveTimeout)
 	defer cancel()
 	if err := w.save(ctx); err != nil {
 		w.log.LogAttrs(ctx, slog.LevelDebug, "webhook deliveries not stored", slog.String("endpoint", string(w.endpoint)), slog.Any("error", err))
@@ -163,7 +170,7 @@ func (w *worker) deliver() (goOn bool, err error) {
 	}
 	for i := range batch {
 		endpoint, err := w.current()
-		if err != nil || endpoint == nil {
+		if err != nil || endpoint == nil || w.ending() {
 			return false, err
 		}
 		failed, err := w.one(endpoint, batch[i:])
