@@ -41,6 +41,8 @@ type Definition struct {
 	// PushURL is where authorization requests are pushed (RFC 9126), at the origin of TokenURL, because the
 	// client secret goes there; empty for a provider that takes them with the browser.
 	PushURL string
+	// KillsPrevious is as [Connector.KillsPreviousAccessToken].
+	KillsPrevious bool
 }
 
 // DefinitionError is a refused field, the first if there are others. Field is the name on the wire; Rule
@@ -85,6 +87,8 @@ func Custom(slug string, d Definition) (*Connector, error) {
 		AuthorizeParams:  maps.Clone(d.AuthorizeParams),
 		NoSecret:         !d.SecretRequired,
 		Methods:          []Method{MethodAPIKey},
+
+		KillsPreviousAccessToken: d.KillsPrevious,
 	}
 	if d.TokenURL != "" {
 		c.Methods = append(c.Methods, MethodClientCredentials)

@@ -102,6 +102,9 @@ type CustomProvider struct {
 	RevocationURL string `cbor:"14,keyasint,omitempty"`
 	// PushURL is our own extension: where authorization requests are pushed (RFC 9126).
 	PushURL string `cbor:"15,keyasint,omitempty"`
+	// KillsPrevious is our own extension: a refresh ends the access token before it, so nobody is given one that
+	// is about to be refreshed.
+	KillsPrevious bool `cbor:"16,keyasint,omitempty"`
 }
 
 // view is what callers see of an integration.

@@ -39,6 +39,7 @@ func (p *CustomProvider) connector(slug string) (*connectors.Connector, error) {
 		PKCE: p.PKCE, ScopeSeparator: p.ScopeSeparator, SecretRequired: p.SecretRequired,
 		AuthorizeParams: p.AuthorizeParams, TokenContentType: p.TokenContentType, ClientAuth: p.ClientAuth,
 		Issuer: p.Issuer, IdentityURL: p.IdentityURL, RevocationURL: p.RevocationURL, PushURL: p.PushURL,
+		KillsPrevious: p.KillsPrevious,
 	})
 	var refused *connectors.DefinitionError
 	if errors.As(err, &refused) {

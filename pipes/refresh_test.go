@@ -170,6 +170,42 @@ func TestKillsPreviousAccessToken(t *testing.T) {
 	}
 }
 
+// The same of a provider of the caller's own, which says so in its definition.
+func TestKillsPreviousAccessTokenOfACustomProvider(t *testing.T) {
+	s := pipestest.WithConfig(t, pipestest.Config{Provider: connectorstest.Config{Rotate: true, KillsPrevious: true}})
+	s.Clock.Stop()
+	definition := custom(s)
+	_, err := s.Broker.CreateIntegration(t.Context(), s.Call(), pipes.CreateIntegration{
+		Slug: "mine", Enabled: true, Custom: definition, Credentials: pipestest.Credentials(), Scopes: []string{"read"},
+	})
+	must(t, err)
+	begun, err := s.Broker.Authorize(t.Context(), s.Call(), pipes.AuthorizeRequest{Slug: "mine", UserID: "user_1"})
+	must(t, err)
+	_, err = s.Broker.Callback(t.Context(), s.Browser().MustReturn(t, pipestest.Ticket(t, begun.URL)))
+	must(t, err)
+	vend := func() pipes.Vended {
+		v, err := s.Broker.Token(t.Context(), s.Call(), pipes.Request{Slug: "mine", UserID: "user_1"})
+		must(t, err)
+		return v
+	}
+	kills := func(yes bool) {
+		_, err := s.Broker.UpdateIntegration(t.Context(), s.Call(), pipes.UpdateIntegration{Slug: "mine", Custom: &pipes.CustomUpdate{KillsPrevious: &yes}})
+		must(t, err)
+	}
+	first := vend()
+	kills(true)
+	s.Clock.Advance(time.Hour - 10*time.Second)
+	second := vend()
+	if second.AccessToken.Equal(first.AccessToken) || !s.Provider.Alive(string(second.AccessToken.Reveal())) {
+		t.Error("a caller within the margin was given the dying token")
+	}
+	kills(false)
+	s.Clock.Advance(time.Hour - 10*time.Second)
+	if v := vend(); !v.AccessToken.Equal(second.AccessToken) {
+		t.Error("a caller waited although nothing says that the old token dies")
+	}
+}
+
 // The provider is down: the living token is vended, then a clear error; nothing about the account
 // changes, and it recovers by itself.
 func TestProviderDown(t *testing.T) {

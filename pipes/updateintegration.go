@@ -38,6 +38,7 @@ type UpdateIntegration struct {
 type CustomUpdate struct {
 	Name, AuthorizationURL, TokenURL, RefreshTokenURL *string
 	PKCE, ScopesRequired, SecretRequired              *bool
+	KillsPrevious                                     *bool
 	ScopeSeparator, TokenContentType, ClientAuth      *string
 	Issuer, IdentityURL, RevocationURL, PushURL       *string
 	AuthorizeParams                                   map[string]string
@@ -197,6 +198,7 @@ func (u *CustomUpdate) apply(p CustomProvider) *CustomProvider {
 	set(&p.IdentityURL, u.IdentityURL)
 	set(&p.RevocationURL, u.RevocationURL)
 	set(&p.PushURL, u.PushURL)
+	set(&p.KillsPrevious, u.KillsPrevious)
 	if u.AuthorizeParams != nil {
 		p.AuthorizeParams = maps.Clone(u.AuthorizeParams)
 	}

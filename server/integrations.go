@@ -58,6 +58,7 @@ func decodeCreateIntegration(x *exchange) (pipes.CreateIntegration, error) {
 			optional("identity_url", textInto, &custom.IdentityURL),
 			optional("revocation_url", textInto, &custom.RevocationURL),
 			optional("pushed_authorization_request_url", textInto, &custom.PushURL),
+			optional("kills_previous_access_token", flagInto, &custom.KillsPrevious),
 		),
 	)
 	if hasCredentials {
@@ -201,6 +202,7 @@ func decodeUpdateIntegration(x *exchange, owner pipes.Ownership) (pipes.UpdateIn
 			changed("identity_url", textInto, &custom.IdentityURL),
 			changed("revocation_url", textInto, &custom.RevocationURL),
 			changed("pushed_authorization_request_url", textInto, &custom.PushURL),
+			changed("kills_previous_access_token", flagInto, &custom.KillsPrevious),
 		),
 	)
 	if slices.Contains(nulls, "scopes") {
@@ -395,5 +397,7 @@ func (w *jsonWriter) customProvider(p *pipes.CustomProvider) {
 	w.textOrNull(p.RevocationURL)
 	w.raw(`,"pushed_authorization_request_url":`)
 	w.textOrNull(p.PushURL)
+	w.raw(`,"kills_previous_access_token":`)
+	w.bool(p.KillsPrevious)
 	w.raw(`}`)
 }

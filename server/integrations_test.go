@@ -118,6 +118,7 @@ func TestCustomProvider(t *testing.T) {
 		"pkce_enabled": true, "request_scope_separator": " ", "scopes_required": false, "client_secret_required": true,
 		"additional_authorization_parameters": map[string]any{}, "token_body_content_type": "application/x-www-form-urlencoded",
 		"authenticate_via": "request_body", "issuer": nil, "identity_url": nil, "revocation_url": nil, "pushed_authorization_request_url": nil,
+		"kills_previous_access_token": false,
 	}
 	made := d.do(t, post(integrations, `{"provider":"mine",`+credentials+`,"custom_provider":{"name":"Mine",
 		"authorization_url":"https://p.example/a","token_url":"https://p.example/t","refresh_token_url":null}}`)).want(t, 201).object(t)
