@@ -59,7 +59,7 @@ func (ops *Operations) AttachCMK(ctx context.Context, call access.Call, r Attach
 	if err != nil {
 		return Job{}, err
 	}
-	job, err := o.attachCMK(ctx, r)
+	job, err := trail.Once(ctx, o.Operation, func(ctx context.Context) (Job, error) { return o.attachCMK(ctx, r) }, o.jobAgain)
 	return trail.Committed(ctx, o.Operation, job, err)
 }
 
@@ -164,6 +164,7 @@ func (o *operation) beginCMKJob(ctx context.Context, job *Job, c CMK, m *CMKMap,
 		next := m.with(c)
 		change.Map, change.MapRevision = &next, revision
 	}
+	o.Makes(string(job.ID))
 	_, err = o.ops.store.ChangeCMKs(ctx, change)
 	return err
 }

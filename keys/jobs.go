@@ -87,13 +87,13 @@ func (k JobKind) action() access.Action {
 // CreateJob stores a job, which some node begins within a second or two.
 //
 // Errors: [*InvalidError], [ErrNoKEK], [ErrShredded], [ErrTooManyJobs]; [ErrShredding] for a shred of an item
-// that another one is under way for.
+// that another one is under way for. A repetition under one Idempotency-Key makes no second job.
 func (ops *Operations) CreateJob(ctx context.Context, call access.Call, r JobRequest) (Job, error) {
 	o, err := ops.begin(ctx, call, access.JobCreate)
 	if err != nil {
 		return Job{}, err
 	}
-	job, err := o.createJob(ctx, r)
+	job, err := trail.Once(ctx, o.Operation, func(ctx context.Context) (Job, error) { return o.createJob(ctx, r) }, o.jobAgain)
 	return trail.Committed(ctx, o.Operation, job, err)
 }
 
@@ -128,11 +128,22 @@ func (o *operation) createJob(ctx context.Context, r JobRequest) (Job, error) {
 	if err != nil {
 		return Job{}, err
 	}
+	o.Makes(string(job.ID))
 	if job.Kind == ShredJob && !job.DryRun {
 		return job, o.retry(ctx, func() error { return o.ops.store.BeginShred(ctx, job, e) })
 	}
 	_, err = o.ops.store.PutJob(ctx, job, 0, &e)
 	return job, err
+}
+
+// jobAgain is the job that an earlier request under the same Idempotency-Key has made.
+func (o *operation) jobAgain(ctx context.Context, ids []string) (Job, error) {
+	o.Record.ObjectID = ids[0]
+	found, err := o.ops.store.Job(ctx, o.Environment(), JobID(ids[0]))
+	if err != nil {
+		return Job{}, err
+	}
+	return *found.Job, nil
 }
 
 func (o *operation) newJob(r JobRequest) Job {

@@ -43,7 +43,7 @@ func NewOperations(c OperationsConfig) (*Operations, error) {
 	}
 	return &Operations{
 		keys: c.Keys, store: c.Store, tallying: make(chan struct{}, 1), tallyTime: tallyTime,
-		guard: &trail.Guard{Gate: c.Gate, Audit: c.Audit, Fence: c.Store.Fence, Verdict: judge},
+		guard: &trail.Guard{Gate: c.Gate, Audit: c.Audit, Fence: c.Store.Fence, Verdict: judge, Requests: c.Store},
 	}, nil
 }
 

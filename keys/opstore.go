@@ -6,6 +6,7 @@ import (
 
 	"culvert/internal/access"
 	"culvert/internal/events"
+	"culvert/internal/trail"
 )
 
 // OperationsStore keeps what [Operations] and their jobs work on. internal/etcd implements it; it sees only
@@ -40,6 +41,7 @@ type OperationsStore interface {
 	// What files and backups hold of it is another matter.
 	Compact(ctx context.Context) error
 
+	trail.Requests
 	HolderStore
 	JobStore
 	ScheduleStore

@@ -29,7 +29,9 @@ func (ops *Operations) RotateKEK(ctx context.Context, call access.Call, id ID) (
 	if err != nil {
 		return KEKInfo{}, err
 	}
-	info, err := o.rotate(ctx, id)
+	info, err := trail.Once(ctx, o.Operation,
+		func(ctx context.Context) (KEKInfo, error) { return o.rotate(ctx, id) },
+		func(ctx context.Context, _ []string) (KEKInfo, error) { return o.rotated(ctx, id) })
 	return trail.Committed(ctx, o.Operation, info, err)
 }
 
@@ -58,9 +60,19 @@ func (o *operation) rotate(ctx context.Context, id ID) (KEKInfo, error) {
 			return err
 		}
 		info = next.info()
+		o.Makes(string(id))
 		return o.ops.store.ReplaceKEK(ctx, next, found.Generation, e)
 	})
 	return info, err
+}
+
+// rotated is the KEK that an earlier request under the same Idempotency-Key has rotated.
+func (o *operation) rotated(ctx context.Context, id ID) (KEKInfo, error) {
+	found, err := o.kek(ctx, id)
+	if err != nil {
+		return KEKInfo{}, err
+	}
+	return found.Record.info(), nil
 }
 
 // rotate makes the record of a KEK with one key more, its primary, under the same CMKs.

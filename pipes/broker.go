@@ -139,7 +139,7 @@ func New(c Config) (*Broker, error) {
 	b := &Broker{
 		store: c.Store, keys: c.Keys, environments: c.Environments, audit: c.Audit, catalog: c.Connectors,
 		client: c.Client, egress: c.Egress, publicURL: public, returnTo: allowed, clock: c.Now, log: c.Logger,
-		guard:     &trail.Guard{Gate: c.Gate, Audit: c.Audit, Fence: c.Store.Fence, Verdict: judge},
+		guard:     &trail.Guard{Gate: c.Gate, Audit: c.Audit, Fence: c.Store.Fence, Verdict: judge, Requests: c.Store},
 		timing:    defaultTiming(),
 		refreshes: newRefreshes(), breakers: newBreakers(), secrets: newSecretMemory(), paces: newPaces(), waits: newWaits(),
 		turns: newTurns(maxTurnsIntegration, maxTurns), identities: newIdentities(), reports: newReports(),

@@ -12,6 +12,7 @@ import (
 	"culvert/internal/events"
 	"culvert/internal/origin"
 	"culvert/internal/secret"
+	"culvert/internal/trail"
 	"culvert/keys"
 )
 
@@ -82,7 +83,11 @@ func (b *Broker) CreateIntegration(ctx context.Context, call access.Call, r Crea
 	if err != nil {
 		return IntegrationView{}, err
 	}
-	view, err := o.createIntegration(ctx, r)
+	view, err := trail.Once(ctx, o.Operation,
+		func(ctx context.Context) (IntegrationView, error) { return o.createIntegration(ctx, r) },
+		func(ctx context.Context, ids []string) (IntegrationView, error) {
+			return o.integrationAgain(ctx, &r, ids)
+		})
 	return committed(ctx, o, view, err)
 }
 
@@ -306,6 +311,11 @@ func (o *operation) putIntegration(ctx context.Context, i *Integration, conn *co
 	change.Environment = i.Environment
 	change.Integration = &Put[Integration]{Record: *i, Revision: revision}
 	change.Events = append([]events.Event{e}, change.Events...)
+	made := []string{string(i.ID)}
+	if installed != nil {
+		made = append(made, string(installed.ID))
+	}
+	o.Makes(made...)
 	return installed, o.broker.store.Apply(ctx, change)
 }
 

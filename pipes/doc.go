@@ -7,7 +7,7 @@
 // # Where is what
 //
 //	broker.go errors.go verdict.go          the Broker and what it is made of; its errors; what the trail says of them
-//	operation.go check.go event.go          how a call begins and ends; what input has to be; events
+//	operation.go once.go check.go event.go  how a call begins and ends, or comes again; what input has to be; events
 //	store.go                                what a store promises, and the one Change that all records move by
 //
 // Integrations:

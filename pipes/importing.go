@@ -57,32 +57,34 @@ func (b *Broker) UpdateAccount(ctx context.Context, call access.Call, r Request,
 // putAccount is what import and update have in common.
 func (b *Broker) putAccount(
 	ctx context.Context, call access.Call, r Request, t AccountTokens,
-	plan func(*operation, context.Context, *Request, *AccountTokens, *Integration, slot) (Change, *Account, error),
+	plan accountPlan,
 ) (Account, error) {
 	o, err := b.begin(ctx, call, access.AccountsManage)
 	if err != nil {
 		return Account{}, err
 	}
-	var stored Account
-	err = o.retry(ctx, func() error {
-		i, s, err := o.request(ctx, &r)
-		if err != nil {
-			return err
-		}
-		if err := gather(r.checkActing(), t.check()); err != nil {
-			return err
-		}
-		change, account, err := plan(o, ctx, &r, &t, i, s)
-		if err != nil {
-			return err
-		}
-		if err := b.store.Apply(ctx, change); err != nil {
-			return err
-		}
-		stored = *account
-		return nil
-	})
+	stored, err := o.rounds(ctx, func(ctx context.Context) (*Account, error) { return o.tryAccount(ctx, &r, &t, plan) })
 	return committed(ctx, o, stored, err)
+}
+
+// accountPlan is what differs between import and update.
+type accountPlan func(*operation, context.Context, *Request, *AccountTokens, *Integration, slot) (Change, *Account, error)
+
+// tryAccount is one round.
+func (o *operation) tryAccount(ctx context.Context, r *Request, t *AccountTokens, plan accountPlan) (*Account, error) {
+	i, s, err := o.request(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	if err := gather(r.checkActing(), t.check()); err != nil {
+		return nil, err
+	}
+	change, account, err := plan(o, ctx, r, t, i, s)
+	if err != nil {
+		return nil, err
+	}
+	o.Makes(string(account.ID))
+	return account, o.broker.store.Apply(ctx, change)
 }
 
 func (o *operation) importAccount(ctx context.Context, r *Request, t *AccountTokens, i *Integration, s slot) (Change, *Account, error) {

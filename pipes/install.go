@@ -50,36 +50,35 @@ func (b *Broker) InstallAPIKey(ctx context.Context, call access.Call, r APIKeyIn
 	if err != nil {
 		return Account{}, err
 	}
-	var stored Account
-	err = o.retry(ctx, func() error {
-		wrong := gather(r.Labels.check(), checkSecret("secret", r.Secret, 1), b.checkConfig(r.Slug, r.Config))
-		i, s, err := o.installable(ctx, &r.Request, r.Intent, MethodAPIKey, wrong)
-		if err != nil {
-			return err
-		}
-		config, err := b.configFor(i, s.account.Record, r.Config, MethodAPIKey, false)
-		if err != nil {
-			return err
-		}
-		if err := o.Intend(ctx); err != nil {
-			return err
-		}
-		got, err := o.keyArrival(ctx, i, s, r.Secret, config)
-		if err != nil {
-			return err
-		}
-		got.account = connectors.Account{ID: cmp.Or(r.Identifier, got.account.ID), Name: cmp.Or(r.DisplayName, got.account.Name)}
-		change, account, err := o.arrive(ctx, s, got, false)
-		if err != nil {
-			return err
-		}
-		if err := b.store.Apply(ctx, change); err != nil {
-			return err
-		}
-		stored = *account
-		return nil
-	})
+	stored, err := o.rounds(ctx, func(ctx context.Context) (*Account, error) { return o.installKey(ctx, &r) })
 	return committed(ctx, o, stored, err)
+}
+
+// installKey is one round.
+func (o *operation) installKey(ctx context.Context, r *APIKeyInstall) (*Account, error) {
+	wrong := gather(r.Labels.check(), checkSecret("secret", r.Secret, 1), o.broker.checkConfig(r.Slug, r.Config))
+	i, s, err := o.installable(ctx, &r.Request, r.Intent, MethodAPIKey, wrong)
+	if err != nil {
+		return nil, err
+	}
+	config, err := o.broker.configFor(i, s.account.Record, r.Config, MethodAPIKey, false)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.Intend(ctx); err != nil {
+		return nil, err
+	}
+	got, err := o.keyArrival(ctx, i, s, r.Secret, config)
+	if err != nil {
+		return nil, err
+	}
+	got.account = connectors.Account{ID: cmp.Or(r.Identifier, got.account.ID), Name: cmp.Or(r.DisplayName, got.account.Name)}
+	change, account, err := o.arrive(ctx, s, got, false)
+	if err != nil {
+		return nil, err
+	}
+	o.Makes(string(account.ID))
+	return account, o.broker.store.Apply(ctx, change)
 }
 
 // installable finds the integration and the slot that an install is about, its account chosen, or empty for

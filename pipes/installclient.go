@@ -35,7 +35,7 @@ func (b *Broker) InstallClientCredentials(ctx context.Context, call access.Call,
 	if err != nil {
 		return Account{}, err
 	}
-	account, err := o.installClient(ctx, &r)
+	account, err := o.once(ctx, func(ctx context.Context) (Account, error) { return o.installClient(ctx, &r) })
 	return committed(ctx, o, account, err)
 }
 
@@ -89,6 +89,7 @@ func (o *operation) installClient(ctx context.Context, r *ClientInstall) (Accoun
 		if err != nil {
 			return err
 		}
+		o.Makes(string(account.ID))
 		if err := o.broker.store.Apply(ctx, change); err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 
 	"culvert/internal/access"
 	"culvert/internal/events"
+	"culvert/internal/trail"
 	"culvert/keys"
 )
 
@@ -18,6 +19,7 @@ import (
 // concurrent use, block for at most five seconds, and may return an outage.Error.
 type Store interface {
 	Fence(ctx context.Context) error
+	trail.Requests
 	Reader
 	// Apply carries out a change as one transaction: all of it is durable when it returns nil, or none
 	// of it happened, except for an outage of kind Unknown. [ErrConflict] means that a record was not

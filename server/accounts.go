@@ -30,8 +30,7 @@ func (s *Server) readAccount(owner ownerDecoder) handler {
 	})
 }
 
-// importAccount is POST on the same path. An Idempotency-Key is ignored: a second import is a 409 that
-// changes nothing, except one that adds an account without tokens.
+// importAccount is POST on the same path.
 func (s *Server) importAccount(owner ownerDecoder) handler {
 	return handle(endpoint[accountRequest, pipes.Account]{
 		status: http.StatusCreated,

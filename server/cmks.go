@@ -7,8 +7,7 @@ import (
 	"culvert/keys"
 )
 
-// attachCMK is POST /culvert/v1/cmks, which answers with the job that does it. An Idempotency-Key is ignored:
-// who attaches twice is told that the item has a CMK.
+// attachCMK is POST /culvert/v1/cmks, which answers with the job that does it.
 func (s *Server) attachCMK() handler {
 	return handle(endpoint[keys.AttachRequest, keys.Job]{
 		status: http.StatusCreated,

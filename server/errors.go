@@ -11,6 +11,7 @@ import (
 	"culvert/internal/access"
 	"culvert/internal/admission"
 	"culvert/internal/events"
+	"culvert/internal/idempotency"
 	"culvert/internal/outage"
 	"culvert/internal/proof"
 	"culvert/internal/webhooks"
@@ -132,6 +133,9 @@ func sentinels() []sentinel {
 			text: "version_check is not the current version; read the object again."}},
 		{vault.ErrIdempotency, problem{status: 409, code: "idempotency_error",
 			text: "This Idempotency-Key was used with another body."}},
+		{idempotency.ErrOtherBody, problem{status: 409, code: "idempotency_error",
+			text: "This Idempotency-Key was used with another body."}},
+		{idempotency.ErrRepeated, *busy()},
 		{vault.ErrUnknownCursor, *unknownCursor()},
 		{events.ErrUnknownCursor, *unknownCursor()},
 		{webhooks.ErrNoEndpoint, problem{status: 404, code: "entity_not_found", text: "Webhook endpoint not found."}},

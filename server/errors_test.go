@@ -12,6 +12,7 @@ import (
 	"culvert/internal/access"
 	"culvert/internal/admission"
 	"culvert/internal/events"
+	"culvert/internal/idempotency"
 	"culvert/internal/outage"
 	"culvert/internal/webhooks"
 	"culvert/keys"
@@ -33,6 +34,8 @@ func TestProblems(t *testing.T) {
 		vault.ErrExists:             {409, "item_already_exists"},
 		vault.ErrVersion:            {409, "version_conflict"},
 		vault.ErrIdempotency:        {409, "idempotency_error"},
+		idempotency.ErrOtherBody:    {409, "idempotency_error"},
+		idempotency.ErrRepeated:     {503, "concurrent_request"},
 		vault.ErrConflict:           {503, "concurrent_request"},
 		vault.ErrUnknownCursor:      {400, "invalid_cursor"},
 		vault.ErrSearchUnavailable:  {422, "search_unavailable"},

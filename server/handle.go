@@ -14,6 +14,7 @@ import (
 	"culvert/internal/access"
 	"culvert/internal/audit"
 	"culvert/internal/id"
+	"culvert/internal/idempotency"
 	"culvert/internal/outage"
 )
 
@@ -45,6 +46,9 @@ func handle[Q, A any](e endpoint[Q, A]) handler {
 			return err
 		}
 		left := patience - time.Since(began)
+		if err := x.readIdempotencyKey(); err != nil {
+			return x.recordRefusal(err)
+		}
 		query, err := e.decode(x) // takes as long as the client takes
 		if err != nil {
 			return x.recordRefusal(err)
@@ -92,12 +96,14 @@ func named[ID ~string, A any](call func(context.Context, access.Call, ID) (A, er
 // exchange is one request and its answer. It belongs to the request's goroutine. It is the
 // [http.ResponseWriter] that gin sees.
 type exchange struct {
-	server  *Server
-	w       http.ResponseWriter
-	r       *http.Request
-	route   *route
-	params  gin.Params
-	actor   access.Actor
+	server *Server
+	w      http.ResponseWriter
+	r      *http.Request
+	route  *route
+	params gin.Params
+	actor  access.Actor
+	// repeats is the request's Idempotency-Key, where the route honours one.
+	repeats *idempotency.Request
 	id      string
 	started time.Time
 	// opened marks the answers in a pop-up that keeps its opener.
@@ -174,7 +180,7 @@ func keepEscapes(u *url.URL) {
 
 // call is what every use case takes first.
 func (x *exchange) call() access.Call {
-	return access.Call{Actor: x.actor, RequestID: x.id, Route: x.route.name}
+	return access.Call{Actor: x.actor, RequestID: x.id, Route: x.route.name, Idempotency: x.repeats}
 }
 
 // segment is a path parameter that the route's template has, unescaped once. Names are not looked at more closely here: one that the

@@ -16,7 +16,7 @@ func (s *Server) putAPIKey() handler {
 	})
 }
 
-// addAPIKey is POST on the same path, for a further account. An Idempotency-Key is ignored: each makes one.
+// addAPIKey is POST on the same path, for a further account.
 func (s *Server) addAPIKey() handler {
 	return handle(endpoint[pipes.APIKeyInstall, pipes.Account]{
 		status: http.StatusCreated,

@@ -10,8 +10,7 @@ import (
 	"culvert/pipes"
 )
 
-// createIntegration is POST /data-integrations. An Idempotency-Key is ignored: a second create of the
-// same provider and ownership is a 409 that changes nothing.
+// createIntegration is POST /data-integrations.
 func (s *Server) createIntegration() handler {
 	return handle(endpoint[pipes.CreateIntegration, pipes.IntegrationView]{
 		status: http.StatusCreated,

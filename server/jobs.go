@@ -7,8 +7,7 @@ import (
 	"culvert/keys"
 )
 
-// createJob is POST /culvert/v1/jobs. An Idempotency-Key is ignored: a job that is run twice does what it
-// does once.
+// createJob is POST /culvert/v1/jobs.
 func (s *Server) createJob() handler {
 	return handle(endpoint[keys.JobRequest, keys.Job]{
 		status: http.StatusCreated,

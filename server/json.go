@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"culvert/internal/secret"
 )
 
 // body reads the request's body whole, as far as the limit: more is refused when it arrives, not when
@@ -36,6 +38,9 @@ func (x *exchange) body() ([]byte, error) {
 	if err != nil {
 		// The client's fault or going away; what exactly net/http saw is not worth an echo.
 		return nil, malformed("incomplete_body", "The body ended before it was complete.")
+	}
+	if x.repeats != nil {
+		x.repeats.Body = secret.New(b.Bytes()) // as sent is what a retry must repeat; the store keeps a keyed hash
 	}
 	return b.Bytes(), nil
 }

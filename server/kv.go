@@ -3,7 +3,6 @@ package server
 import (
 	"net/http"
 
-	"culvert/internal/secret"
 	"culvert/vault"
 )
 
@@ -23,50 +22,15 @@ func (s *Server) createObject() handler {
 
 func decodeCreate(x *exchange) (vault.CreateRequest, error) {
 	var q vault.CreateRequest
-	// In the order of what costs least: query, headers, and the body last.
-	if _, err := x.query(); err != nil {
-		return q, err
-	}
-	key, err := idempotencyKey(x.r.Header)
-	if err != nil {
-		return q, err
-	}
-	raw, err := x.body()
-	if err != nil {
-		return q, err
-	}
-	err = decodeObject(raw,
+	err := x.object(
 		member{"name", true, textInto("name", &q.Name)},
 		member{"value", true, secretInto("value", &q.Value)},
 		member{"key_context", true, contextInto("key_context", &q.Context)},
 	)
-	if err == nil && key != "" {
-		// The body as sent is what a retry must repeat; the vault keeps a keyed hash of it.
-		q.Idempotency = &vault.Idempotency{
-			Method: http.MethodPost, Path: x.route.Path, Key: key, Body: secret.New(raw),
-		}
+	if r := x.repeats; err == nil && r != nil {
+		q.Idempotency = &vault.Idempotency{Method: r.Method, Path: r.Path, Key: r.Key, Body: r.Body}
 	}
 	return q, err
-}
-
-// idempotencyKey reads the header; "" if there is none. It is no secret, but what goes into keys of
-// the store and into logs of SDKs has to be harmless text.
-func idempotencyKey(h http.Header) (string, error) {
-	values := h["Idempotency-Key"]
-	if len(values) == 0 {
-		return "", nil
-	}
-	refusal := malformed("invalid_idempotency_key",
-		"Idempotency-Key must be given once, with 1 to 255 printable ASCII characters.")
-	if len(values) > 1 || values[0] == "" || len(values[0]) > maxIdempotencyKey {
-		return "", refusal
-	}
-	for _, c := range []byte(values[0]) {
-		if c < ' ' || c > '~' {
-			return "", refusal
-		}
-	}
-	return values[0], nil
 }
 
 // listObjects is GET /vault/v1/kv.

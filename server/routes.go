@@ -22,6 +22,8 @@ type Route struct {
 	Alias string
 	// Action is what the caller needs permission for; empty on the routes that ask for no credential.
 	Action access.Action
+	// Once marks the creates that honour an Idempotency-Key: of all requests under one key, one makes something.
+	Once bool
 	// Browser marks the legs of a browser in a flow: the credential is the ticket or flow state in the URL
 	// and not an API key, and all answers are pages or redirects.
 	Browser bool
@@ -31,7 +33,7 @@ type Route struct {
 // is what the audit trail says of a call refused in decoding, and what the use case authorizes.
 func (s *Server) table() []*route {
 	return []*route{
-		s.row(http.MethodPost, "/vault/v1/kv", access.DataCreate, s.createObject()),
+		s.once("/vault/v1/kv", access.DataCreate, s.createObject()),
 		s.row(http.MethodGet, "/vault/v1/kv", access.NamesList, s.listObjects()),
 		s.row(http.MethodGet, "/vault/v1/kv/name/:name", access.DataRead, s.readObjectByName()),
 		s.row(http.MethodGet, "/vault/v1/kv/:id", access.DataRead, s.readObject()),
@@ -44,7 +46,7 @@ func (s *Server) table() []*route {
 		s.row(http.MethodPost, "/vault/v1/keys/decrypt", access.DEKDecrypt, s.decryptDataKey()),
 		s.row(http.MethodPost, "/vault/v1/keys/rekey", access.DEKRekey, s.rekeyDataKey()),
 
-		s.row(http.MethodPost, "/data-integrations", access.IntegrationsManage, s.createIntegration()),
+		s.once("/data-integrations", access.IntegrationsManage, s.createIntegration()),
 		s.row(http.MethodGet, "/data-integrations", access.IntegrationsRead, s.listIntegrations()),
 		s.row(http.MethodGet, "/data-integrations/:slug", access.IntegrationsRead, s.readIntegration(pipes.OwnedByUser)),
 		s.row(http.MethodPut, "/data-integrations/:slug", access.IntegrationsManage, s.updateIntegration(pipes.OwnedByUser)),
@@ -56,16 +58,16 @@ func (s *Server) table() []*route {
 		s.row(http.MethodPost, "/data-integrations/:slug/token", access.TokenVend, s.vendToken()),
 		s.row(http.MethodPost, "/data-integrations/:slug/credentials", access.TokenVend, s.vendCredential()),
 		s.row(http.MethodPut, "/data-integrations/:slug/api-key", access.AccountsManage, s.putAPIKey()),
-		s.row(http.MethodPost, "/data-integrations/:slug/api-key", access.AccountsManage, s.addAPIKey()),
+		s.once("/data-integrations/:slug/api-key", access.AccountsManage, s.addAPIKey()),
 		s.row(http.MethodPut, "/data-integrations/:slug/client-credentials", access.AccountsManage, s.putClient()),
-		s.row(http.MethodPost, "/data-integrations/:slug/client-credentials", access.AccountsManage, s.addClient()),
+		s.once("/data-integrations/:slug/client-credentials", access.AccountsManage, s.addClient()),
 		s.row(http.MethodGet, "/user_management/users/:user_id/connected_accounts/:slug", access.AccountsRead, s.readAccount(ofUser)),
-		s.row(http.MethodPost, "/user_management/users/:user_id/connected_accounts/:slug", access.AccountsManage, s.importAccount(ofUser)),
+		s.once("/user_management/users/:user_id/connected_accounts/:slug", access.AccountsManage, s.importAccount(ofUser)),
 		s.row(http.MethodPut, "/user_management/users/:user_id/connected_accounts/:slug", access.AccountsManage, s.updateAccount(ofUser)),
 		s.row(http.MethodDelete, "/user_management/users/:user_id/connected_accounts/:slug", access.AccountsManage, s.deleteAccount(ofUser)),
 		s.row(http.MethodGet, "/user_management/users/:user_id/data_providers", access.AccountsRead, s.listProviders(ofUser)),
 		s.row(http.MethodGet, "/organizations/:organization_id/connected_accounts/:slug", access.AccountsRead, s.readAccount(ofOrganization)),
-		s.row(http.MethodPost, "/organizations/:organization_id/connected_accounts/:slug", access.AccountsManage, s.importAccount(ofOrganization)),
+		s.once("/organizations/:organization_id/connected_accounts/:slug", access.AccountsManage, s.importAccount(ofOrganization)),
 		s.row(http.MethodPut, "/organizations/:organization_id/connected_accounts/:slug", access.AccountsManage, s.updateAccount(ofOrganization)),
 		s.row(http.MethodDelete, "/organizations/:organization_id/connected_accounts/:slug", access.AccountsManage, s.deleteAccount(ofOrganization)),
 		s.row(http.MethodGet, "/organizations/:organization_id/data_providers", access.AccountsRead, s.listProviders(ofOrganization)),
@@ -94,8 +96,8 @@ func (s *Server) table() []*route {
 
 		s.row(http.MethodGet, "/culvert/v1/keks", access.KEKRead, s.listKEKs()),
 		s.row(http.MethodGet, "/culvert/v1/keks/:id", access.KEKRead, s.describeKEK()),
-		s.row(http.MethodPost, "/culvert/v1/keks/:id/rotate", access.KEKRotate, s.rotateKEK()),
-		s.row(http.MethodPost, "/culvert/v1/jobs", access.JobCreate, s.createJob()),
+		s.once("/culvert/v1/keks/:id/rotate", access.KEKRotate, s.rotateKEK()),
+		s.once("/culvert/v1/jobs", access.JobCreate, s.createJob()),
 		s.row(http.MethodGet, "/culvert/v1/jobs", access.JobRead, s.listJobs()),
 		s.row(http.MethodGet, "/culvert/v1/jobs/:id", access.JobRead, s.readJob()),
 		s.row(http.MethodPost, "/culvert/v1/jobs/:id/cancel", access.JobCancel, s.cancelJob()),
@@ -105,7 +107,7 @@ func (s *Server) table() []*route {
 		s.row(http.MethodPut, "/culvert/v1/rotation-schedule", access.ScheduleManage, s.setSchedule()),
 		s.row(http.MethodDelete, "/culvert/v1/rotation-schedule", access.ScheduleManage, s.removeSchedule()),
 
-		s.row(http.MethodPost, "/culvert/v1/cmks", access.CMKAttach, s.attachCMK()),
+		s.once("/culvert/v1/cmks", access.CMKAttach, s.attachCMK()),
 		s.row(http.MethodGet, "/culvert/v1/cmks", access.CMKRead, s.listCMKs()),
 		s.row(http.MethodGet, "/culvert/v1/cmks/:id", access.CMKRead, s.readCMK()),
 		s.row(http.MethodPost, "/culvert/v1/cmks/:id/verify", access.CMKVerify, s.verifyCMK()),
@@ -117,7 +119,7 @@ func (s *Server) table() []*route {
 		s.row(http.MethodPost, "/culvert/v1/api-keys/:id/rotate", access.APIKeyRotate, s.rotateAPIKey()),
 		s.row(http.MethodPost, "/culvert/v1/api-keys/:id/expire", access.APIKeyExpire, s.expireAPIKey(false)),
 		s.row(http.MethodDelete, "/culvert/v1/api-keys/:id", access.APIKeyRevoke, s.revokeAPIKey(false)),
-		s.row(http.MethodPost, "/culvert/v1/roles", access.RoleCreate, s.createRole()),
+		s.once("/culvert/v1/roles", access.RoleCreate, s.createRole()),
 		s.row(http.MethodGet, "/culvert/v1/roles", access.RoleRead, s.listRoles()),
 		s.row(http.MethodGet, "/culvert/v1/roles/:name", access.RoleRead, s.readRole()),
 		s.row(http.MethodPut, "/culvert/v1/roles/:name", access.RoleUpdate, s.replaceRole()),
@@ -209,6 +211,13 @@ func (s *Server) row(method, path string, action access.Action, h handler) *rout
 			r.parameters = append(r.parameters, name)
 		}
 	}
+	return r
+}
+
+// once is a row of a create that honours an Idempotency-Key.
+func (s *Server) once(path string, action access.Action, h handler) *route {
+	r := s.row(http.MethodPost, path, action, h)
+	r.Once = true
 	return r
 }
 

@@ -2,6 +2,8 @@
 // hold before it opens, returns or changes anything.
 package access
 
+import "culvert/internal/idempotency"
+
 // EnvironmentID is the bare ULID of an environment: the first field of every key and every AAD.
 type EnvironmentID string
 
@@ -96,4 +98,6 @@ type Call struct {
 	RequestID string
 	// Route is the template of the route that was called, for audit records; empty outside HTTP.
 	Route string
+	// Idempotency is the request's Idempotency-Key; nil without one, or where a route has no use for it.
+	Idempotency *idempotency.Request
 }

@@ -66,7 +66,7 @@ func New(c Config) (*Register, error) {
 	life, stop := context.WithCancel(context.Background())
 	r := &Register{
 		store: c.Store, gate: c.Gate, peppers: c.Peppers, log: c.Logger, stop: stop,
-		guard:   &trail.Guard{Gate: c.Gate, Audit: c.Audit, Fence: c.Store.Fence, Verdict: judge},
+		guard:   &trail.Guard{Gate: c.Gate, Audit: c.Audit, Fence: c.Store.Fence, Verdict: judge, Requests: c.Store},
 		now:     func() time.Time { return c.Now().UTC().Truncate(time.Millisecond) },
 		maxKeys: cmp.Or(c.MaxKeys, MaxKeys), maxRoles: cmp.Or(c.MaxRoles, MaxRoles),
 	}

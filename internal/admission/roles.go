@@ -59,12 +59,28 @@ func (r *Register) putRole(ctx context.Context, call access.Call, action access.
 	var stored Role
 	if err = q.check(); err == nil {
 		o.Record.ObjectName = string(q.Name)
-		err = o.retry(ctx, func() (err error) {
-			stored, err = o.putRole(ctx, &q, action == access.RoleCreate)
-			return err
-		})
+		stored, err = trail.Once(ctx, o.Operation,
+			func(ctx context.Context) (Role, error) { return o.putRoles(ctx, &q, action == access.RoleCreate) }, o.roleAgain)
 	}
 	return trail.Committed(ctx, o.Operation, stored, err)
+}
+
+// putRoles is as many rounds as it takes.
+func (o *operation) putRoles(ctx context.Context, q *RoleRequest, create bool) (stored Role, err error) {
+	err = o.retry(ctx, func() (err error) {
+		stored, err = o.putRole(ctx, q, create)
+		return err
+	})
+	return stored, err
+}
+
+// roleAgain is the role that an earlier request under the same Idempotency-Key has made.
+func (o *operation) roleAgain(ctx context.Context, ids []string) (Role, error) {
+	found, err := o.findRole(ctx, access.Role(ids[0]))
+	if err != nil {
+		return Role{}, err
+	}
+	return Role{RoleRecord: *found.Record}, nil
 }
 
 // putRole is one round.
@@ -95,6 +111,7 @@ func (o *operation) putRole(ctx context.Context, q *RoleRequest, create bool) (R
 	default:
 		told, next.CreatedAt = events.RoleUpdated, found.Record.CreatedAt
 	}
+	o.Makes(string(q.Name))
 	return Role{RoleRecord: next}, o.changeRole(ctx, RoleChange{Name: q.Name, Record: &next, Revision: found.Revision}, told)
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"culvert/internal/access"
 	"culvert/internal/events"
+	"culvert/internal/trail"
 )
 
 // Store keeps API keys and roles. internal/etcd implements it.
@@ -16,6 +17,7 @@ import (
 // outage of kind Unknown. Any method may return an outage.Error.
 type Store interface {
 	access.KeyStore
+	trail.Requests
 	// APIKeys are all of an environment, in order of their ids. Those whose records are not what was stored are
 	// left out; broken are their ids.
 	APIKeys(ctx context.Context, env access.EnvironmentID) (all []KeyAt, broken []string, err error)

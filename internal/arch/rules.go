@@ -43,7 +43,7 @@ type Exception struct {
 // leaves know nothing of each other's users. They may import one another; the compiler refuses cycles.
 func leaves() []string {
 	return []string{
-		"internal/access", "internal/admission", "internal/audit", "internal/base62", "internal/events", "internal/id", "internal/journal",
+		"internal/access", "internal/admission", "internal/audit", "internal/base62", "internal/events", "internal/id", "internal/idempotency", "internal/journal",
 		"internal/origin", "internal/outage", "internal/proof", "internal/ratelimit", "internal/record", "internal/secret", "internal/text",
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"culvert/internal/access"
 	"culvert/internal/events"
 	"culvert/internal/id"
+	"culvert/internal/idempotency"
 	"culvert/internal/outage"
 	"culvert/keys"
 )
@@ -34,6 +35,8 @@ type change struct {
 	writes []written
 	// probes are read instead if a condition does not hold, to find out which.
 	probes []clientv3.Op
+	// requests are the keys of an Idempotency-Key that comes with the context, whose probes are the last.
+	requests []string
 }
 
 // outcome of a change: committed, or what the probes found, in their order.
@@ -60,6 +63,9 @@ type eventRecord struct {
 // The caller's cancellation is not passed on: a client that hangs up must not turn a write whose
 // answer is on its way into one nobody knows about.
 func (s *Store) commit(ctx context.Context, c change) (done outcome, err error) {
+	if err := s.requestOf(ctx, &c); err != nil {
+		return outcome{}, err
+	}
 	for i := range c.writes {
 		c.writes[i].begin(s.cache)
 	}
@@ -68,7 +74,11 @@ func (s *Store) commit(ctx context.Context, c change) (done outcome, err error) 
 			c.writes[i].settle(s.cache, done.revision)
 		}
 	}()
-	return s.retried(ctx, c)
+	done, err = s.retried(ctx, c)
+	if err == nil && c.repeated(done) {
+		err = idempotency.ErrRepeated
+	}
+	return done, err
 }
 
 // commitUnchanged is commit for changes of which nobody asks what was in the way. It returns the revision of what

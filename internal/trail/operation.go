@@ -7,9 +7,10 @@ import (
 
 	"culvert/internal/access"
 	"culvert/internal/audit"
+	"culvert/internal/idempotency"
 )
 
-// Guard is what a use case package begins its operations with. All fields are required.
+// Guard is what a use case package begins its operations with. All fields but Requests are required.
 type Guard struct {
 	Gate  *access.Gate
 	Audit *audit.Log
@@ -17,6 +18,8 @@ type Guard struct {
 	Fence func(context.Context) error
 	// Verdict is what an audit record says of how a call ended.
 	Verdict func(access.Action, error) Verdict
+	// Requests is needed where a use case calls [Once].
+	Requests Requests
 }
 
 // Operation is one call on its way through a use case: the permit it was given, and what its audit
@@ -32,12 +35,15 @@ type Operation struct {
 	// intended is set once the intent is recorded; intent is its index.
 	intended bool
 	intent   uint64
+	// request is the call's Idempotency-Key, nil without one; pending is set while [Once] carries it out.
+	request *idempotency.Request
+	pending *idempotency.Pending
 }
 
 // Begin is the first statement of every exported method: the permit, the read fence, and the API key's
 // record again behind the fence. The error has been recorded and is the caller's answer.
 func (g *Guard) Begin(ctx context.Context, call access.Call, action access.Action) (*Operation, error) {
-	o := &Operation{guard: g, Record: audit.For(call, action)}
+	o := &Operation{guard: g, Record: audit.For(call, action), request: call.Idempotency}
 	permit, err := g.Gate.Authorize(call.Actor, action)
 	if err == nil {
 		o.Permit = permit

@@ -6,6 +6,7 @@ import (
 
 	"culvert/internal/access"
 	"culvert/internal/audit"
+	"culvert/internal/idempotency"
 	"culvert/internal/outage"
 )
 
@@ -43,6 +44,10 @@ func Known(err error) Verdict {
 		return Deny("forbidden", 403)
 	case errors.Is(err, access.ErrUnauthenticated):
 		return Deny("unauthorized", 401)
+	case errors.Is(err, idempotency.ErrOtherBody):
+		return Fail("idempotency_error", 409)
+	case errors.Is(err, idempotency.ErrRepeated):
+		return Fail("concurrent_request", 503)
 	case errors.Is(err, context.Canceled):
 		return Fail("client_closed_request", 499)
 	case errors.Is(err, context.DeadlineExceeded):
