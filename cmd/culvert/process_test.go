@@ -71,8 +71,14 @@ func mustFail(t *testing.T, code int, args ...string) string {
 // mustStart starts the program. It is killed after the test, at the latest.
 func mustStart(t *testing.T, args ...string) *Process {
 	t.Helper()
+	return mustStartProgram(t, "culvert", args...)
+}
+
+// mustStartProgram is mustStart for a program that becomes culvert.
+func mustStartProgram(t *testing.T, name string, args ...string) *Process {
+	t.Helper()
 	p := &Process{logs: &logtest.Buffer{}}
-	p.cmd = exec.Command("culvert", args...)
+	p.cmd = exec.Command(name, args...)
 	p.cmd.Stdout, p.cmd.Stderr = p.logs, p.logs
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
