@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -83,9 +84,8 @@ type attempt struct {
 }
 
 func listAttempts(ctx context.Context, c *client, slugs []string, asJSON bool, out io.Writer) error {
-	if !asJSON {
-		_, _ = fmt.Fprintln(out, "BEGUN                 PROVIDER              OWNER                 STATE           CAUSE")
-	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	found := false
 	for _, slug := range slugs {
 		path := "/culvert/v1/data-integrations/" + url.PathEscape(slug) + "/attempts"
 		err := c.eachOf(ctx, path, url.Values{"limit": {"100"}}, func(raw json.RawMessage) error {
@@ -97,7 +97,11 @@ func listAttempts(ctx context.Context, c *client, slugs []string, asJSON bool, o
 			if err := json.Unmarshal(raw, &a); err != nil {
 				return fmt.Errorf("decode the answer: %w", err)
 			}
-			_, err := fmt.Fprintf(out, "%-20s  %-20s  %-20s  %-14s  %s\n",
+			if !found {
+				found = true
+				_, _ = fmt.Fprintln(table, "BEGUN\tPROVIDER\tOWNER\tSTATE\tCAUSE")
+			}
+			_, err := fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n",
 				a.CreatedAt.Format(time.RFC3339), a.Slug, a.owner(), a.State, a.Cause)
 			return err
 		})
@@ -108,7 +112,11 @@ func listAttempts(ctx context.Context, c *client, slugs []string, asJSON bool, o
 			return err
 		}
 	}
-	return nil
+	if !found && !asJSON {
+		_, err := fmt.Fprintln(out, "no authorization of the last seven days has failed to come back")
+		return err
+	}
+	return table.Flush()
 }
 
 // owner is whose account it would be; quoted where it would not be read as it is.

@@ -140,6 +140,7 @@ func payPal() connectors.Connector {
 		Identity:         connectors.Identity{ID: []string{"user_id"}, Name: []string{"email"}},
 		ClientAuth:       connectors.ClientAuthBasic,
 		DefaultScopes:    []string{"openid"},
+		Methods:          []connectors.Method{connectors.MethodOAuth, connectors.MethodClientCredentials},
 		Preview:          true,
 	})
 }

@@ -22,6 +22,7 @@ func twitch() connectors.Connector {
 		IdentityURL:      "https://id.twitch.tv/oauth2/validate",
 		Identity:         connectors.Identity{ID: []string{"user_id"}, Name: []string{"login"}},
 		DefaultScopes:    []string{"user:read:email"},
+		Methods:          []connectors.Method{connectors.MethodOAuth, connectors.MethodClientCredentials},
 		Reply:            twitchReply,
 	})
 }
