@@ -123,6 +123,8 @@ type sentinel struct {
 func sentinels() []sentinel {
 	const integrity = "A stored record failed its integrity check and was not used."
 	return append(append(pipesSentinels(), admissionSentinels()...), []sentinel{
+		{proof.ErrRemoved, problem{status: 410, code: proof.CodeRemoved,
+			text: "The record was removed by retention; checkpoints prove what is left, and an archived copy of its segment by what was recorded of it."}},
 		{vault.ErrNotFound, problem{status: 404, code: "entity_not_found", text: "Object not found."}},
 		// A key that was revoked between authentication and the read fence.
 		{access.ErrUnauthenticated, *unauthorized()},

@@ -14,6 +14,7 @@ import (
 	"culvert/internal/events"
 	"culvert/internal/idempotency"
 	"culvert/internal/outage"
+	"culvert/internal/proof"
 	"culvert/internal/webhooks"
 	"culvert/keys"
 	"culvert/keys/keystest"
@@ -108,6 +109,7 @@ func TestProblems(t *testing.T) {
 		admission.ErrUnknownCursor:  {400, "invalid_cursor"},
 		admission.ErrConflict:       {503, "concurrent_request"},
 		admission.ErrTampered:       {500, "integrity_failure"},
+		proof.ErrRemoved:            {410, "record_removed"},
 	}
 	for _, err := range server.Sentinels() {
 		if _, ok := known[err]; !ok {

@@ -25,6 +25,9 @@ back has the newest checkpoint in it as well, and only a later one tells. --key 
 culvert audit key prints it. Without it the one beside the first log is taken, which whoever changed the log can have
 changed too: keep the key, and a checkpoint now and then, where the nodes do not reach.
 
+Records that retention (audit.retention) has removed are told and are no fault, if the node's own signed word covers
+them; what is missing beyond that is found.
+
 Exit code 0: nothing is wrong, and every node's log was given. 1: something is wrong. 2: it could not be found out, or a
 node's log was not given; --partial lets that pass.`
 

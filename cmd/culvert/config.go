@@ -211,6 +211,16 @@ type AuditConfig struct {
 	// of power may cost the records of that time, and "always" does it before each answer. Default
 	// interval.
 	Fsync string `koanf:"fsync"`
+	// SegmentBytes is the size beyond which the log goes on in a new file, a segment. 65536 to 1073741824, default
+	// 67108864.
+	SegmentBytes int64 `koanf:"segment_bytes"`
+	// Retention is how long records are kept, 2160h are 90 days. Segments are removed whole, once all of their records
+	// are older and a signed checkpoint in the store covers them; a segment is written to for a tenth of this time, and
+	// for a day at most. What is removed is signed, and recorded, with the size and SHA-256 of each file, and the hashes
+	// of its records stay (64 bytes each): `culvert audit verify` goes on proving the rest, and that it continues
+	// earlier checkpoints. A segment whose records are not those that were signed is kept. 0 or at least 1s,
+	// default 0: everything is kept.
+	Retention time.Duration `koanf:"retention"`
 }
 
 // LimitsConfig is the section limits: what the API lets in at all.
@@ -242,7 +252,7 @@ func defaults() Config {
 		Webhooks: WebhooksConfig{
 			Timeout: 10 * time.Second, RetryFirst: 5 * time.Second, RetryLongest: time.Hour, RetryFor: 72 * time.Hour,
 		},
-		Audit:  AuditConfig{Fsync: "interval"},
+		Audit:  AuditConfig{Fsync: "interval", SegmentBytes: 64 << 20},
 		Limits: LimitsConfig{PathBytes: 8 << 10, BodyBytes: 8 << 20},
 	}
 }

@@ -63,7 +63,7 @@ pipes:
   keep_alive: 24h
 events: {dir: /mnt/events, store_bytes: 100000000}
 webhooks: {timeout: 20s, retry_first: 1s, retry_longest: 30m, retry_for: 24h, egress: {allow: [hooks.example.com]}}
-audit: {fsync: always}
+audit: {fsync: always, segment_bytes: 70000, retention: 2160h}
 limits: {path_bytes: 4096, body_bytes: 1000000, requests_per_key: 100, requests_per_environment: 1000}
 cors_origins: [https://app.example.com]
 other_root_keys: {old: {path: /keys/old}}
@@ -100,7 +100,7 @@ other_root_keys: {old: {path: /keys/old}}
 			Timeout: 20 * time.Second, RetryFirst: time.Second, RetryLongest: 30 * time.Minute, RetryFor: 24 * time.Hour,
 			Egress: main.EgressConfig{Allow: []string{"hooks.example.com"}},
 		},
-		Audit:       main.AuditConfig{Fsync: "always"},
+		Audit:       main.AuditConfig{Fsync: "always", SegmentBytes: 70000, Retention: 2160 * time.Hour},
 		Limits:      main.LimitsConfig{PathBytes: 4096, BodyBytes: 70000, RequestsPerKey: 100, RequestsPerEnvironment: 1000},
 		CORSOrigins: []string{"https://app.example.com"},
 	}
@@ -228,6 +228,8 @@ func TestConfigRefused(t *testing.T) {
 		{file: "keys: {cache_ttl: 0, outage_extension: 1h}", want: "setting keys.outage_extension: with keys.cache_ttl 0 there is nothing to extend\nhint: give"},
 		{set: "keys.cache_ttl=-1s", want: "setting keys.cache_ttl: must be from 0 to 24h"},
 		{set: "audit.fsync=never", want: "setting audit.fsync: must be interval or always"},
+		{set: "audit.retention=1ms", want: "setting audit.retention: must be 0 or at least 1s"},
+		{set: "audit.segment_bytes=1", want: "setting audit.segment_bytes: must be from 65536 to 1073741824"},
 		{set: "limits.requests_per_key=-1", want: "setting limits.requests_per_key: must be from 0 to 10000000"},
 		{set: "limits.requests_per_environment=10000001", want: "setting limits.requests_per_environment: must be from 0 to 10000000"},
 		{set: "limits.path_bytes=1", want: "setting limits.path_bytes: must be from 1024 to 65536"},

@@ -51,7 +51,10 @@ func (g *graph) buildFloor(ctx context.Context, cfg Config, dir *dataDir) (*floo
 	if f.codec, err = record.NewCodec(); err != nil {
 		return nil, err
 	}
-	f.audit, err = audit.Open(audit.Config{Dir: dir.file("audit"), Node: node, Fsync: cfg.Audit.Fsync, Logger: g.log})
+	f.audit, err = audit.Open(audit.Config{
+		Dir: dir.file("audit"), Node: node, Fsync: cfg.Audit.Fsync, Logger: g.log,
+		SegmentBytes: cfg.Audit.SegmentBytes, SegmentAge: cfg.Audit.segmentAge(),
+	})
 	if err != nil {
 		return nil, err
 	}

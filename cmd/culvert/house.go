@@ -93,7 +93,10 @@ func (g *graph) buildHouse(cfg Config, f *floor) error {
 		Limits: server.Limits{PathBytes: cfg.Limits.PathBytes, BodyBytes: cfg.Limits.BodyBytes},
 		Rates:  rates,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return g.retain(cfg.Audit, f)
 }
 
 // buildBroker makes the broker from the catalogue inwards: connectors, where they may be, who calls them.

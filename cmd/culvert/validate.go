@@ -14,6 +14,7 @@ import (
 func (c *Config) validate() error {
 	for _, check := range []func() error{
 		c.validateAddresses, c.validateRootKeys, c.validateCMK, c.validateEtcd, c.validateLimits, c.Pipes.validate, c.Webhooks.validate,
+		c.Audit.validate,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -142,9 +143,6 @@ func (c *Config) validateLimits() error {
 	}
 	if n := c.Events.StoreBytes; n != 0 && n < 1<<20 {
 		return usage("setting events.store_bytes: must be 0 or at least %d", 1<<20)
-	}
-	if f := c.Audit.Fsync; f != "interval" && f != "always" {
-		return usage("setting audit.fsync: must be interval or always")
 	}
 	if n := c.Limits.PathBytes; n < 1<<10 || n > 64<<10 {
 		return usage("setting limits.path_bytes: must be from %d to %d", 1<<10, 64<<10)

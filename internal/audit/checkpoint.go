@@ -18,13 +18,16 @@ import (
 //
 // Its text is that of C2SP's tlog-checkpoint: the origin, which is "culvert/audit/" and the node, the size and
 // the root in base64, a line each. Two kinds of lines follow: "time" and when it was made, and "node" with
-// each replica that the store knows of, so that who verifies knows whose logs there have to be.
+// each replica that the store knows of, so that who verifies knows whose logs there have to be. One that covers
+// exactly what retention has removed has the lines of a [Removal], too.
 type Checkpoint struct {
 	Node  string
 	Size  uint64
 	Root  tlog.Hash
 	At    time.Time
 	Nodes []string
+	// Removal is not nil in a checkpoint that says which segments were removed.
+	Removal *Removal
 }
 
 const (
@@ -45,7 +48,7 @@ func (c *Checkpoint) text() string {
 	for _, node := range c.Nodes {
 		b.WriteString(nodePrefix + node + "\n")
 	}
-	return b.String()
+	return b.String() + c.Removal.text()
 }
 
 // parseCheckpoint reads the text of a note whose signature has been checked. Lines of kinds that this version
@@ -70,6 +73,9 @@ func parseCheckpoint(text string) (Checkpoint, error) {
 		}
 		if node, ok := strings.CutPrefix(line, nodePrefix); ok {
 			c.Nodes = append(c.Nodes, node)
+		}
+		if err := c.removalLine(line); err != nil {
+			return Checkpoint{}, err
 		}
 	}
 	return c, nil

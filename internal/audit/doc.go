@@ -25,6 +25,15 @@
 // those that an auditor kept: [Verify] finds it. A start compares the log with its last checkpoints and records what does not fit;
 // records that a checkpoint covers are never given again, whatever is missing of them.
 //
+// # What is left of old records
+//
+// With retention, the oldest segments are removed. A signed checkpoint over exactly the removed records says so
+// ([Removal]): in a record of the log, which a further checkpoint in the store covers before anything is removed, and
+// in the file "removed". It holds the size and hash of each file, and the subtrees that the tree goes on from; the hash
+// file keeps the hashes of all records. So [Verify] proves what is left, and that it continues every earlier
+// checkpoint, and who removes more than was signed is found. Segments that do not lead to the last checkpoint are
+// evidence, and stay.
+//
 // # What it does not
 //
 // Nothing here stops a person who may write to the directory from changing records; it is found. What came behind
@@ -42,6 +51,8 @@
 //	an older state brought back is found          TestVerifyAgainstALaterCheckpoint, TestNotaryNoticesAnotherHistory
 //	no sealed record is given again               TestSealedRecordsAreNotGivenAgain
 //	the tree is RFC 6962's                        TestEdgeIsTheTreeOfTheLibrary, TestHashesAreThoseOfTheRecords
+//	retention leaves the proof                    TestRetentionLeavesTheProof
+//	nobody else can remove anything               TestRemovalsByOthersAreFound
 //	nodes check each other                        TestNodesRecordEachOthersCheckpoints
 //
 // # On disk
@@ -53,7 +64,7 @@
 // Beside them: "hashes", the tree in the order of tlog.StoredHashIndex, 64 bytes a record, so that a start hashes
 // only what is new and proofs can be made; it is made again from the records if it is missing or does not lead to the
 // last checkpoint. "checkpoint", the last one that was signed. "key", the public key: a convenience, no evidence,
-// since whoever changes the log can change it too.
+// since whoever changes the log can change it too. "removed", the checkpoints over what retention has removed.
 //
 // # Where is what
 //
@@ -62,6 +73,8 @@
 //	resume.go recover.go          how a start goes on with what it finds
 //	tree.go                       the Merkle tree and its file
 //	checkpoint.go notary.go       what is signed, and who signs, stores and compares it
+//	removal.go retain.go          what is said of segments that were removed, and who removes them
 //	proof.go                      what proves one record, or that one checkpoint continues another
-//	verify.go scan.go             what an auditor finds, offline; filter.go which records somebody wants to see
+//	verify.go scan.go verifyremoved.go
+//	                              what an auditor finds, offline; filter.go which records somebody wants to see
 package audit

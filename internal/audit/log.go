@@ -27,6 +27,9 @@ type Config struct {
 	Wait time.Duration
 	// SegmentBytes is the size beyond which a new segment is begun; default 64 MiB.
 	SegmentBytes int64
+	// SegmentAge is how long after its first record a segment is written to; default as long as there is room. Whole
+	// segments are removed by retention, so their ages are how exact it is.
+	SegmentAge time.Duration
 	// Now is the time in records; default [time.Now].
 	Now func() time.Time
 	// Logger is told when the log begins and ceases to fail; default none.
@@ -107,6 +110,9 @@ type Log struct {
 
 	// tree has a leaf for each record that was written.
 	tree *tree
+
+	// removed is how many records retention has removed, as the log's own signed word says.
+	removed atomic.Uint64
 
 	// writer belongs to the writer goroutine.
 	writer writer

@@ -69,7 +69,12 @@ type Notary struct {
 	// refused are those that were found to be wrong: each is recorded once.
 	refused map[string]string
 	peersAt time.Time
+	// retainedAt is when it was last looked for old segments, kept why they were kept then.
+	retainedAt time.Time
+	kept       string
 
+	// retention is nil until somebody wants it.
+	retention atomic.Pointer[Retention]
 	// key is the public key as text, once it is known.
 	key atomic.Pointer[string]
 	// fault is why there are no checkpoints now, nil if there are.
@@ -148,6 +153,9 @@ func (n *Notary) round(ctx context.Context) {
 	}
 	if ctx.Err() != nil {
 		return
+	}
+	if err == nil {
+		n.retain(ctx)
 	}
 	if err != nil {
 		if n.fault.Swap(&err) == nil {

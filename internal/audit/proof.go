@@ -15,6 +15,8 @@ var (
 	ErrOutside = errors.New("audit: outside of the tree")
 	// ErrNoProof means that the hash file was made anew since: the next start makes the rest of it from the records.
 	ErrNoProof = errors.New("audit: the hashes for this proof are missing")
+	// ErrRemoved means that retention has removed the record.
+	ErrRemoved = errors.New("audit: the record was removed by retention")
 )
 
 // Inclusion proves (RFC 9162 section 2.1.3) that a record is in the tree of a size.
@@ -77,6 +79,9 @@ func ignoreClosed(err error) error {
 func (l *Log) Include(index, size uint64) (p Inclusion, err error) {
 	if index >= size {
 		return p, ErrOutside
+	}
+	if index < l.removed.Load() {
+		return p, ErrRemoved
 	}
 	p = Inclusion{Index: index, Size: size}
 	err = l.past(size, func(r tlog.HashReader) error {

@@ -26,6 +26,8 @@ func (e *GapError) Error() string {
 	return fmt.Sprintf("audit: record %d is missing, the next one is %d", e.Want, e.Found)
 }
 
+func newLineReader(r io.Reader) *bufio.Reader { return bufio.NewReaderSize(r, maxLine) }
+
 // Read calls fn with every record of a log from an index on, in order, with the exact line that holds
 // it (without newline; valid only during the call). It may run beside a [Log] that appends: it ends
 // at the last whole line.
@@ -52,7 +54,12 @@ func Read(dir string, from uint64, fn func(r Record, line []byte) error) error {
 		if i > 0 && index > next {
 			return &GapError{Want: next, Found: index}
 		}
-		if next, err = reader.read(fn); err != nil {
+		next, err = reader.read(fn)
+		if errors.Is(err, os.ErrNotExist) && !last {
+			// Retention removed it meanwhile, or somebody else did.
+			return &GapError{Want: max(index, from), Found: end}
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -78,7 +85,7 @@ func (s *segmentReader) read(fn func(Record, []byte) error) (uint64, error) {
 		return 0, err
 	}
 	defer func() { _ = f.Close() }()
-	lines := bufio.NewReaderSize(f, maxLine)
+	lines := newLineReader(f)
 	for s.last || s.next < s.end {
 		line, err := lines.ReadSlice('\n')
 		if errors.Is(err, io.EOF) {

@@ -41,6 +41,9 @@ func (l *Log) resume() error {
 			return err
 		}
 		if missing = t.missing; !missing {
+			if s.began, err = firstTime(l.config.Dir, first[len(first)-1]); err != nil || s.began.IsZero() {
+				s.began = l.config.Now()
+			}
 			l.segment.Store(s)
 			w.next = t.next
 			if t.cut > 0 {
@@ -52,7 +55,12 @@ func (l *Log) resume() error {
 		w.next = max(sealed.Size, l.tree.now().size)
 		l.note(actionCut, codeMissing)
 	}
-	err = l.reconcile(sealed)
+	removed := lastRemoval(l.config.Dir)
+	if removed.size > w.next {
+		removed = edge{} // not of this log: nothing that is written to is ever removed
+	}
+	l.removed.Store(removed.size)
+	err = l.reconcile(sealed, removed)
 	if w.next == 0 {
 		w.own = slices.Insert(w.own, 0, Record{Action: actionBegun, Phase: Internal, Result: Allowed})
 	}
@@ -86,15 +94,17 @@ func (l *Log) note(action access.Action, code string) *Record {
 // reconcile makes the tree that of the records until the next one, and compares it with the last checkpoint. If
 // it is another one, the hash file is made again from the records; if that does not help, it is the records that
 // are not what was signed, which the log records, and goes on: an auditor has to find that, not an outage.
-func (l *Log) reconcile(sealed Checkpoint) error {
+//
+// The hashes of records that were removed cannot be made again: what the file has of them stays as it is.
+func (l *Log) reconcile(sealed Checkpoint, removed edge) error {
 	t, next := l.tree, l.writer.next
 	if t.now().size > next {
 		l.note(actionCut, codeLost)
 		t.reset(next)
 	}
 	for attempt := range 2 {
-		if attempt > 0 {
-			t.reset(0)
+		if attempt > 0 || t.now().size < removed.size {
+			t.rewind(removed)
 		}
 		if err := errors.Join(t.cut(), t.catchUp(l.config.Dir, next)); err != nil {
 			return err

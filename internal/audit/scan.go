@@ -24,6 +24,11 @@ func (v *verification) segments() error {
 	for _, index := range odd {
 		v.report.found(FoundDamaged, index, "%s is no file", segmentName(index))
 	}
+	// Behind the list: what was removed since is then said to be.
+	if err := v.removals(); err != nil {
+		return err
+	}
+	first = v.removed(first)
 	for _, index := range first {
 		if info, err := os.Stat(filepath.Join(v.config.Dir, segmentName(index))); err == nil {
 			v.all += info.Size()

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // file is what a segment needs of an *os.File: tests make it fail.
@@ -79,6 +80,8 @@ func newSinkError(err error) *sinkError {
 type segment struct {
 	file file
 	path string
+	// began is when its first record was written, or a moment before.
+	began time.Time
 	// size is where the next record goes: all before it is acknowledged or the log's own. It belongs
 	// to the writer goroutine.
 	size int64

@@ -72,6 +72,17 @@ func (e *edge) indexes() (levels []int, indexes []int64) {
 	return levels, indexes
 }
 
+// write puts the subtrees of the edge where they belong in a hash file.
+func (e *edge) write(f *os.File) error {
+	levels, indexes := e.indexes()
+	for i, level := range levels {
+		if _, err := f.WriteAt(e.hash[level][:], indexes[i]*tlog.HashSize); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // edgeAt reads the edge of the tree of that size.
 func edgeAt(size uint64, r tlog.HashReader) (edge, error) {
 	e := edge{size: size}
@@ -188,6 +199,23 @@ func (t *tree) reset(size uint64) {
 	t.unwritten, t.base = t.unwritten[:0], tlog.StoredHashCount(int64(t.edge.size))
 }
 
+// rewind makes the tree an earlier one of which the edge is known, whatever the file has of it. An error of the file is
+// told by the next flush.
+func (t *tree) rewind(e edge) {
+	t.mu.Lock()
+	t.edge = e
+	t.unwritten, t.base = t.unwritten[:0], tlog.StoredHashCount(int64(e.size))
+	t.mu.Unlock()
+	if e.size == 0 {
+		return
+	}
+	t.flushing.Lock()
+	defer t.flushing.Unlock()
+	if t.reopen() == nil {
+		_ = e.write(t.file)
+	}
+}
+
 // add hashes the lines of a batch.
 func (t *tree) add(batch []byte) {
 	t.mu.Lock()
@@ -283,11 +311,8 @@ func (t *tree) reopen() error {
 		return err
 	}
 	now := t.now()
-	levels, indexes := now.indexes()
-	for i, level := range levels {
-		if _, err := f.WriteAt(now.hash[level][:], indexes[i]*tlog.HashSize); err != nil {
-			return errors.Join(err, f.Close())
-		}
+	if err := now.write(f); err != nil {
+		return errors.Join(err, f.Close())
 	}
 	t.file = f
 	return nil

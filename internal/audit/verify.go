@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -65,6 +66,10 @@ type Report struct {
 	// Records counts those that were read; Size is the index behind the last.
 	Records uint64 `json:"records"`
 	Size    uint64 `json:"size"`
+	// Removed is how many records retention has removed, all of them from before the first that was read; the last one
+	// was of RemovedUntil.
+	Removed      uint64    `json:"removed"`
+	RemovedUntil time.Time `json:"removed_until"`
 	// Proven is how many records the newest checkpoint covers that fits, which is of ProvenAt.
 	Proven   uint64    `json:"proven"`
 	ProvenAt time.Time `json:"proven_at"`
@@ -93,6 +98,8 @@ func (r *Report) found(code string, index uint64, format string, args ...any) {
 type pinned struct {
 	Checkpoint
 	from string
+	// own tells that nobody but the log itself kept it.
+	own bool
 }
 
 // verification is one on its way through a log.
@@ -106,8 +113,11 @@ type verification struct {
 
 	edge    edge
 	scratch []byte
-	// hashes is the hash file from the next record on, nil without one or behind its end.
+	// file is the hash file, hashes what it has from the next record on; nil without one or behind its end.
+	file   *os.File
 	hashes *bufio.Reader
+	// gone are the segments that were removed as the node signed.
+	gone []RemovedSegment
 	// unlike are the first records that are not those that were hashed.
 	unlike []uint64
 	// stray counts bytes behind the last record of the segment before, which no record of this log explained yet.
@@ -118,16 +128,26 @@ type verification struct {
 
 // Verify reads a whole log and compares it with what was signed. The error says why it could not; what is wrong
 // with the log stands in the report.
-func Verify(c VerifyConfig) (Report, error) {
+func Verify(c VerifyConfig) (r Report, err error) {
+	for range 3 {
+		// A segment that was listed and is not there any more was removed meanwhile.
+		if r, err = verify(c); !errors.Is(err, os.ErrNotExist) {
+			break
+		}
+	}
+	return r, err
+}
+
+func verify(c VerifyConfig) (Report, error) {
 	v := &verification{config: c}
 	// The checkpoint before the records: in a log that is in use it must not be of records that come meanwhile.
-	if err := v.pin(); err != nil {
+	if err := v.gather(); err != nil {
 		return Report{}, err
 	}
 	hashes, err := openHashes(filepath.Join(c.Dir, hashesName), 0)
 	if err == nil {
 		defer func() { _ = hashes.Close() }()
-		v.hashes = bufio.NewReaderSize(hashes, 64<<10)
+		v.file, v.hashes = hashes, bufio.NewReaderSize(hashes, 64<<10)
 	} else if len(v.pins) > 0 {
 		v.report.Notes = append(v.report.Notes, "the hash file is missing: which record was changed cannot be said; a start of the server makes it again")
 	}
@@ -138,8 +158,8 @@ func Verify(c VerifyConfig) (Report, error) {
 	return v.report, nil
 }
 
-// pin gathers the checkpoints.
-func (v *verification) pin() error {
+// gather collects the checkpoints.
+func (v *verification) gather() error {
 	beside, err := readBounded(filepath.Join(v.config.Dir, checkpointName), maxCheckpoint)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("read the checkpoint: %w", err)
@@ -162,23 +182,18 @@ func (v *verification) pin() error {
 			v.report.found(FoundForged, 0, "%s is of %s, and this log of %s", signed.From, c.Node, v.report.Node)
 			continue
 		}
-		v.pins = append(v.pins, pinned{c, signed.From})
+		v.pin(pinned{Checkpoint: c, from: signed.From})
 	}
-	slices.SortStableFunc(v.pins, func(a, b pinned) int { return compareUint(a.Size, b.Size) })
 	if n := len(v.pins); n > 0 {
 		v.report.Nodes = v.pins[n-1].Nodes
 	}
 	return nil
 }
 
-func compareUint(a, b uint64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
+// pin adds a checkpoint to those that the tree is compared with on its way.
+func (v *verification) pin(p pinned) {
+	v.pins = append(v.pins, p)
+	slices.SortStableFunc(v.pins, func(a, b pinned) int { return cmp.Compare(a.Size, b.Size) })
 }
 
 // conclude says what only the end tells.
@@ -208,6 +223,7 @@ func (v *verification) conclude() {
 	if r.Size > r.Proven && !v.broken {
 		r.Notes = append(r.Notes, fmt.Sprintf("%d records behind the newest checkpoint are not proven yet", r.Size-r.Proven))
 	}
+	v.concludeRemoved()
 }
 
 // NodeOf tells whose log is in a directory, from its checkpoint or its first record, whoever wrote them.

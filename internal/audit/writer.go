@@ -69,6 +69,8 @@ const (
 	actionCut access.Action = "audit.log.cut"
 	// actionResumed ends a spell during which nothing could be written, or a segment's use.
 	actionResumed access.Action = "audit.log.resumed"
+	// actionRemoved tells which segments retention is about to remove, in a signed checkpoint.
+	actionRemoved access.Action = "audit.log.removed"
 	// actionChanged tells that records, or their hashes, are not those that a checkpoint was signed for.
 	actionChanged access.Action = "audit.log.changed"
 )
@@ -174,7 +176,7 @@ func (l *Log) ready() (*segment, error) {
 	s := l.segment.Load()
 	if s != nil {
 		err := s.trusted()
-		if err == nil && s.size < l.config.SegmentBytes {
+		if err == nil && s.size < l.config.SegmentBytes && !l.aged(s) {
 			return s, nil
 		}
 		if err == nil {
@@ -190,8 +192,15 @@ func (l *Log) ready() (*segment, error) {
 	if err != nil {
 		return nil, newSinkError(err)
 	}
+	s.began = l.config.Now()
 	l.segment.Store(s)
 	return s, nil
+}
+
+// aged tells whether a segment has been written to for long enough.
+func (l *Log) aged(s *segment) bool {
+	age := l.config.SegmentAge
+	return age > 0 && s.size > 0 && l.config.Now().Sub(s.began) >= age
 }
 
 // gatherBatch fills the batch from what nobody has given up.

@@ -35,8 +35,8 @@ type Checkpoints interface {
 	List(ctx context.Context, node string, limit int) ([][]byte, error)
 }
 
-// Auditor is the use cases. Its methods return access.ErrDenied, access.ErrUnauthenticated, [*InvalidError] and
-// outages, and leave a record of every call.
+// Auditor is the use cases. Its methods return access.ErrDenied, access.ErrUnauthenticated, [*InvalidError],
+// [ErrRemoved] and outages, and leave a record of every call.
 type Auditor struct {
 	config Config
 	guard  trail.Guard
@@ -55,8 +55,14 @@ type InvalidError struct{ Field, Rule string }
 
 func (e *InvalidError) Error() string { return "proof: " + e.Field + " " + e.Rule }
 
-// CodeInvalid is the code of an [InvalidError].
-const CodeInvalid = "invalid_value"
+// Codes of refusals: of an [InvalidError], and of [ErrRemoved].
+const (
+	CodeInvalid = "invalid_value"
+	CodeRemoved = "record_removed"
+)
+
+// ErrRemoved means that retention has removed the record (410).
+var ErrRemoved = errors.New("proof: the record was removed by retention")
 
 const (
 	maxPage = 100
@@ -268,6 +274,8 @@ func refuse(err error, field string) error {
 	switch {
 	case errors.Is(err, audit.ErrOutside):
 		return &InvalidError{Field: field, Rule: "must be of a record below the size, which must not be beyond the log"}
+	case errors.Is(err, audit.ErrRemoved):
+		return ErrRemoved
 	case errors.Is(err, audit.ErrNoProof):
 		return &InvalidError{Field: field, Rule: "must be younger: the hashes were made anew, and older ones come back when the server starts again"}
 	}
@@ -285,6 +293,9 @@ func judge(_ access.Action, err error) trail.Verdict {
 	var invalid *InvalidError
 	if errors.As(err, &invalid) {
 		return trail.Fail(CodeInvalid, 422)
+	}
+	if errors.Is(err, ErrRemoved) {
+		return trail.Fail(CodeRemoved, 410)
 	}
 	return trail.Known(err)
 }
