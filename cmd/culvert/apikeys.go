@@ -143,40 +143,30 @@ func listAPIKeysCommand() *cobra.Command {
 		Short: "List API keys, newest first, with when they were used last",
 		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := flags.open()
-			if err != nil {
-				return err
-			}
 			query := url.Values{"limit": {"100"}}
 			if owner != "" {
 				query.Set("organization_id", owner)
 			}
-			out := cmd.OutOrStdout()
 			if !flags.json {
-				_, _ = fmt.Fprintln(out, "API KEY                             STATE    ROLE        EXPIRES     LAST USED            NAME  OWNER")
+				_, _ = fmt.Fprintln(cmd.OutOrStdout(), "API KEY                             STATE    ROLE        EXPIRES     LAST USED            NAME  OWNER")
 			}
-			return c.eachOf(cmd.Context(), apiKeysPath, query, func(raw json.RawMessage) error {
-				if flags.json {
-					_, err := fmt.Fprintf(out, "%s\n", raw)
-					return err
-				}
-				var k apiKey
-				if err := json.Unmarshal(raw, &k); err != nil {
-					return fmt.Errorf("decode the answer: %w", err)
-				}
-				line := fmt.Sprintf("%-34s  %-7s  %-10s  %-10s  %-19s  %s", k.ID, k.State, cmp.Or(k.Role, "-"),
-					day(k.ExpiresAt), minute(k.LastUsedAt), k.Name)
-				if k.Owner.Type == "organization" {
-					line += "  " + k.Owner.ID
-				}
-				_, err := fmt.Fprintln(out, line)
-				return err
-			})
+			return printListed(cmd, &flags, apiKeysPath, query, (*apiKey).printLine)
 		},
 	}
 	flags.registerList(cmd)
 	cmd.Flags().StringVar(&owner, "owner", "", "only the keys of this `organization`")
 	return cmd
+}
+
+// printLine prints one API key of a list.
+func (k *apiKey) printLine(out io.Writer) error {
+	line := fmt.Sprintf("%-34s  %-7s  %-10s  %-10s  %-19s  %s", k.ID, k.State, cmp.Or(k.Role, "-"),
+		day(k.ExpiresAt), minute(k.LastUsedAt), k.Name)
+	if k.Owner.Type == "organization" {
+		line += "  " + k.Owner.ID
+	}
+	_, err := fmt.Fprintln(out, line)
+	return err
 }
 
 func day(t *time.Time) string {
@@ -200,9 +190,9 @@ func showAPIKeyCommand() *cobra.Command {
 		Short: "Describe one API key; the key itself is never shown again",
 		Args:  oneArgument("the id of an API key"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return flags.aboutKey(cmd, func(ctx context.Context, c *client, answer any) error {
+			return printAnswered(cmd, &flags, func(ctx context.Context, c *client, answer any) error {
 				return c.get(ctx, keyPath(args[0]), nil, answer)
-			})
+			}, (*apiKey).print)
 		},
 	}
 	flags.register(cmd)
@@ -210,27 +200,6 @@ func showAPIKeyCommand() *cobra.Command {
 }
 
 func keyPath(id string) string { return apiKeysPath + "/" + url.PathEscape(id) }
-
-// aboutKey makes a call that answers with a key, and prints what is known of it.
-func (f *keysFlags) aboutKey(cmd *cobra.Command, call func(ctx context.Context, c *client, answer any) error) error {
-	c, err := f.open()
-	if err != nil {
-		return err
-	}
-	var raw json.RawMessage
-	if err := call(cmd.Context(), c, &raw); err != nil {
-		return err
-	}
-	if f.json {
-		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n", raw)
-		return err
-	}
-	var k apiKey
-	if err := json.Unmarshal(raw, &k); err != nil {
-		return fmt.Errorf("decode the answer: %w", err)
-	}
-	return k.print(cmd.OutOrStdout())
-}
 
 func rotateAPIKeyCommand() *cobra.Command {
 	var flags keysFlags
@@ -273,9 +242,9 @@ func expireAPIKeyCommand() *cobra.Command {
 			case never:
 				body["expires_at"] = nil
 			}
-			return flags.aboutKey(cmd, func(ctx context.Context, c *client, answer any) error {
+			return printAnswered(cmd, &flags, func(ctx context.Context, c *client, answer any) error {
 				return c.post(ctx, keyPath(args[0])+"/expire", body, answer)
-			})
+			}, (*apiKey).print)
 		},
 	}
 	flags.register(cmd)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -112,6 +111,12 @@ type cmk struct {
 
 func (k *cmk) item() string { return contextText(map[string]string{k.ContextName: k.ContextValue}) }
 
+// printLine prints one customer's key of a list.
+func (k *cmk) printLine(out io.Writer) error {
+	_, err := fmt.Fprintf(out, "%-36s  %-9s  %s  %s\n", k.ID, k.State, k.item(), k.URI)
+	return err
+}
+
 func listCMKsCommand() *cobra.Command {
 	var flags keysFlags
 	cmd := &cobra.Command{
@@ -119,26 +124,10 @@ func listCMKsCommand() *cobra.Command {
 		Short: "List customers' keys",
 		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := flags.open()
-			if err != nil {
-				return err
-			}
-			out := cmd.OutOrStdout()
 			if !flags.json {
-				_, _ = fmt.Fprintln(out, "CMK                                   STATE      ITEM  KEY")
+				_, _ = fmt.Fprintln(cmd.OutOrStdout(), "CMK                                   STATE      ITEM  KEY")
 			}
-			return c.eachOf(cmd.Context(), cmksPath, url.Values{"limit": {"100"}}, func(raw json.RawMessage) error {
-				if flags.json {
-					_, err := fmt.Fprintf(out, "%s\n", raw)
-					return err
-				}
-				var k cmk
-				if err := json.Unmarshal(raw, &k); err != nil {
-					return fmt.Errorf("decode the answer: %w", err)
-				}
-				_, err := fmt.Fprintf(out, "%-36s  %-9s  %s  %s\n", k.ID, k.State, k.item(), k.URI)
-				return err
-			})
+			return printListed(cmd, &flags, cmksPath, url.Values{"limit": {"100"}}, (*cmk).printLine)
 		},
 	}
 	flags.registerList(cmd)
@@ -165,23 +154,9 @@ func aboutCMKCommand(verb, short string, call func(ctx context.Context, c *clien
 		Short: short,
 		Args:  oneArgument("the id of a customer's key"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := flags.open()
-			if err != nil {
-				return err
-			}
-			var raw json.RawMessage
-			if err := call(cmd.Context(), c, cmksPath+"/"+url.PathEscape(args[0]), &raw); err != nil {
-				return err
-			}
-			if flags.json {
-				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n", raw)
-				return err
-			}
-			var k cmk
-			if err := json.Unmarshal(raw, &k); err != nil {
-				return fmt.Errorf("decode the answer: %w", err)
-			}
-			return k.print(cmd.OutOrStdout())
+			return printAnswered(cmd, &flags, func(ctx context.Context, c *client, answer any) error {
+				return call(ctx, c, cmksPath+"/"+url.PathEscape(args[0]), answer)
+			}, (*cmk).print)
 		},
 	}
 	flags.register(cmd)

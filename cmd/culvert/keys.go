@@ -215,23 +215,7 @@ func showKeyCommand() *cobra.Command {
 
 // about makes a call that answers with a KEK, and prints it.
 func (f *keysFlags) about(cmd *cobra.Command, id string, call func(ctx context.Context, c *client, id string, answer any) error) error {
-	c, err := f.open()
-	if err != nil {
-		return err
-	}
-	var raw json.RawMessage
-	if err := call(cmd.Context(), c, id, &raw); err != nil {
-		return err
-	}
-	if f.json {
-		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n", raw)
-		return err
-	}
-	var k kek
-	if err := json.Unmarshal(raw, &k); err != nil {
-		return fmt.Errorf("decode the answer: %w", err)
-	}
-	return k.print(cmd.OutOrStdout())
+	return printAnswered(cmd, f, func(ctx context.Context, c *client, answer any) error { return call(ctx, c, id, answer) }, (*kek).print)
 }
 
 // oneArgument refuses any other number of arguments.

@@ -100,9 +100,9 @@ func createRoleCommand() *cobra.Command {
 				return err
 			}
 			body["name"] = args[0]
-			return flags.aboutRole(cmd, func(ctx context.Context, c *client, answer any) error {
+			return printAnswered(cmd, &flags.keysFlags, func(ctx context.Context, c *client, answer any) error {
 				return c.post(ctx, rolesPath, body, answer)
-			})
+			}, (*role).print)
 		},
 	}
 	flags.register(cmd)
@@ -120,9 +120,9 @@ func replaceRoleCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return flags.aboutRole(cmd, func(ctx context.Context, c *client, answer any) error {
+			return printAnswered(cmd, &flags.keysFlags, func(ctx context.Context, c *client, answer any) error {
 				return c.call(ctx, http.MethodPut, rolesPath+"/"+url.PathEscape(args[0]), body, answer)
-			})
+			}, (*role).print)
 		},
 	}
 	flags.register(cmd)
@@ -136,22 +136,7 @@ func listRolesCommand() *cobra.Command {
 		Short: "List all roles, those of every environment first",
 		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := flags.open()
-			if err != nil {
-				return err
-			}
-			out := cmd.OutOrStdout()
-			return c.eachOf(cmd.Context(), rolesPath, url.Values{}, func(raw json.RawMessage) error {
-				if flags.json {
-					_, err := fmt.Fprintf(out, "%s\n", raw)
-					return err
-				}
-				var r role
-				if err := json.Unmarshal(raw, &r); err != nil {
-					return fmt.Errorf("decode the answer: %w", err)
-				}
-				return r.print(out)
-			})
+			return printListed(cmd, &flags, rolesPath, url.Values{}, (*role).print)
 		},
 	}
 	flags.registerList(cmd)
@@ -165,9 +150,9 @@ func showRoleCommand() *cobra.Command {
 		Short: "Show the rules of one role",
 		Args:  oneArgument("the name of a role"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return flags.aboutRole(cmd, func(ctx context.Context, c *client, answer any) error {
+			return printAnswered(cmd, &flags, func(ctx context.Context, c *client, answer any) error {
 				return c.get(ctx, rolesPath+"/"+url.PathEscape(args[0]), nil, answer)
-			})
+			}, (*role).print)
 		},
 	}
 	flags.register(cmd)
@@ -196,27 +181,6 @@ func deleteRoleCommand() *cobra.Command {
 	}
 	flags.register(cmd)
 	return cmd
-}
-
-// aboutRole makes a call that answers with a role, and prints it.
-func (f *keysFlags) aboutRole(cmd *cobra.Command, call func(ctx context.Context, c *client, answer any) error) error {
-	c, err := f.open()
-	if err != nil {
-		return err
-	}
-	var raw json.RawMessage
-	if err := call(cmd.Context(), c, &raw); err != nil {
-		return err
-	}
-	if f.json {
-		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n", raw)
-		return err
-	}
-	var r role
-	if err := json.Unmarshal(raw, &r); err != nil {
-		return fmt.Errorf("decode the answer: %w", err)
-	}
-	return r.print(cmd.OutOrStdout())
 }
 
 func (r *role) print(out io.Writer) error {

@@ -222,30 +222,7 @@ func (f *keysFlags) endpoint(cmd *cobra.Command, call func(ctx context.Context, 
 	if err != nil {
 		return withoutEndpoint(err)
 	}
-	return f.printEndpoint(cmd, raw)
-}
-
-func (f *keysFlags) printEndpoint(cmd *cobra.Command, raw json.RawMessage) error {
-	if f.json {
-		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n", raw)
-		return err
-	}
-	var e webhookEndpoint
-	if err := json.Unmarshal(raw, &e); err != nil {
-		return fmt.Errorf("decode the answer: %w", err)
-	}
-	return e.print(cmd.OutOrStdout())
-}
-
-// ask makes a call and returns its answer as it is.
-func (f *keysFlags) ask(cmd *cobra.Command, call func(ctx context.Context, c *client, answer any) error) (json.RawMessage, error) {
-	c, err := f.open()
-	if err != nil {
-		return nil, err
-	}
-	var raw json.RawMessage
-	err = call(cmd.Context(), c, &raw)
-	return raw, err
+	return printAnswer(cmd.OutOrStdout(), raw, f.json, (*webhookEndpoint).print)
 }
 
 // withSecret is endpoint for an answer with a secret, which goes into a file if one is named. The file is made
@@ -278,5 +255,5 @@ func (f *keysFlags) withSecret(cmd *cobra.Command, file string, call func(ctx co
 	if err != nil {
 		return fmt.Errorf("encode the answer: %w", err)
 	}
-	return f.printEndpoint(cmd, hidden)
+	return printAnswer(cmd.OutOrStdout(), hidden, f.json, (*webhookEndpoint).print)
 }
