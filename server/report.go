@@ -3,11 +3,27 @@ package server
 import (
 	"context"
 
+	"culvert/internal/access"
 	"culvert/internal/audit"
+	"culvert/internal/webhooks"
 )
 
 // actionKeyCheck is what the audit trail says was being done: nobody asked for it by this name.
 const actionKeyCheck = "access.key.check"
+
+// actionEndpointCheck is the same of webhook endpoints.
+const actionEndpointCheck = "webhooks.endpoint.check"
+
+// ReportEndpoint returns what a deliverer does about a webhook endpoint whose record, or progress, somebody edited:
+// one audit record and one count on each replica that delivers.
+func ReportEndpoint(log *audit.Log, metrics *Metrics) func(context.Context, access.EnvironmentID, webhooks.EndpointID) {
+	return func(ctx context.Context, env access.EnvironmentID, id webhooks.EndpointID) {
+		metrics.IntegrityFailure()
+		_, _ = log.Append(ctx, audit.Record{
+			Action: actionEndpointCheck, Phase: audit.Internal, Result: audit.Failed, Code: codeIntegrity, EnvironmentID: env, ObjectID: string(id),
+		})
+	}
+}
 
 // ReportAPIKey returns what the gate (access.GateConfig) does about an API key record that somebody
 // edited. The caller of the key sees a 401 like any other; this is where an operator learns of it: one

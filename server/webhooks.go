@@ -219,6 +219,9 @@ func (w *jsonWriter) endpointWith(v *webhooks.View, now time.Time, secret func()
 	} else {
 		w.raw(`null`)
 	}
+	if v.Damaged {
+		w.raw(`,"damaged":true`)
+	}
 	if v.Progress != nil {
 		w.progress(v)
 	}

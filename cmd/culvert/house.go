@@ -144,6 +144,7 @@ func (g *graph) buildWebhooks(cfg Config, f *floor, gate *access.Gate, metrics *
 	}
 	deliverer, err := webhooks.NewDeliverer(webhooks.DelivererConfig{
 		Store: f.store, Environments: f.environments, Egress: egress, Logger: g.log, Timing: cfg.Webhooks.timing(), Count: metrics.CountDelivery,
+		Report: server.ReportEndpoint(f.audit, metrics),
 	})
 	if err != nil {
 		return nil, err

@@ -20,6 +20,7 @@ type webhookEndpoint struct {
 	URL           string     `json:"endpoint_url"`
 	Secret        string     `json:"secret"`
 	Status        string     `json:"status"`
+	Damaged       bool       `json:"damaged"`
 	Events        []string   `json:"events"`
 	CreatedAt     time.Time  `json:"created_at"`
 	PreviousUntil *time.Time `json:"previous_secret_until"`
@@ -67,11 +68,16 @@ func listEndpointsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the endpoints in order of creation",
-		Args:  noArguments,
+		Long: `Lists the endpoints. One is damaged if its record in etcd is not what was stored: nothing is sent to it, and culvert
+webhooks delete removes it, so that it can be made again.`,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return flags.table(cmd, endpointsPath, url.Values{"limit": {"100"}, "order": {"asc"}}, "ENDPOINT\tSTATUS\tEVENTS\tURL", func(raw json.RawMessage) (string, error) {
 				var e webhookEndpoint
 				err := json.Unmarshal(raw, &e)
+				if e.Damaged {
+					e.Status, e.URL = "damaged", "-"
+				}
 				return fmt.Sprintf("%s\t%s\t%d\t%s", e.ID, e.Status, len(e.Events), e.URL), err
 			})
 		},

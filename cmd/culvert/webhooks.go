@@ -210,8 +210,12 @@ func webhookPath(id, rest string) string { return webhooksPath + "/" + url.PathE
 // withoutEndpoint says what to do where there is no such endpoint.
 func withoutEndpoint(err error) error {
 	var answer *apiError
-	if errors.As(err, &answer) && answer.code == "entity_not_found" {
+	switch {
+	case !errors.As(err, &answer):
+	case answer.code == "entity_not_found":
 		return hinted(answer, "culvert webhooks list shows the endpoints")
+	case answer.code == "integrity_failure":
+		return hinted(answer, "an endpoint that culvert webhooks list says is damaged can only be deleted, and made again; where it does not, culvert webhooks replay gives the endpoint a new place in the log")
 	}
 	return err
 }

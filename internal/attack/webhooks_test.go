@@ -47,8 +47,8 @@ func (e *estate) fillWebhooks(t *testing.T, env *keys.Environment) {
 
 // subjectOfWebhooks is the part of subjectOf for records of webhooks and of the log; nil for any other kind.
 func (e *estate) subjectOfWebhooks(key string, env access.EnvironmentID, field []string) *subject {
-	if field[0] == "webhook" {
-		return e.request(key, request{key: e.keyOf(env), method: http.MethodGet, path: "/webhook_endpoints"})
+	if field[0] == "webhook" && len(field) == 3 {
+		return e.request(key, request{key: e.keyOf(env), method: http.MethodGet, path: "/culvert/v1/webhooks/" + field[2]})
 	}
 	if field[0] == "archive" {
 		return e.request(key, request{key: e.keyOf(env), method: http.MethodGet, path: "/events?events=pipes.grant.refreshed"})

@@ -87,8 +87,11 @@ func (s *Store) recordKeys(ctx context.Context, kind string, env access.Environm
 // recordRange is where the records of a kind are: one at its environment, or several below.
 func (s *Store) recordRange(kind string, env access.EnvironmentID) (from, end string) {
 	key := kind + "/" + string(env)
-	if kind == kindEnv || kind == kindCMKMap || kind == kindSchedule || kind == kindWebhook || kind == kindArchive {
+	switch kind {
+	case kindEnv, kindCMKMap, kindSchedule, kindArchive:
 		return s.client.abs(key), s.client.abs(key) + "\x00"
+	case kindWebhook: // both
+		return s.client.abs(key), s.client.end(key + "/")
 	}
 	return s.client.abs(key + "/"), s.client.end(key + "/")
 }

@@ -59,7 +59,8 @@ import (
 //	revoking/{env}/{account}             which of them are pending
 //	retired/{env}/{integration}          removed integration, for as long as there is something to revoke
 //	job/{env}/{id}                       operation on many records, with its progress
-//	webhook/{env}                        webhook endpoints, all of an environment
+//	webhook/{env}                        the last change of webhook endpoints; once all of them
+//	webhook/{env}/{endpoint}             webhook endpoint
 //	webhookat/{env}/{endpoint}           how far the deliveries to one have come
 //	rate/{env}/{key or environment}      requests within a limit's window; exempt from MACs
 //	webhooklock/{env}/{endpoint}         who delivers to one, bound to a lease; exempt from MACs
@@ -285,7 +286,10 @@ func keyJob(env access.EnvironmentID, id keys.JobID) string {
 	return kindJob + "/" + string(env) + "/" + string(id)
 }
 
-func keyWebhook(env access.EnvironmentID) string { return kindWebhook + "/" + string(env) }
+func keyWebhooks(env access.EnvironmentID) string { return kindWebhook + "/" + string(env) }
+func keyWebhook(env access.EnvironmentID, id webhooks.EndpointID) string {
+	return keyWebhooks(env) + "/" + string(id)
+}
 func keyWebhookAt(env access.EnvironmentID, id webhooks.EndpointID) string {
 	return kindWebhookAt + "/" + string(env) + "/" + string(id)
 }

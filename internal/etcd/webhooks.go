@@ -16,20 +16,80 @@ import (
 	"culvert/keys"
 )
 
-// Endpoints implements webhooks.Store, from memory while the watch is current: workers look before each attempt.
+// webhookList is written by every change of an endpoint: its revision is that of all of them together, so that a URL
+// is there once, and no more endpoints than there may be. Before endpoints had a record each, it had them.
+type webhookList struct {
+	Environment access.EnvironmentID `cbor:"1,keyasint"`
+	Endpoints   []webhooks.Endpoint  `cbor:"2,keyasint,omitempty"`
+}
+
+// webhookList is the list of an environment with its revision. One that is not what was stored counts as one without
+// endpoints: that it is the one that was changed last is all that is asked of it, and the next change writes it anew.
+func (s *Store) webhookList(ctx context.Context, env access.EnvironmentID) (*webhookList, int64, error) {
+	it, err := s.lookup(ctx, keyWebhooks(env))
+	if err != nil || !it.exists() {
+		return &webhookList{}, 0, err
+	}
+	found, err := open[webhookList](s, env, it)
+	if err != nil || found.Environment != env {
+		return &webhookList{}, it.revision, nil
+	}
+	return found, it.revision, nil
+}
+
+// Endpoints implements webhooks.Store. The list is read first, and written last by a change: who sees its revision
+// sees the endpoints as they were then, or later.
 func (s *Store) Endpoints(ctx context.Context, env access.EnvironmentID) (*webhooks.Endpoints, int64, error) {
-	it, err := s.lookup(ctx, keyWebhook(env))
+	list, revision, err := s.webhookList(ctx, env)
 	if err != nil {
 		return nil, 0, err
 	}
-	if !it.exists() {
-		return &webhooks.Endpoints{Environment: env}, 0, nil
+	items, err := s.steering(ctx, keyWebhook(env, ""))
+	if err != nil {
+		return nil, 0, err
 	}
-	found, err := open[webhooks.Endpoints](s, env, it)
-	if err == nil && found.Environment != env {
+	all := &webhooks.Endpoints{Environment: env, List: slices.Clone(list.Endpoints)}
+	for _, it := range items {
+		e, err := s.endpointIn(env, it)
+		switch {
+		case err == nil:
+			all.List = append(all.List, *e)
+		case plainPart(lastOf(it.key)): // what somebody else put under another name is nobody's endpoint
+			all.Damaged = append(all.Damaged, webhooks.EndpointID(lastOf(it.key)))
+		}
+	}
+	slices.SortStableFunc(all.List, func(a, b webhooks.Endpoint) int { return a.CreatedAt.Compare(b.CreatedAt) })
+	return all, revision, nil
+}
+
+// Endpoint implements webhooks.Store, from memory while the watch is current: workers look before each attempt.
+func (s *Store) Endpoint(ctx context.Context, env access.EnvironmentID, id webhooks.EndpointID) (*webhooks.Endpoint, error) {
+	if !plainPart(string(id)) {
+		return nil, webhooks.ErrNoEndpoint
+	}
+	it, err := s.lookup(ctx, keyWebhook(env, id))
+	if err != nil {
+		return nil, err
+	}
+	if it.exists() {
+		return s.endpointIn(env, it)
+	}
+	list, _, err := s.webhookList(ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	if i := slices.IndexFunc(list.Endpoints, func(e webhooks.Endpoint) bool { return e.ID == id }); i >= 0 {
+		return &list.Endpoints[i], nil
+	}
+	return nil, webhooks.ErrNoEndpoint
+}
+
+func (s *Store) endpointIn(env access.EnvironmentID, it *item) (*webhooks.Endpoint, error) {
+	e, err := open[webhooks.Endpoint](s, env, it)
+	if err == nil && keyWebhook(env, e.ID) != it.key {
 		err = keys.ErrTampered
 	}
-	return found, it.revision, err
+	return e, err
 }
 
 // Change implements webhooks.Store.
@@ -39,26 +99,55 @@ func (s *Store) Change(ctx context.Context, w webhooks.Change) error {
 			return err
 		}
 	}
-	env := w.Endpoints.Environment
-	key := keyWebhook(env)
-	op, err := s.put(env, key, w.Endpoints)
+	env := w.Environment
+	c := change{env: env, events: []events.Event{w.Event}, when: []clientv3.Cmp{s.unchanged(keyWebhooks(env), w.Revision)}}
+	records, err := s.changedEndpoints(ctx, &w)
 	if err != nil {
 		return err
 	}
-	c := change{env: env, events: []events.Event{w.Event}, when: []clientv3.Cmp{s.unchanged(key, w.Revision)}, then: []clientv3.Op{op}}
 	if w.Progress != nil {
 		at := keyWebhookAt(env, w.Progress.Endpoint)
-		if op, err = s.put(env, at, w.Progress); err != nil {
+		records[at] = w.Progress
+		c.when = append(c.when, s.unchanged(at, w.ProgressAt))
+	}
+	for key, record := range records {
+		op, err := s.put(env, key, record)
+		if err != nil {
 			return err
 		}
-		c.when, c.then = append(c.when, s.unchanged(at, w.ProgressAt)), append(c.then, op)
+		c.then = append(c.then, op)
 	}
 	if w.Removed != "" {
-		c.then = append(c.then, clientv3.OpDelete(s.client.abs(keyWebhookAt(env, w.Removed))), clientv3.OpDelete(s.client.abs(keyWebhookLock(env, w.Removed))),
-			s.deletePrefix(prefixDeliveries(env, w.Removed)), s.deletePrefix(prefixLetters(env, w.Removed)))
+		for _, key := range []string{keyWebhook(env, w.Removed), keyWebhookAt(env, w.Removed), keyWebhookLock(env, w.Removed)} {
+			c.then = append(c.then, clientv3.OpDelete(s.client.abs(key)))
+		}
+		c.then = append(c.then, s.deletePrefix(prefixDeliveries(env, w.Removed)), s.deletePrefix(prefixLetters(env, w.Removed)))
 	}
+	last, err := s.put(env, keyWebhooks(env), webhookList{Environment: env})
+	if err != nil {
+		return err
+	}
+	c.then = append(c.then, last)
 	_, err = s.commitUnchanged(ctx, c)
 	return err
+}
+
+// changedEndpoints are the records of a change's endpoint, and of those that have none of their own yet.
+func (s *Store) changedEndpoints(ctx context.Context, w *webhooks.Change) (map[string]any, error) {
+	records := map[string]any{}
+	list, _, err := s.webhookList(ctx, w.Environment) // of another revision the change is a conflict
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range list.Endpoints {
+		if e.ID != w.Removed {
+			records[keyWebhook(w.Environment, e.ID)] = e
+		}
+	}
+	if w.Endpoint != nil {
+		records[keyWebhook(w.Environment, w.Endpoint.ID)] = *w.Endpoint
+	}
+	return records, nil
 }
 
 func (s *Store) deletePrefix(prefix string) clientv3.Op {
@@ -82,7 +171,7 @@ func (s *Store) Progress(ctx context.Context, env access.EnvironmentID, id webho
 		err = keys.ErrTampered
 	}
 	if err != nil {
-		return webhooks.Progress{}, 0, err
+		return webhooks.Progress{}, it.revision, err
 	}
 	return *found, it.revision, nil
 }

@@ -28,6 +28,15 @@ func IsULID(s string) bool {
 	return ok
 }
 
+// ULIDTime is when a ULID was made, by the clock of whoever made it.
+func ULIDTime(s string) (time.Time, bool) {
+	u, ok := parseULID(s)
+	if !ok {
+		return time.Time{}, false
+	}
+	return u.Timestamp().UTC(), true
+}
+
 // eventPrefix is that of the contract (section 4, IDs).
 const eventPrefix = "event_"
 

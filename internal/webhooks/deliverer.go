@@ -33,6 +33,9 @@ type DelivererConfig struct {
 	Grace time.Duration
 	// Count is told of every attempt and every dead letter; default none.
 	Count func(Counted)
+	// Report is told of an endpoint whose record, or progress, is not what was stored: once, until it was seen
+	// whole again; default none.
+	Report func(ctx context.Context, env access.EnvironmentID, id EndpointID)
 	// Now defaults to [time.Now].
 	Now func() time.Time
 }
@@ -57,6 +60,7 @@ type Deliverer struct {
 	timing       Timing
 	poll         time.Duration
 	count        func(Counted)
+	report       func(context.Context, access.EnvironmentID, EndpointID)
 	now          func() time.Time
 	// holder is this life of this process, for locks.
 	holder string
@@ -86,12 +90,15 @@ func NewDeliverer(c DelivererConfig) (*Deliverer, error) {
 	if c.Count == nil {
 		c.Count = func(Counted) {}
 	}
+	if c.Report == nil {
+		c.Report = func(context.Context, access.EnvironmentID, EndpointID) {}
+	}
 	life, cut := context.WithCancel(context.Background())
 	going, stop := context.WithCancel(life)
 	d := &Deliverer{
 		life: life, cut: cut, going: going, stop: stop, grace: cmp.Or(c.Grace, closeGrace),
 		store: c.Store, environments: c.Environments, log: c.Logger, timing: c.Timing, poll: cmp.Or(c.Poll, pollInterval),
-		sender: newSender(c.Egress, c.Timing.Timeout, c.Now), count: c.Count, now: c.Now, holder: rand.Text(),
+		sender: newSender(c.Egress, c.Timing.Timeout, c.Now), count: c.Count, report: c.Report, now: c.Now, holder: rand.Text(),
 	}
 	d.work.Go(func() { d.run(going) })
 	return d, nil
@@ -164,7 +171,9 @@ type team struct {
 	env       access.EnvironmentID
 	window    *window
 	workers   map[EndpointID]*worker
-	running   sync.WaitGroup
+	// damaged are the endpoints that were reported.
+	damaged []EndpointID
+	running sync.WaitGroup
 }
 
 // look reads what is new and has the workers look at it.
@@ -174,6 +183,7 @@ func (t *team) look(ctx context.Context) error {
 		return err
 	}
 	t.dismiss(all)
+	t.tell(ctx, all.Damaged)
 	enabled := slices.DeleteFunc(slices.Clone(all.List), func(e Endpoint) bool { return e.Disabled })
 	if len(enabled) == 0 {
 		return nil
@@ -181,6 +191,18 @@ func (t *team) look(ctx context.Context) error {
 	err = t.window.extend(ctx)
 	t.assign(enabled)
 	return err
+}
+
+// tell reports the damaged endpoints that were not before.
+func (t *team) tell(ctx context.Context, damaged []EndpointID) {
+	for _, id := range damaged {
+		if !slices.Contains(t.damaged, id) {
+			t.deliverer.log.LogAttrs(ctx, slog.LevelError, "the record of a webhook endpoint is not what was stored; nothing is sent to it until it is deleted and made again",
+				slog.String("environment", string(t.env)), slog.String("endpoint", string(id)))
+			t.deliverer.report(ctx, t.env, id)
+		}
+	}
+	t.damaged = damaged
 }
 
 // dismiss stops the workers of endpoints that are gone or disabled.

@@ -5,7 +5,7 @@
 //
 // Where is what:
 //
-//	endpoint.go    what an endpoint is, and the one record that holds all of an environment
+//	endpoint.go    what an endpoint is
 //	progress.go    how far an endpoint has come, and what an attempt makes of that
 //	webhooks.go    the use cases; manage.go, read.go, rewind.go
 //	deliverer.go   which endpoints this replica delivers to; worker.go one of them
@@ -44,13 +44,17 @@
 // A forger of deliveries: each is signed with the endpoint's secret and the time of sending. A reader of etcd has
 // the seed of the secret, and no secret (keys.Environment). TestSecretRotation.
 //
+// A writer of etcd: the record of an endpoint has its own MAC. One that he edited is sent nothing and tells of itself,
+// the others go on (TestDamagedEndpoint). He can take one away, or put back an older one of the same id.
+//
 // A receiver sees ids, names and key contexts: what /events shows. It never sees a value, a token or a key,
 // because events have none.
 //
 // # Decisions
 //
-// One record for all endpoints of an environment, not one each: they are few, and that a URL is there once, and
-// how many there may be, needs no index then.
+// A record for each endpoint, and one that every change of any of them writes: that a URL is there once, and how many
+// there may be, needs no index then. One record for all would be simpler, and one byte of it would stop every
+// delivery.
 //
 // During the overlap of a rotation the header WorkOS-Signature has one signature, and Culvert-Signature both. A
 // header with two breaks the verifiers of several SDKs, which take exactly one. Which of the two secrets signs

@@ -2,6 +2,7 @@ package webhooks
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"culvert/internal/access"
@@ -48,10 +49,13 @@ type Endpoint struct {
 	UpdatedAt     time.Time `cbor:"9,keyasint"`
 }
 
-// Endpoints are all of an environment, in the order of their creation: one record.
+// Endpoints are all of an environment, in the order of their creation.
 type Endpoints struct {
-	Environment access.EnvironmentID `cbor:"1,keyasint"`
-	List        []Endpoint           `cbor:"2,keyasint"`
+	Environment access.EnvironmentID
+	List        []Endpoint
+	// Damaged are those whose records are not what was stored. Nothing is known of them but their ids, and nothing
+	// is sent to them; they can be removed.
+	Damaged []EndpointID
 }
 
 // find is one of them; nil if there is none of this id.
@@ -64,9 +68,23 @@ func (l *Endpoints) find(id EndpointID) *Endpoint {
 	return nil
 }
 
-// with is a copy of the list that may be changed: the record itself is shared by all who read it.
-func (l *Endpoints) with() *Endpoints {
-	return &Endpoints{Environment: l.Environment, List: slices.Clone(l.List)}
+// views are all of them, the damaged ones in their places as far as ids tell when those were made.
+func (l *Endpoints) views(view func(*Endpoint) View) []View {
+	all := make([]View, 0, len(l.List)+len(l.Damaged))
+	for i := range l.List {
+		all = append(all, view(&l.List[i]))
+	}
+	for _, id := range l.Damaged {
+		all = append(all, damagedView(id))
+	}
+	slices.SortStableFunc(all, func(a, b View) int { return a.CreatedAt.Compare(b.CreatedAt) })
+	return all
+}
+
+// damagedView is what can be said of an endpoint whose record is not what was stored.
+func damagedView(endpoint EndpointID) View {
+	at, _ := id.ULIDTime(strings.TrimPrefix(string(endpoint), endpointPrefix))
+	return View{Endpoint: Endpoint{ID: endpoint, Disabled: true, CreatedAt: at, UpdatedAt: at}, Damaged: true}
 }
 
 // hasURL reports that another endpoint than this one has the URL.

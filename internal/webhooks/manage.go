@@ -3,12 +3,14 @@ package webhooks
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
 	"culvert/internal/access"
 	"culvert/internal/events"
 	"culvert/internal/trail"
+	"culvert/keys"
 )
 
 // The statuses of the contract.
@@ -61,11 +63,8 @@ func (o *operation) create(ctx context.Context, r CreateRequest) (made Revealed,
 		if err != nil {
 			return err
 		}
-		next := all.with()
-		next.Environment = o.Environment()
-		next.List = append(next.List, e)
 		return o.change(ctx, &e, events.EndpointCreated, Change{
-			Endpoints: next, Revision: revision,
+			Endpoint: &e, Revision: revision,
 			Progress: &Progress{Environment: o.Environment(), Endpoint: e.ID, Cursor: newest, Since: now},
 		})
 	})
@@ -143,12 +142,11 @@ func (o *operation) update(ctx context.Context, r UpdateRequest) (View, error) {
 		c.Progress, c.ProgressAt = &p, at
 	}
 	e.UpdatedAt = now
-	c.Endpoints = all.with()
-	*c.Endpoints.find(e.ID) = e
+	c.Endpoint = &e
 	return o.view(&e), o.change(ctx, &e, events.EndpointUpdated, c)
 }
 
-// Delete removes an endpoint with all there is of it. No attempt begins after it.
+// Delete removes an endpoint with all there is of it, a damaged one too. No attempt begins after it.
 //
 // Errors: [ErrNoEndpoint], keys.ErrConflict.
 func (w *Webhooks) Delete(ctx context.Context, call access.Call, id EndpointID) error {
@@ -157,17 +155,14 @@ func (w *Webhooks) Delete(ctx context.Context, call access.Call, id EndpointID) 
 		return err
 	}
 	err = o.retry(ctx, func() error {
-		all, found, revision, err := o.endpoints(ctx, id)
+		_, found, revision, err := o.endpoints(ctx, id)
+		if errors.Is(err, keys.ErrTampered) {
+			found, err = &Endpoint{ID: id, Disabled: true, Events: []events.Type{}}, nil
+		}
 		if err != nil {
 			return err
 		}
-		next := &Endpoints{Environment: all.Environment}
-		for _, e := range all.List {
-			if e.ID != id {
-				next.List = append(next.List, e)
-			}
-		}
-		return o.change(ctx, found, events.EndpointDeleted, Change{Endpoints: next, Revision: revision, Removed: id})
+		return o.change(ctx, found, events.EndpointDeleted, Change{Revision: revision, Removed: id})
 	})
 	_, err = trail.Committed(ctx, o.Operation, struct{}{}, err)
 	return err
@@ -205,14 +200,12 @@ func (o *operation) rotate(ctx context.Context, r RotateRequest) (Revealed, erro
 	if overlap < 0 || overlap > MaxOverlap {
 		return Revealed{}, &InvalidError{Field: "overlap", Code: "invalid_value", Rule: "must be 0s to 720h"}
 	}
-	all, found, revision, err := o.endpoints(ctx, r.ID)
+	_, found, revision, err := o.endpoints(ctx, r.ID)
 	if err != nil {
 		return Revealed{}, err
 	}
 	e := found.rotated(overlap, o.hooks.now().UTC())
-	next := all.with()
-	*next.find(e.ID) = e
-	return o.reveal(&e), o.change(ctx, &e, events.SecretRotated, Change{Endpoints: next, Revision: revision})
+	return o.reveal(&e), o.change(ctx, &e, events.SecretRotated, Change{Endpoint: &e, Revision: revision})
 }
 
 // endpointData is the data object of an endpoint's events. It has no URL: people put tokens into those.
@@ -246,6 +239,7 @@ func (o *operation) change(ctx context.Context, e *Endpoint, t events.Type, c Ch
 	if err := o.Intend(ctx); err != nil {
 		return err
 	}
+	c.Environment = o.Environment()
 	if c.Event, err = o.event(e, t); err != nil {
 		return err
 	}

@@ -47,12 +47,12 @@ func (o *operation) list(ctx context.Context, q Query) (Page, error) {
 	if err != nil {
 		return Page{}, err
 	}
-	list := slices.Clone(all.List)
+	list := all.views(o.view)
 	if q.Descending {
 		slices.Reverse(list)
 	}
 	at := func(id EndpointID) int {
-		return slices.IndexFunc(list, func(e Endpoint) bool { return e.ID == id })
+		return slices.IndexFunc(list, func(v View) bool { return v.ID == id })
 	}
 	limit := pageSize(q.Limit)
 	from, to := 0, min(limit, len(list))
@@ -70,10 +70,7 @@ func (o *operation) list(ctx context.Context, q Query) (Page, error) {
 		}
 		from, to = max(0, i-limit), i
 	}
-	page := Page{Data: make([]View, 0, to-from)}
-	for i := range list[from:to] {
-		page.Data = append(page.Data, o.view(&list[from+i]))
-	}
+	page := Page{Data: list[from:to]}
 	if len(page.Data) > 0 && from > 0 {
 		page.Before = list[from].ID
 	}
@@ -92,7 +89,7 @@ func pageSize(limit int) int {
 
 // Endpoint shows an endpoint and how its deliveries go.
 //
-// Errors: [ErrNoEndpoint].
+// Errors: [ErrNoEndpoint], keys.ErrTampered for a damaged one.
 func (w *Webhooks) Endpoint(ctx context.Context, call access.Call, id EndpointID) (View, error) {
 	o, err := w.begin(ctx, call, access.WebhooksRead)
 	if err != nil {

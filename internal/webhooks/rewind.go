@@ -2,11 +2,13 @@ package webhooks
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"culvert/internal/access"
 	"culvert/internal/events"
 	"culvert/internal/trail"
+	"culvert/keys"
 )
 
 // ReplayRequest asks that an endpoint is sent events again. Exactly one of After and Since is given.
@@ -19,7 +21,8 @@ type ReplayRequest struct {
 }
 
 // Replay moves an endpoint's cursor, back to have events sent again, or ahead to leave some out. Each event has
-// its whole time again, and a dead letter that is accepted this time leaves the list.
+// its whole time again, and a dead letter that is accepted this time leaves the list. Progress that is not what was
+// stored is replaced: that is how an endpoint goes on that lost its place.
 //
 // Errors: [*InvalidError], [ErrNoEndpoint], keys.ErrConflict, events.ErrUnknownCursor.
 func (w *Webhooks) Replay(ctx context.Context, call access.Call, r ReplayRequest) (View, error) {
@@ -45,6 +48,9 @@ func (o *operation) replay(ctx context.Context, r ReplayRequest) (View, error) {
 		return View{}, err
 	}
 	p, revision, err := o.hooks.store.Progress(ctx, o.Environment(), r.ID)
+	if errors.Is(err, keys.ErrTampered) && revision > 0 {
+		p, err = Progress{Environment: o.Environment(), Endpoint: r.ID}, nil
+	}
 	if err != nil {
 		return View{}, err
 	}

@@ -11,16 +11,19 @@ import (
 // ErrNoEndpoint means that there is no such endpoint (404).
 var ErrNoEndpoint = errors.New("webhooks: endpoint not found")
 
-// Change replaces the endpoints of an environment, in one transaction with its event.
+// Change makes, changes or removes one endpoint, in one transaction with its event.
 type Change struct {
-	// Endpoints take the place of those at Revision (0: there are none).
-	Endpoints *Endpoints
-	Revision  int64
+	Environment access.EnvironmentID
+	// Revision is that of the list that the change was decided on (0: there was none): a change of any endpoint
+	// makes it another.
+	Revision int64
+	// Endpoint is made, or takes the place of the one with its id; nil if one is removed.
+	Endpoint *Endpoint
 	// Progress is that of an endpoint that is made or changed, in place of the one at ProgressAt (0: there is
 	// none); nil to leave all as they are.
 	Progress   *Progress
 	ProgressAt int64
-	// Removed is an endpoint that is not among Endpoints any more. All there is of it goes with it.
+	// Removed is an endpoint that goes, with all there is of it.
 	Removed EndpointID
 	Event   events.Event
 }
@@ -44,12 +47,15 @@ type Step struct {
 type Store interface {
 	// Fence waits until this replica has seen every write acknowledged before the call.
 	Fence(ctx context.Context) error
-	// Endpoints are those of an environment with the revision of their record, 0 and an empty list if there is
-	// none. The list is shared, and not to be changed.
+	// Endpoints are those of an environment with the revision of the list, 0 and an empty list if there never was
+	// any. What they hold is shared, and not to be changed.
 	Endpoints(ctx context.Context, env access.EnvironmentID) (*Endpoints, int64, error)
+	// Endpoint is one of them. [ErrNoEndpoint]; keys.ErrTampered for a damaged one.
+	Endpoint(ctx context.Context, env access.EnvironmentID, id EndpointID) (*Endpoint, error)
 	// Change stores a change. keys.ErrConflict if what was read has changed since, as of Step.
 	Change(ctx context.Context, c Change) error
-	// Progress is that of an endpoint, linearizably. [ErrNoEndpoint].
+	// Progress is that of an endpoint, linearizably. [ErrNoEndpoint]. With keys.ErrTampered comes the revision of
+	// what stands there, so that it can be replaced.
 	Progress(ctx context.Context, env access.EnvironmentID, id EndpointID) (Progress, int64, error)
 	// Step stores a step and returns the new revision of the progress. keys.ErrConflict.
 	Step(ctx context.Context, s Step) (int64, error)
@@ -84,6 +90,8 @@ type View struct {
 	// Progress is nil where nobody asked for it; Letters is the number of dead letters then.
 	Progress *Progress
 	Letters  uint64
+	// Damaged says that its record is not what was stored: nothing but the id means anything.
+	Damaged bool
 }
 
 // State says how deliveries go.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"culvert/connectors"
@@ -114,7 +115,8 @@ func (o *operation) retry(ctx context.Context, change func() error) error {
 	return keys.ErrConflict
 }
 
-// endpoints are those of the environment, with one of them if an id is given.
+// endpoints are those of the environment, with one of them if an id is given. The list is there also where that one
+// is not, or is damaged.
 func (o *operation) endpoints(ctx context.Context, id EndpointID) (*Endpoints, *Endpoint, int64, error) {
 	all, revision, err := o.hooks.store.Endpoints(ctx, o.Environment())
 	if err != nil {
@@ -125,8 +127,12 @@ func (o *operation) endpoints(ctx context.Context, id EndpointID) (*Endpoints, *
 		return all, nil, revision, nil
 	}
 	found := all.find(id)
-	if found == nil {
-		return nil, nil, 0, ErrNoEndpoint
+	switch {
+	case found == nil && slices.Contains(all.Damaged, id):
+		o.Record.ObjectID = string(id)
+		return all, nil, revision, keys.ErrTampered
+	case found == nil:
+		return all, nil, revision, ErrNoEndpoint
 	}
 	o.Record.ObjectID = string(id)
 	return all, found, revision, nil

@@ -35,7 +35,7 @@ type worker struct {
 	// life ends at once when the endpoint is gone, and some time behind the deliverer's going when it is closed.
 	life    context.Context
 	stop    context.CancelFunc
-	changed  chan struct{}
+	changed chan struct{}
 
 	// progress is as it was stored at revision, and with what is in deliveries, letters and passed not stored yet.
 	progress   Progress
@@ -45,6 +45,8 @@ type worker struct {
 	passed     int
 	// since is when the first of them came.
 	since time.Time
+	// lost says that the progress was reported as not what was stored.
+	lost bool
 }
 
 func newWorker(d *Deliverer, in *window, id EndpointID) *worker {
@@ -68,7 +70,7 @@ func (w *worker) run() {
 	for !w.ending() {
 		wait, err := w.round()
 		if err != nil && w.life.Err() == nil {
-			w.report(err)
+			w.explain(err)
 		}
 		w.sleep(wait)
 	}
@@ -77,8 +79,8 @@ func (w *worker) run() {
 // ending reports that no attempt is to begin any more.
 func (w *worker) ending() bool { return w.going.Err() != nil || w.life.Err() != nil }
 
-// report says why a worker does not get on. Errors of receivers are no matter of the log, but of the deliveries.
-func (w *worker) report(err error) {
+// explain says why a worker does not get on. Errors of receivers are no matter of the log, but of the deliveries.
+func (w *worker) explain(err error) {
 	level := slog.LevelWarn
 	if outage.Of(err) != nil || errors.Is(err, keys.ErrConflict) || errors.Is(err, ErrNoEndpoint) {
 		level = slog.LevelDebug // readiness tells of etcd; the others are over by the next round
@@ -142,6 +144,11 @@ func (w *worker) pause() time.Duration {
 // goes on from what it read.
 func (w *worker) refresh() error {
 	p, revision, err := w.store.Progress(w.life, w.env, w.endpoint)
+	lost := errors.Is(err, keys.ErrTampered)
+	if lost && !w.lost {
+		w.Deliverer.report(w.life, w.env, w.endpoint)
+	}
+	w.lost = lost
 	if err != nil {
 		return err
 	}
@@ -218,14 +225,16 @@ func (w *worker) current() (*Endpoint, error) {
 	if err := w.store.Fence(w.life); err != nil {
 		return nil, err
 	}
-	all, _, err := w.store.Endpoints(w.life, w.env)
-	if err != nil {
+	e, err := w.store.Endpoint(w.life, w.env, w.endpoint)
+	switch {
+	case errors.Is(err, ErrNoEndpoint), errors.Is(err, keys.ErrTampered): // the supervisor tells of it
+		return nil, nil
+	case err != nil:
 		return nil, err
+	case e.Disabled:
+		return nil, nil
 	}
-	if e := all.find(w.endpoint); e != nil && !e.Disabled {
-		return e, nil
-	}
-	return nil, nil
+	return e, nil
 }
 
 // attempt sends one event. During a rotation's overlap a receiver that may have taken it for a forgery is sent it
