@@ -9,6 +9,10 @@
 // as many as CULVERT_BENCH_DUE says, once because callers ask for them and once in the background: refreshes must
 // starve nobody.
 //
+// Reads with an audit log are measured against the same server with a log that drops every record. All requests
+// wait for the log's one writer, so what else runs on the machine costs that server more than the other one: only
+// figures of a machine with nothing else to do say what the log costs.
+//
 // Operations on keys are measured over many records: 20,000, or as many as CULVERT_BENCH_RECORDS says. A
 // million of them take the better part of an hour, some gigabytes of disk and a machine with nothing else to do:
 //
