@@ -8,7 +8,6 @@ import (
 	"culvert/internal/access"
 	"culvert/internal/audit"
 	"culvert/internal/events"
-	"culvert/internal/outage"
 	"culvert/internal/trail"
 )
 
@@ -114,17 +113,11 @@ func judge(action access.Action, err error) trail.Verdict {
 		}
 		return trail.Allow(200)
 	}
-	if outage.Of(err) != nil { // first: an outage wraps its cause
-		return trail.Known(err)
-	}
 	var invalid *InvalidError
 	if errors.As(err, &invalid) {
 		return trail.Fail(CodeInvalid, 422)
 	}
-	for _, known := range []struct {
-		err error
-		trail.Verdict
-	}{
+	return trail.Among(err, []trail.Case{
 		{ErrNoKEK, trail.Fail("entity_not_found", 404)},
 		{ErrNoJob, trail.Fail("entity_not_found", 404)},
 		{ErrShredding, trail.Fail("shred_in_progress", 409)},
@@ -144,12 +137,7 @@ func judge(action access.Action, err error) trail.Verdict {
 		{ErrTooManyCMKs, trail.Fail("too_many_cmks", 409)},
 		{ErrCMKRefused, trail.Fail("cmk_refused", 403)}, // before ErrRefused, which it is too
 		{ErrRefused, trail.Fail("root_key_refused", 403)},
-	} {
-		if errors.Is(err, known.err) {
-			return known.Verdict
-		}
-	}
-	return trail.Known(err)
+	})
 }
 
 // InvalidError is a refused value of a request (422). Field is the wire's name; Rule says what is allowed

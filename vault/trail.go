@@ -8,7 +8,6 @@ import (
 
 	"culvert/internal/access"
 	"culvert/internal/events"
-	"culvert/internal/outage"
 	"culvert/internal/trail"
 	"culvert/keys"
 )
@@ -21,17 +20,11 @@ func judge(action access.Action, err error) trail.Verdict {
 		}
 		return trail.Allow(200)
 	}
-	if outage.Of(err) != nil { // first: an outage wraps its cause
-		return trail.Known(err)
-	}
 	var invalid *InvalidError
 	if errors.As(err, &invalid) {
 		return trail.Fail("invalid_value", 422)
 	}
-	for _, known := range []struct {
-		err error
-		trail.Verdict
-	}{
+	return trail.Among(err, []trail.Case{
 		{ErrNotFound, trail.Fail("entity_not_found", 404)},
 		{ErrExists, trail.Fail("item_already_exists", 409)},
 		{ErrVersion, trail.Fail("version_conflict", 409)},
@@ -46,12 +39,7 @@ func judge(action access.Action, err error) trail.Verdict {
 		{keys.ErrRefused, trail.Fail("root_key_refused", 403)},
 		{keys.ErrCreateRate, trail.Fail("rate_limit_exceeded", 429)},
 		{keys.ErrNotOurs, trail.Fail("invalid_encrypted_keys", 400)},
-	} {
-		if errors.Is(err, known.err) {
-			return known.Verdict
-		}
-	}
-	return trail.Known(err)
+	})
 }
 
 // changed is the data object of vault.data.created, updated and deleted (contract section 3). A

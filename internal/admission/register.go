@@ -10,7 +10,6 @@ import (
 
 	"culvert/internal/access"
 	"culvert/internal/audit"
-	"culvert/internal/outage"
 	"culvert/internal/trail"
 )
 
@@ -162,17 +161,11 @@ func judge(action access.Action, err error) trail.Verdict {
 		}
 		return trail.Allow(200)
 	}
-	if outage.Of(err) != nil { // first: an outage wraps its cause
-		return trail.Known(err)
-	}
 	var wrong *InvalidError
 	if errors.As(err, &wrong) {
 		return trail.Fail(CodeInvalid, 422)
 	}
-	for _, known := range []struct {
-		err error
-		trail.Verdict
-	}{
+	return trail.Among(err, []trail.Case{
 		{ErrNoKey, trail.Fail("entity_not_found", 404)},
 		{ErrNoRole, trail.Fail("entity_not_found", 404)},
 		{ErrKeyEnded, trail.Fail("api_key_already_expired", 409)},
@@ -186,10 +179,5 @@ func judge(action access.Action, err error) trail.Verdict {
 		{ErrUnknownCursor, trail.Fail("invalid_cursor", 400)},
 		{ErrConflict, trail.Fail("concurrent_request", 503)},
 		{ErrTampered, trail.Fail("integrity_failure", 500)},
-	} {
-		if errors.Is(err, known.err) {
-			return known.Verdict
-		}
-	}
-	return trail.Known(err)
+	})
 }

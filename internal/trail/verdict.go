@@ -31,6 +31,25 @@ func Fail(code string, status int) Verdict {
 	return Verdict{Result: audit.Failed, Code: code, Status: status}
 }
 
+// Case is an error of a use case of its own, and how a call that meets it has ended.
+type Case struct {
+	Err error
+	Verdict
+}
+
+// Among is the verdict of the first case that err is, or else what [Known] says.
+func Among(err error, cases []Case) Verdict {
+	if outage.Of(err) != nil { // first: an outage wraps its cause
+		return Known(err)
+	}
+	for _, c := range cases {
+		if errors.Is(err, c.Err) {
+			return c.Verdict
+		}
+	}
+	return Known(err)
+}
+
 // Known judges the errors that every use case may end with: denials, outages, and a caller who left.
 // What it does not know is an internal error. Statuses are known here only to be recorded: answers are
 // made in server/errors.go, which this list follows.
