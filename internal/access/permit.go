@@ -27,6 +27,12 @@ const (
 	// AuditRead is of records, AuditProve of checkpoints and proofs, which hold no record.
 	AuditRead  Action = "audit.records.read"
 	AuditProve Action = "audit.proofs.read"
+	// AuditExport makes exports of records, which AuditExportRead shows and fetches.
+	AuditExport     Action = "audit.exports.create"
+	AuditExportRead Action = "audit.exports.read"
+	// Streams are of a node, and of all environments.
+	AuditStreamsRead   Action = "audit.streams.read"
+	AuditStreamsRewind Action = "audit.streams.rewind"
 
 	KEKRead   Action = "keys.kek.read"
 	KEKRotate Action = "keys.kek.rotate"

@@ -64,6 +64,8 @@ func facts() []fact {
 		{MetadataRead, true, names}, {NamesList, true, names},
 		{DEKCreate, true, writes}, {DEKDecrypt, true, reads}, {DEKRekey, true, writes},
 		{EventsList, false, auditors}, {AuditRead, false, auditors}, {AuditProve, false, auditors},
+		{AuditExport, false, auditors}, {AuditExportRead, false, auditors},
+		{AuditStreamsRead, false, auditors}, {AuditStreamsRewind, false, nil},
 
 		{KEKRead, true, keyReaders}, {KEKRotate, true, keyAdmins},
 		{KEKRewrap, false, keyAdmins}, {KEKShred, false, keyAdmins}, {Reencrypt, false, keyAdmins},

@@ -74,6 +74,7 @@
 //	tree.go                       the Merkle tree and its file
 //	checkpoint.go notary.go       what is signed, and who signs, stores and compares it
 //	removal.go retain.go          what is said of segments that were removed, and who removes them
+//	follow.go csv.go              reading what is being written; records as rows
 //	proof.go                      what proves one record, or that one checkpoint continues another
 //	verify.go scan.go verifyremoved.go
 //	                              what an auditor finds, offline; filter.go which records somebody wants to see

@@ -284,7 +284,7 @@ func onlySegment(t *testing.T, dir string) string {
 	return filepath.Join(dir, names[0])
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

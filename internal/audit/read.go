@@ -73,8 +73,9 @@ type segmentReader struct {
 	from, next uint64
 	// end is the next segment's first index: what stands behind it here was given up. Unknown in the
 	// last segment.
-	end    uint64
-	last   bool
+	end  uint64
+	last bool
+	// offset is where reading begins, and goes on.
 	offset int64
 }
 
@@ -85,6 +86,9 @@ func (s *segmentReader) read(fn func(Record, []byte) error) (uint64, error) {
 		return 0, err
 	}
 	defer func() { _ = f.Close() }()
+	if _, err := f.Seek(s.offset, io.SeekStart); err != nil {
+		return 0, err
+	}
 	lines := newLineReader(f)
 	for s.last || s.next < s.end {
 		line, err := lines.ReadSlice('\n')

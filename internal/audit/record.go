@@ -91,7 +91,8 @@ type Record struct {
 	Route string `json:"route"`
 	// Cut counts the bytes that were removed from the log's end; only in the log's own records.
 	Cut int64 `json:"cut"`
-	// Subject is the node that a record of the log's own is about, and Checkpoint what that node has signed.
+	// Subject is the node that a record of the log's own is about, and Checkpoint what that node has signed; in
+	// records of calls, the stream or the export that is named.
 	Subject    string `json:"subject"`
 	Checkpoint string `json:"checkpoint"`
 }
