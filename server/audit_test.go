@@ -20,7 +20,14 @@ const auditPath = "/culvert/v1/audit"
 // auditVisits is what TestCanary sends to the routes of the audit log.
 func auditVisits() map[string]visit {
 	records, inclusion, consistency := auditPath+"/records", auditPath+"/proofs/inclusion", auditPath+"/proofs/consistency"
+	streams := auditPath + "/streams"
 	return map[string]visit{
+		"GET " + streams: {good: []request{get(streams + "?" + canary)}, bad: []request{get(streams + "?" + canary + "=%z")}},
+		"POST " + streams + "/:name/rewind": {
+			good: []request{post(streams+"/disk/rewind", `{"index":0,"`+canary+`":1}`), post(streams+"/disk/rewind", `{"since":"2026-01-01T00:00:00Z"}`)},
+			bad: []request{post(streams+"/"+canary+"/rewind", `{"index":0}`), post(streams+"/disk/rewind", `{"index":"`+canary+`"}`),
+				post(streams+"/disk/rewind", `{"since":"`+canary+`"}`), post(streams+"/disk/rewind", canary), post(streams+"/disk/rewind", `{}`)},
+		},
 		"GET " + records: {
 			good: []request{get(records + "?limit=1"), get(records + "?actor_id=" + canary), get(records + "?action=" + canary), get(records + "?" + canary)},
 			bad: []request{get(records + "?after=" + canary), get(records + "?outcome=" + canary), get(records + "?range_start=" + canary),

@@ -141,6 +141,8 @@ func TestRoutesAndActions(t *testing.T) {
 		{Method: "GET", Path: "/culvert/v1/audit/checkpoints", Action: access.AuditProve},
 		{Method: "GET", Path: "/culvert/v1/audit/proofs/inclusion", Action: access.AuditProve},
 		{Method: "GET", Path: "/culvert/v1/audit/proofs/consistency", Action: access.AuditProve},
+		{Method: "GET", Path: "/culvert/v1/audit/streams", Action: access.AuditStreamsRead},
+		{Method: "POST", Path: "/culvert/v1/audit/streams/:name/rewind", Action: access.AuditStreamsRewind},
 		{Method: "GET", Path: "/healthz"},
 		{Method: "GET", Path: "/readyz"},
 	}, pipesRoutes()...)
@@ -161,6 +163,7 @@ func TestRoutesAndActions(t *testing.T) {
 		"POST /culvert/v1/cmks":             `{"context_name":"organization_id","context_value":"org_1","key":"x"}`,
 		"POST /vault/v1/keys/rekey":         `{"context":{},"encrypted_keys":"AAAA"}`,
 		"POST /webhook_endpoints":           `{"endpoint_url":"http://127.0.0.1:1/","events":["vault.data.created"]}`, "PATCH /webhook_endpoints/:id": `{}`,
+		"POST /culvert/v1/audit/streams/:name/rewind":   `{"index":0}`,
 		"POST /culvert/v1/webhooks/:id/replay":          `{"since":"2026-01-01T00:00:00Z"}`,
 		"POST /culvert/v1/api-keys":                     `{"name":"x","role":"reader"}`,
 		"POST /culvert/v1/roles":                        roleBody,

@@ -20,6 +20,7 @@ import (
 	"culvert/internal/events"
 	"culvert/internal/logtest"
 	"culvert/internal/proof"
+	"culvert/internal/stream"
 	"culvert/internal/webhooks"
 	"culvert/pipes"
 	"culvert/pipes/pipestest"
@@ -94,7 +95,7 @@ func (d *door) config(t testing.TB) server.Config {
 	}
 	return server.Config{
 		Now: now, Admission: d.stack.Register,
-		Vault: d.stack.Vault, Pipes: d.broker(t), Keys: d.stack.Operations, PublicURL: pipestest.PublicURL, Events: log, Webhooks: d.webhooks(t), Auditor: d.auditor(t), Gate: d.stack.Gate, Audit: d.stack.Audit,
+		Vault: d.stack.Vault, Pipes: d.broker(t), Keys: d.stack.Operations, PublicURL: pipestest.PublicURL, Events: log, Webhooks: d.webhooks(t), Auditor: d.auditor(t), Streams: d.streams(t), Gate: d.stack.Gate, Audit: d.stack.Audit,
 		Health: func(context.Context) []server.Check {
 			return []server.Check{{Name: "etcd", State: server.Ready}}
 		},
@@ -111,6 +112,22 @@ func (d *door) auditor(t testing.TB) *proof.Auditor {
 	})
 	must(t, err)
 	return auditor
+}
+
+// streams are of the stack's audit log: one, into a file.
+func (d *door) streams(t testing.TB) *stream.Desk {
+	t.Helper()
+	streams, err := stream.Start(stream.Config{
+		Log: d.stack.Audit, Dir: filepath.Join(t.TempDir(), "streams"), Timing: stream.Timing{Poll: 100 * time.Millisecond},
+		Streams: []stream.Spec{{Name: "disk", Kind: stream.File, Path: filepath.Join(filepath.Dir(d.stack.AuditDir), "streamed.jsonl")}},
+	})
+	must(t, err)
+	t.Cleanup(func() { must(t, streams.Close()) })
+	desk, err := stream.NewDesk(stream.DeskConfig{
+		Streams: streams, Gate: d.stack.Gate, Audit: d.stack.Audit, Fence: d.stack.Store.Fence, Now: time.Now,
+	})
+	must(t, err)
+	return desk
 }
 
 // webhooks are the use cases around endpoints, which may be on loopback. Nothing delivers.

@@ -14,6 +14,7 @@ import (
 	"culvert/internal/idempotency"
 	"culvert/internal/outage"
 	"culvert/internal/proof"
+	"culvert/internal/stream"
 	"culvert/internal/webhooks"
 	"culvert/keys"
 	"culvert/pipes"
@@ -73,6 +74,10 @@ func (s *Server) problem(err error) *problem {
 	var proven *proof.InvalidError
 	if errors.As(err, &proven) {
 		return refused(proof.CodeInvalid, proven.Field, proven.Rule)
+	}
+	var streamed *stream.InvalidError
+	if errors.As(err, &streamed) {
+		return refused(stream.CodeInvalid, streamed.Field, streamed.Rule)
 	}
 	var hook *webhooks.InvalidError
 	if errors.As(err, &hook) {
@@ -140,6 +145,7 @@ func sentinels() []sentinel {
 		{idempotency.ErrRepeated, *busy()},
 		{vault.ErrUnknownCursor, *unknownCursor()},
 		{events.ErrUnknownCursor, *unknownCursor()},
+		{stream.ErrNoStream, problem{status: 404, code: stream.CodeNoStream, text: "This node has no such stream of the audit log."}},
 		{webhooks.ErrNoEndpoint, problem{status: 404, code: "entity_not_found", text: "Webhook endpoint not found."}},
 		{webhooks.ErrDuplicate, problem{status: 409, code: "duplicate_endpoint", text: "Another webhook endpoint of this environment has this URL."}},
 		{webhooks.ErrTooMany, problem{status: 409, code: "too_many_endpoints",

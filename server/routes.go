@@ -147,6 +147,8 @@ func (s *Server) table() []*route {
 		s.row(http.MethodGet, "/culvert/v1/audit/checkpoints", access.AuditProve, s.listCheckpoints()),
 		s.row(http.MethodGet, "/culvert/v1/audit/proofs/inclusion", access.AuditProve, s.proveInclusion()),
 		s.row(http.MethodGet, "/culvert/v1/audit/proofs/consistency", access.AuditProve, s.proveConsistency()),
+		s.row(http.MethodGet, "/culvert/v1/audit/streams", access.AuditStreamsRead, s.listStreams()),
+		s.row(http.MethodPost, "/culvert/v1/audit/streams/:name/rewind", access.AuditStreamsRewind, s.rewindStream()),
 
 		s.row(http.MethodGet, "/healthz", public, s.alive()),
 		s.row(http.MethodGet, "/readyz", public, s.ready()),

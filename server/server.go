@@ -17,6 +17,7 @@ import (
 	"culvert/internal/events"
 	"culvert/internal/proof"
 	"culvert/internal/ratelimit"
+	"culvert/internal/stream"
 	"culvert/internal/webhooks"
 	"culvert/keys"
 	"culvert/pipes"
@@ -26,13 +27,14 @@ import (
 
 // Config is what a [Server] is made of.
 type Config struct {
-	// Vault, Pipes, Keys, Events, Webhooks, Auditor, Gate and Audit are required.
+	// Vault, Pipes, Keys, Events, Webhooks, Auditor, Streams, Gate and Audit are required.
 	Vault    *vault.Vault
 	Pipes    *pipes.Broker
 	Keys     *keys.Operations
 	Events   *events.Log
 	Webhooks *webhooks.Webhooks
 	Auditor  *proof.Auditor
+	Streams  *stream.Desk
 	Gate     *access.Gate
 	Audit    *audit.Log
 	// Admission is the register of API keys and roles; required.
@@ -70,6 +72,7 @@ type Server struct {
 	events   *events.Log
 	webhooks *webhooks.Webhooks
 	auditor  *proof.Auditor
+	streams  *stream.Desk
 	gate     *access.Gate
 	audit    *audit.Log
 
@@ -98,7 +101,7 @@ type Server struct {
 
 // New checks the configuration and returns a Server that is ready to answer.
 func New(c Config) (*Server, error) {
-	if c.Vault == nil || c.Pipes == nil || c.Keys == nil || c.Events == nil || c.Webhooks == nil || c.Auditor == nil || c.Gate == nil || c.Audit == nil || c.Admission == nil || c.Health == nil || c.Logger == nil {
+	if c.Vault == nil || c.Pipes == nil || c.Keys == nil || c.Events == nil || c.Webhooks == nil || c.Auditor == nil || c.Streams == nil || c.Gate == nil || c.Audit == nil || c.Admission == nil || c.Health == nil || c.Logger == nil {
 		return nil, errors.New("server: incomplete configuration")
 	}
 	publicURL, ok := parsePublicURL(c.PublicURL)
@@ -132,6 +135,7 @@ func New(c Config) (*Server, error) {
 		events:    c.Events,
 		webhooks:  c.Webhooks,
 		auditor:   c.Auditor,
+		streams:   c.Streams,
 		gate:      c.Gate,
 		audit:     c.Audit,
 		admission: c.Admission,

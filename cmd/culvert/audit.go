@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -29,17 +28,8 @@ func auditCommand() *cobra.Command {
 			return unknownCommand(cmd, args[0])
 		},
 	}
-	cmd.AddCommand(auditShowCommand(), auditTailCommand(), auditExportCommand(), auditVerifyCommand(), auditKeyCommand())
+	cmd.AddCommand(auditShowCommand(), auditTailCommand(), auditExportCommand(), auditVerifyCommand(), auditKeyCommand(), auditStreamsCommand())
 	return cmd
-}
-
-// jsonText is a key context as JSON, its names in order.
-func jsonText(items map[string]string) string {
-	text, err := json.Marshal(items)
-	if err != nil {
-		return ""
-	}
-	return string(text)
 }
 
 // auditDir is the log's directory, for who names it or the data directory that it is in.

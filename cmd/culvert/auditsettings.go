@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"math"
 	"time"
 
 	"culvert/internal/audit"
@@ -29,5 +31,12 @@ func (g *graph) retain(cfg AuditConfig, f *floor) error {
 	if cfg.Retention == 0 {
 		return nil
 	}
-	return f.notary.Retain(audit.Retention{Age: cfg.Retention, Every: min(max(cfg.Retention/10, time.Second), time.Minute)})
+	needed := func(context.Context) (uint64, error) {
+		lowest, any := f.streams.Needed()
+		if !any {
+			return math.MaxUint64, nil
+		}
+		return lowest, nil
+	}
+	return f.notary.Retain(audit.Retention{Age: cfg.Retention, Every: min(max(cfg.Retention/10, time.Second), time.Minute), Needed: needed})
 }

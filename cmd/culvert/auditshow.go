@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"reflect"
 	"strings"
 	"time"
 
@@ -235,48 +234,14 @@ func printable(value string) string {
 // exportCSV writes the members of records as columns, in their order.
 func exportCSV(cmd *cobra.Command, dir string, filter *audit.Filter) error {
 	w := csv.NewWriter(cmd.OutOrStdout())
-	schema := reflect.TypeFor[audit.Record]()
-	row := make([]string, schema.NumField())
-	for i := range row {
-		row[i] = schema.Field(i).Tag.Get("json")
-	}
-	if err := w.Write(row); err != nil {
+	if err := w.Write(audit.Columns()); err != nil {
 		return err
 	}
-	if _, err := eachRecord(cmd, dir, 0, filter, func(r *audit.Record, _ []byte) error {
-		value := reflect.ValueOf(*r)
-		for i := range row {
-			row[i] = cell(value.Field(i))
-		}
-		return w.Write(row)
-	}); err != nil {
+	if _, err := eachRecord(cmd, dir, 0, filter, func(r *audit.Record, _ []byte) error { return w.Write(audit.Cells(r)) }); err != nil {
 		return err
 	}
 	w.Flush()
 	return w.Error()
-}
-
-// cell is a member as text. Zero members are empty, but for the index.
-func cell(v reflect.Value) string {
-	switch value := v.Interface().(type) {
-	case time.Time:
-		return value.Format("2006-01-02T15:04:05.000000Z")
-	case uint64:
-		return fmt.Sprint(value)
-	case map[string]string:
-		if value == nil {
-			return ""
-		}
-		return jsonText(value)
-	}
-	if v.IsZero() {
-		return ""
-	}
-	text := fmt.Sprint(v.Interface())
-	if v.Kind() == reflect.String && strings.ContainsAny(text[:1], "=+-@\t\r") {
-		return "'" + text
-	}
-	return text
 }
 
 func auditKeyCommand() *cobra.Command {

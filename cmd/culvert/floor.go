@@ -14,13 +14,16 @@ import (
 	"culvert/internal/id"
 	"culvert/internal/journal"
 	"culvert/internal/record"
+	"culvert/internal/stream"
 	"culvert/keys"
 )
 
 // floor is what the use cases stand on: the trail, storage and keys.
 type floor struct {
-	audit        *audit.Log
-	notary       *audit.Notary
+	audit  *audit.Log
+	notary *audit.Notary
+	// streams are the house's; nil until it is built.
+	streams      *stream.Streams
 	checkpoints  *etcd.Checkpoints
 	journal      *journal.Journal
 	store        *etcd.Store

@@ -20,7 +20,7 @@ func (f *floor) health(ctx context.Context) []server.Check {
 		// All else is served; and what is full here may be full on every replica.
 		refreshes.State = server.Degraded
 	}
-	return append(checks, f.auditHealth(), refreshes)
+	return append(append(checks, f.auditHealth(), refreshes), f.streamHealth(ctx)...)
 }
 
 // rootKeyHealth asks all root keys at once, because a look at the health has little time. Without one of the

@@ -14,7 +14,7 @@ import (
 func (c *Config) validate() error {
 	for _, check := range []func() error{
 		c.validateAddresses, c.validateRootKeys, c.validateCMK, c.validateEtcd, c.validateLimits, c.Pipes.validate, c.Webhooks.validate,
-		c.Audit.validate,
+		c.Audit.validate, c.validateStreams,
 	} {
 		if err := check(); err != nil {
 			return err

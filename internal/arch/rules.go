@@ -69,8 +69,8 @@ func Culvert() Rules {
 			// A sibling of vault and pipes: keys signs what it sends, and connectors says where it may be sent.
 			{"internal/webhooks", above("keys", "connectors", "internal/trail")},
 			{"internal/events", above("internal/trail")},
-			{"internal/admission", above("internal/trail")}, // API keys and roles: use cases, as operations on keys
-			{"internal/proof", above("internal/trail")},     // asking the audit log is a use case: permit, fence and trail
+			{"internal/admission", above("internal/trail")},            // API keys and roles: use cases, as operations on keys
+			{"internal/proof", above("internal/trail")},                // asking the audit log is a use case: permit, fence and trail
 			{"internal/stream", above("connectors", "internal/trail")}, // connectors says where it may be sent
 			{"internal/trail", leaves()},
 			{"internal/arch", nil},

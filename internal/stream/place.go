@@ -24,13 +24,9 @@ const (
 	maxPlace     = 4 << 10
 )
 
-// readPlace is the place in a file. A stream that has none begins at the oldest record there is: one too many is
-// what at least once allows.
+// readPlace is the place in a file; there is none before the first record was acknowledged (fs.ErrNotExist).
 func readPlace(path string) (place, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
-	if errors.Is(err, os.ErrNotExist) {
-		return place{V: placeVersion}, nil
-	}
 	if err != nil {
 		return place{}, err
 	}

@@ -53,7 +53,7 @@ type Spec struct {
 	// Address is where a syslog receiver listens, host:port. Plain speaks TCP without TLS, for loopback alone.
 	Address string
 	Plain   bool
-	// Facility is the syslog facility of every message, 0 to 23.
+	// Facility is the syslog facility of every message, 1 to 23; default [DefaultFacility]. The kernel's, 0, is not for us.
 	Facility int
 	// URL is what batches are posted to: https, or http on loopback. It is shown in no answer, and must not hold
 	// a secret.
@@ -120,7 +120,7 @@ func (s *Spec) only() error {
 		{"path", s.Path != "", []Kind{File}},
 		{"address", s.Address != "", []Kind{Syslog}},
 		{"plain", s.Plain, []Kind{Syslog}},
-		{"facility", s.Facility != 0 && s.Facility != DefaultFacility, []Kind{Syslog}},
+		{"facility", s.Facility != 0, []Kind{Syslog}},
 		{"url", s.URL != "", []Kind{HTTP}},
 		{"ca_file", s.CAFile != "", []Kind{Syslog, HTTP}},
 		{"cert_file", s.CertFile != "", []Kind{Syslog, HTTP}},
@@ -150,7 +150,7 @@ func (s *Spec) checkSyslog() error {
 		return errors.New("address: must be host:port, such as siem.example.com:6514")
 	}
 	if s.Facility < 0 || s.Facility > 23 {
-		return errors.New("facility: must be from 0 to 23")
+		return errors.New("facility: must be from 1 to 23")
 	}
 	if s.Plain && !origin.IsLoopback(host) {
 		return errors.New("plain: records would be on the wire in clear; only a loopback address may be spoken to without TLS")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -133,6 +134,9 @@ func newWorker(c *Config, spec Spec) (*worker, error) {
 	if spec.Format == "" {
 		spec.Format = Lines
 	}
+	if spec.Facility == 0 {
+		spec.Facility = DefaultFacility
+	}
 	if spec.Batch == 0 {
 		spec.Batch = DefaultBatch
 	}
@@ -145,6 +149,10 @@ func newWorker(c *Config, spec Spec) (*worker, error) {
 		log: c.Logger, batch: spec.Batch, woken: make(chan struct{}, 1),
 	}
 	at, err := readPlace(w.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		// A new one begins at the oldest record there is: what retention took before is not missing.
+		at.Next, err = audit.Begin(c.Log.Dir(), time.Time{})
+	}
 	if err != nil {
 		return nil, fmt.Errorf("place: %w", err)
 	}
