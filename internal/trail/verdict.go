@@ -31,8 +31,9 @@ func Fail(code string, status int) Verdict {
 	return Verdict{Result: audit.Failed, Code: code, Status: status}
 }
 
-// Case is an error of a use case of its own, and how a call that meets it has ended.
-type Case struct {
+// Case is an error of a use case of its own, and how a call that meets it has ended. An alias, so that tables of them
+// are written without names.
+type Case = struct {
 	Err error
 	Verdict
 }
