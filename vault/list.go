@@ -51,6 +51,8 @@ func (v viewer) Shows(name string, items map[string]string) bool {
 	return v.permit.Allows(access.Resource{Name: name, Items: items})
 }
 
+func (v viewer) Within() []access.Bound { return v.permit.Bounds() }
+
 // until cuts off an object (empty: none) and what follows it in the order of the page.
 func (p Page) until(id ObjectID, descending bool) Page {
 	if id == "" {

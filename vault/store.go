@@ -92,6 +92,8 @@ type Query struct {
 type Viewer interface {
 	// Shows is asked for many objects in a row. items are those of the key context, and are read only.
 	Shows(name string, items map[string]string) bool
+	// Within is where all of them lie, so that nobody looks elsewhere; nil is anywhere, and none nowhere.
+	Within() []access.Bound
 }
 
 // Page is a page of a list. After and Before are the cursors of the next and the previous page,

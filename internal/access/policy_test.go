@@ -120,6 +120,13 @@ func drawKey(rt *rapid.T, now time.Time) access.KeyRecord {
 	return k
 }
 
+// liesWithin tells whether a list that keeps to the bounds finds a record.
+func liesWithin(bounds []access.Bound, r access.Resource) bool {
+	return bounds == nil || slices.ContainsFunc(bounds, func(b access.Bound) bool {
+		return modelHolds(access.Scope{Context: b.Items, NamePrefix: b.NamePrefix}, r, time.Time{})
+	})
+}
+
 func TestPolicyModel(t *testing.T) {
 	h := newHouse(t)
 	records := world()
@@ -152,6 +159,9 @@ func TestPolicyModel(t *testing.T) {
 				}
 				if _, err := permit.Complete(r); (err == nil) != want {
 					rt.Fatalf("%s on %v: the second step says %v, the model %v", a, r, err, want)
+				}
+				if want && !liesWithin(permit.Bounds(), r) {
+					rt.Fatalf("%s on %v is allowed, and no list would look there: %v", a, r, permit.Bounds())
 				}
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"culvert/internal/access"
 	"culvert/internal/etcd"
 	"culvert/internal/etcd/etcdtest"
 	"culvert/internal/id"
@@ -176,3 +177,46 @@ func BenchmarkListFromEtcd(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkScopedPage is a page of a list of 100,000 objects for who may see ten of them, or every tenth, by an item
+// of the key context and by the beginning of names; and for who looks at each object instead.
+func BenchmarkScopedPage(b *testing.B) {
+	const objects = 100_000
+	index := &etcd.Index{}
+	for i := range objects {
+		e := etcd.Entry{ID: testUUID(uint64(i), 0), Name: fmt.Sprintf("most/%d", i), Revision: 1}
+		e.KEK, e.Items = contextOf(0)
+		switch {
+		case i%(objects/10) == 7:
+			e.Name = fmt.Sprintf("few/%d", i)
+			e.KEK, e.Items = contextOf(2)
+		case i%10 == 0:
+			e.Name = fmt.Sprintf("tenth/%d", i)
+			e.KEK, e.Items = contextOf(1)
+		}
+		index.Add(e)
+	}
+	for name, viewer := range map[string]vault.Viewer{
+		"all":           nil,
+		"ten/item":      bounded{{Items: map[string]string{"user_id": "user_1"}}},
+		"ten/prefix":    bounded{{NamePrefix: "few/"}},
+		"ten/looking":   anywhere{bounded{{NamePrefix: "few/"}}},
+		"tenth/item":    bounded{{Items: map[string]string{"organization_id": "org_1"}}},
+		"tenth/prefix":  bounded{{NamePrefix: "tenth/"}},
+		"tenth/looking": anywhere{bounded{{NamePrefix: "tenth/"}}},
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				page, err := index.Page(vault.Query{Limit: 100, Descending: true, Viewer: viewer})
+				if err != nil || len(page.Data) < 10 {
+					b.Fatalf("%d objects, %v", len(page.Data), err)
+				}
+			}
+		})
+	}
+}
+
+// anywhere sees what another one does, and does not say where that is.
+type anywhere struct{ bounded }
+
+func (anywhere) Within() []access.Bound { return nil }

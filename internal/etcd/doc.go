@@ -6,7 +6,8 @@
 //	layout.go      the whole keyspace on one screen
 //	client.go      the connection; embed.go the etcd inside this process
 //	store.go       the Store: what runs, and the one way to read a key
-//	feed.go        the one watch; cache.go, written.go, mirror.go, index.go, indexes.go what is in memory
+//	feed.go        the one watch; cache.go, written.go, mirror.go, index.go, indexes.go what is in memory;
+//	within.go      how the index finds the objects of who may see few; places.go the order it does that in
 //	fence.go       what makes reads from memory linearizable
 //	txn.go         the one way to write: a transaction with its event and a certain outcome
 //	epoch.go       the order of events, and the trick behind certain outcomes

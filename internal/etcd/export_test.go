@@ -10,6 +10,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"culvert/internal/access"
+	"culvert/keys"
 	"culvert/vault"
 )
 
@@ -268,14 +269,21 @@ type Entry struct {
 	Updated  time.Time
 	Revision int64
 	Broken   bool
+	// KEK tells contexts apart; Items are those of its context.
+	KEK   keys.ID
+	Items map[string]string
 }
 
 // Add puts an entry and reports whether its object is new.
 func (x *Index) Add(e Entry) bool {
 	return x.put(entry{
 		id: uuid.MustParse(string(e.ID)), name: e.Name, updated: e.Updated.UnixMicro(), revision: e.Revision, broken: e.Broken,
+		items: &contextItems{kek: e.KEK, items: e.Items},
 	})
 }
+
+// SetSteps sets after how many entries a walk for who may see few tries something else.
+func (x *Index) SetSteps(n int) { x.steps = n }
 
 // Remove drops an object.
 func (x *Index) Remove(id vault.ObjectID) { x.remove(uuid.MustParse(string(id))) }

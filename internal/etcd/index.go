@@ -1,6 +1,8 @@
 package etcd
 
 import (
+	"bytes"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -8,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"culvert/internal/access"
 	"culvert/keys"
 	"culvert/vault"
 )
@@ -36,7 +39,8 @@ type chunk struct {
 }
 
 // listIndex is the objects of one environment in order of creation (of their UUIDv7 ids): what a page
-// costs does not depend on how many there are. About 100 bytes an object beside its name.
+// costs does not depend on how many there are, also for who may see few of them (within.go). About 200 bytes an
+// object beside its name, and 50 more for each further item of its key context.
 type listIndex struct {
 	mu     sync.RWMutex
 	chunks []*chunk
@@ -44,12 +48,19 @@ type listIndex struct {
 	// contexts are those of the entries, each once for all that have it, by key id: a context has one KEK at a
 	// time. What is left of a KEK that was shredded is small, and goes when the index is loaded again.
 	contexts map[keys.ID]*contextItems
+	// byName and byItem are how objects are found by what they have, broken those of which that is not known.
+	byName, byItem places
+	broken         map[uuid.UUID]bool
+	// steps is enoughSteps if it is 0.
+	steps int
 }
 
 // contextItems is the key context of a KEK.
 type contextItems struct {
 	kek   keys.ID
 	items map[string]string
+	// terms are those of the items, made for the copy that entries share.
+	terms []string
 }
 
 // filter is what a query keeps.
@@ -58,10 +69,15 @@ type filter struct {
 	updatedAfter int64 // microseconds; meaningful if byTime
 	byTime       bool
 	viewer       vault.Viewer // nil sees all
+	// within is where all lies that the viewer sees; nil is anywhere.
+	within []access.Bound
 }
 
 func newFilter(q vault.Query) filter {
 	f := filter{search: q.Search, viewer: q.Viewer}
+	if q.Viewer != nil {
+		f.within = q.Viewer.Within()
+	}
 	if !q.UpdatedAfter.IsZero() {
 		f.byTime, f.updatedAfter = true, q.UpdatedAfter.UnixMicro()
 	}
@@ -94,10 +110,13 @@ func (x *listIndex) put(e entry) bool {
 	c.newest = max(c.newest, e.updated)
 	if found {
 		if c.entries[i].revision < e.revision {
+			x.unregister(&c.entries[i])
 			c.entries[i] = e
+			x.register(&e)
 		}
 		return false
 	}
+	x.register(&e)
 	c.entries = slices.Insert(c.entries, i, e)
 	x.count++
 	if len(c.entries) > chunkEntries {
@@ -115,6 +134,9 @@ func (x *listIndex) shared(c *contextItems) *contextItems {
 	if known == nil {
 		if x.contexts == nil {
 			x.contexts = map[keys.ID]*contextItems{}
+		}
+		for name, value := range c.items {
+			c.terms = append(c.terms, itemTerm(name, value))
 		}
 		x.contexts[c.kek], known = c, c
 	}
@@ -146,6 +168,7 @@ func (x *listIndex) remove(id uuid.UUID) {
 	if !found {
 		return
 	}
+	x.unregister(&c.entries[i])
 	c.entries = slices.Delete(c.entries, i, i+1)
 	x.count--
 	if len(c.entries) == 0 && len(x.chunks) > 1 {
@@ -177,7 +200,7 @@ func (c *chunk) find(id uuid.UUID) (int, bool) {
 	return slices.BinarySearchFunc(c.entries, id, func(e entry, id uuid.UUID) int { return compare(e.id, id) })
 }
 
-func compare(a, b uuid.UUID) int { return strings.Compare(string(a[:]), string(b[:])) }
+func compare(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) }
 
 // page answers a query.
 func (x *listIndex) page(q vault.Query) (vault.Page, error) {
@@ -221,10 +244,18 @@ func cursorOf(q vault.Query) (*uuid.UUID, error) {
 
 // walk collects up to n entries that pass the filter, strictly behind the cursor in its direction.
 func (x *listIndex) walk(cursor *uuid.UUID, descending bool, f filter, n int) []entry {
-	if descending {
-		return x.walkDown(cursor, f, n)
+	if f.within != nil {
+		return x.walkWithin(cursor, descending, f, n)
 	}
-	var found []entry
+	found, _ := x.walkAll(cursor, descending, f, n, math.MaxInt)
+	return found
+}
+
+// walkAll looks at one entry after the other, at so many at most. It tells whether that was enough.
+func (x *listIndex) walkAll(cursor *uuid.UUID, descending bool, f filter, n, steps int) (found []entry, ended bool) {
+	if descending {
+		return x.walkDown(cursor, f, n, steps)
+	}
 	ci, i := 0, 0
 	if cursor != nil && len(x.chunks) > 0 {
 		var same bool
@@ -241,16 +272,18 @@ func (x *listIndex) walk(cursor *uuid.UUID, descending bool, f filter, n int) []
 		for ; i < len(c.entries); i++ {
 			if f.keeps(&c.entries[i]) {
 				if found = append(found, c.entries[i]); len(found) == n {
-					return found
+					return found, true
 				}
+			}
+			if steps--; steps == 0 {
+				return nil, false
 			}
 		}
 	}
-	return found
+	return found, true
 }
 
-func (x *listIndex) walkDown(cursor *uuid.UUID, f filter, n int) []entry {
-	var found []entry
+func (x *listIndex) walkDown(cursor *uuid.UUID, f filter, n, steps int) (found []entry, ended bool) {
 	ci := len(x.chunks) - 1
 	if cursor != nil && ci >= 0 {
 		ci = x.chunkOf(*cursor)
@@ -269,10 +302,13 @@ func (x *listIndex) walkDown(cursor *uuid.UUID, f filter, n int) []entry {
 		for ; i >= 0; i-- {
 			if f.keeps(&c.entries[i]) {
 				if found = append(found, c.entries[i]); len(found) == n {
-					return found
+					return found, true
 				}
+			}
+			if steps--; steps == 0 {
+				return nil, false
 			}
 		}
 	}
-	return found
+	return found, true
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"pgregory.net/rapid"
 
+	"culvert/internal/access"
 	"culvert/internal/etcd"
 	"culvert/keys"
 	"culvert/vault"
@@ -35,7 +36,11 @@ func modelListBroken(all []etcd.Entry, q vault.Query) (page vault.Page, broken b
 	for _, e := range ordered {
 		matches := strings.Contains(e.Name, q.Search) && (q.UpdatedAfter.IsZero() || e.Updated.After(q.UpdatedAfter))
 		if q.Viewer != nil {
-			matches = matches && q.Viewer.Shows(e.Name, map[string]string{"organization_id": "org_1"})
+			items := e.Items
+			if items == nil {
+				items = map[string]string{"organization_id": "org_1"}
+			}
+			matches = matches && q.Viewer.Shows(e.Name, items)
 		}
 		switch {
 		case !matches && !e.Broken:
@@ -68,10 +73,45 @@ func modelListBroken(all []etcd.Entry, q vault.Query) (page vault.Page, broken b
 	return page, broken
 }
 
+// contextOf is one of three key contexts, by a number.
+func contextOf(n uint64) (kek keys.ID, items map[string]string) {
+	return keys.ID(fmt.Sprint("kek ", n%3)), []map[string]string{
+		{}, {"organization_id": "org_1"}, {"organization_id": "org_1", "user_id": "user_1"},
+	}[n%3]
+}
+
+// bounded sees what is within one of its bounds, but for names that end with a c.
+type bounded []access.Bound
+
+func (b bounded) Shows(name string, items map[string]string) bool {
+	return !strings.HasSuffix(name, "c") && slices.ContainsFunc(b, func(b access.Bound) bool {
+		for item, value := range b.Items {
+			if items[item] != value {
+				return false
+			}
+		}
+		return strings.HasPrefix(name, b.NamePrefix)
+	})
+}
+
+func (b bounded) Within() []access.Bound { return append([]access.Bound{}, b...) }
+
+// drawBounds draws some, also none.
+func drawBounds(t *rapid.T) bounded {
+	return rapid.SliceOfN(rapid.SampledFrom([]access.Bound{
+		{NamePrefix: "a"}, {NamePrefix: "ab"}, {NamePrefix: "3"}, {NamePrefix: "nobody's"},
+		{Items: map[string]string{"organization_id": "org_1"}},
+		{Items: map[string]string{"organization_id": "org_1"}, NamePrefix: "b"},
+		{Items: map[string]string{"organization_id": "org_1", "user_id": "user_1"}},
+		{Items: map[string]string{"organization_id": "org_2"}},
+	}), 0, 3).Draw(t, "bounds")
+}
+
 // TestIndex drives the list index with anything, next to a plain map.
 func TestIndex(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		index, model := &etcd.Index{}, map[vault.ObjectID]etcd.Entry{}
+		index.SetSteps(rapid.SampledFrom([]int{1, 100, 10_000}).Draw(t, "steps"))
 		// Few times and names, so that operations meet; chunks split, since puts come in runs.
 		ids := rapid.Custom(func(t *rapid.T) vault.ObjectID {
 			return testUUID(rapid.Uint64Range(1, 40).Draw(t, "ms"), rapid.Uint64Range(0, 60).Draw(t, "low"))
@@ -83,6 +123,7 @@ func TestIndex(t *testing.T) {
 		put := func(object vault.ObjectID, name string, updated time.Time, stale, broken bool) {
 			revision++
 			e := etcd.Entry{ID: object, Name: name, Updated: updated, Revision: revision, Broken: broken}
+			e.KEK, e.Items = contextOf(uint64(revision))
 			if broken {
 				e.Updated = time.UnixMicro(math.MaxInt64)
 			}
@@ -139,6 +180,9 @@ func TestIndex(t *testing.T) {
 				}
 				if rapid.Bool().Draw(t, "by time") {
 					q.UpdatedAfter = moments.Draw(t, "updated after")
+				}
+				if rapid.Bool().Draw(t, "scoped") {
+					q.Viewer = drawBounds(t)
 				}
 				got, err := index.Page(q)
 				want, broken := modelListBroken(all, q)

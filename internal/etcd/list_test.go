@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"culvert/internal/access"
 	"culvert/internal/etcd"
 	"culvert/internal/etcd/etcdtest"
 	"culvert/internal/id"
@@ -158,6 +159,8 @@ type prefixViewer string
 func (v prefixViewer) Shows(name string, items map[string]string) bool {
 	return strings.HasPrefix(name, string(v)) && items["organization_id"] == "org_1"
 }
+
+func (v prefixViewer) Within() []access.Bound { return []access.Bound{{NamePrefix: string(v)}} }
 
 // TestListDense puts more objects into one stretch than a window of a walk through etcd may hold.
 func TestListDense(t *testing.T) {
