@@ -20,6 +20,8 @@ import (
 // while clients go on.
 type Pair struct {
 	sides [2]*side
+	// endpoint is that of the etcd.
+	endpoint string
 }
 
 // side is one of them.
@@ -41,10 +43,10 @@ func MustPair(t *testing.T, flags ...string) *Pair {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, dir, endpoint := &Pair{}, t.TempDir(), etcdtest.Listening(t)
+	p, dir := &Pair{endpoint: etcdtest.Listening(t)}, t.TempDir()
 	for i := range p.sides {
 		p.sides[i] = &side{addr: addrs[i], dir: filepath.Join(dir, fmt.Sprint("data-", i)), flags: append([]string{
-			"--set", "etcd.endpoints=" + endpoint, "--set", "root_key.path=" + filepath.Join(dir, "root.key"),
+			"--set", "etcd.endpoints=" + p.endpoint, "--set", "root_key.path=" + filepath.Join(dir, "root.key"),
 		}, flags...)}
 		p.sides[i].faults.Store(1)
 	}

@@ -165,7 +165,7 @@ func (a *API) Call(method, path string, header map[string]string, in, out any) (
 	if err != nil {
 		return 0, err
 	}
-	if resp.StatusCode >= 400 {
+	if resp.StatusCode >= 400 || resp.StatusCode == http.StatusNoContent {
 		return resp.StatusCode, nil
 	}
 	if err := json.Unmarshal(text, out); err != nil {
