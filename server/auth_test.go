@@ -94,6 +94,7 @@ func TestRoutesAndActions(t *testing.T) {
 		{Method: "POST", Path: "/vault/v1/keys/data-key", Action: access.DEKCreate},
 		{Method: "POST", Path: "/vault/v1/keys/decrypt", Action: access.DEKDecrypt},
 		{Method: "POST", Path: "/vault/v1/keys/rekey", Action: access.DEKRekey},
+		{Method: "GET", Path: "/culvert/v1/usage", Action: access.UsageRead},
 		{Method: "GET", Path: "/culvert/v1/keks", Action: access.KEKRead},
 		{Method: "GET", Path: "/culvert/v1/keks/:id", Action: access.KEKRead},
 		{Method: "POST", Path: "/culvert/v1/keks/:id/rotate", Action: access.KEKRotate},

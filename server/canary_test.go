@@ -90,8 +90,9 @@ func visits(id, version, blob string) map[string]visit {
 			good: []request{get(allEvents), get(allEvents + "&" + canary + "=1")},
 			bad:  []request{get("/events?events=" + canary), get(allEvents + "&after=" + canary), get(allEvents + "&range_start=" + canary)},
 		},
-		"GET /healthz": {good: []request{get("/healthz?" + canary)}},
-		"GET /readyz":  {good: []request{get("/readyz?" + canary)}},
+		"GET /culvert/v1/usage": {good: []request{get("/culvert/v1/usage?" + canary)}, bad: []request{get("/culvert/v1/usage?" + canary + "=%z")}},
+		"GET /healthz":          {good: []request{get("/healthz?" + canary)}},
+		"GET /readyz":           {good: []request{get("/readyz?" + canary)}},
 	}
 }
 

@@ -34,6 +34,8 @@ func TestProblems(t *testing.T) {
 		vault.ErrNotFound:           {404, "entity_not_found"},
 		vault.ErrExists:             {409, "item_already_exists"},
 		vault.ErrVersion:            {409, "version_conflict"},
+		vault.ErrTooManyObjects:     {403, "quota_exceeded"},
+		vault.ErrTooManyBytes:       {403, "quota_exceeded"},
 		vault.ErrIdempotency:        {409, "idempotency_error"},
 		idempotency.ErrOtherBody:    {409, "idempotency_error"},
 		idempotency.ErrRepeated:     {503, "concurrent_request"},

@@ -8,8 +8,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"culvert/internal/access"
 	"culvert/internal/webhooks"
 	"culvert/pipes"
+	"culvert/vault"
 )
 
 // unmatched is the route label of requests that have none: the path itself would be a label without
@@ -82,6 +84,33 @@ func NewMetrics() *Metrics {
 		m.deliveries.WithLabelValues(string(outcome))
 	}
 	return m
+}
+
+// ObserveUsage has the metrics show what environments hold, whenever they are asked for. It is called once.
+func (m *Metrics) ObserveUsage(counted func() map[access.EnvironmentID]vault.Usage) {
+	label := []string{"environment"}
+	m.registry.MustRegister(&usageCollector{
+		counted: counted,
+		objects: prometheus.NewDesc("culvert_objects", "Objects of the vault, by environment.", label, nil),
+		bytes:   prometheus.NewDesc("culvert_object_bytes", "Bytes of values as sealed, all kept versions, by environment.", label, nil),
+	})
+}
+
+// usageCollector makes no series that outlives its environment; there are as many as operators have made.
+type usageCollector struct {
+	counted        func() map[access.EnvironmentID]vault.Usage
+	objects, bytes *prometheus.Desc
+}
+
+// Describe implements [prometheus.Collector].
+func (u *usageCollector) Describe(to chan<- *prometheus.Desc) { to <- u.objects; to <- u.bytes }
+
+// Collect implements [prometheus.Collector].
+func (u *usageCollector) Collect(to chan<- prometheus.Metric) {
+	for env, has := range u.counted() {
+		to <- prometheus.MustNewConstMetric(u.objects, prometheus.GaugeValue, float64(has.Objects), env.OnWire())
+		to <- prometheus.MustNewConstMetric(u.bytes, prometheus.GaugeValue, float64(has.Bytes), env.OnWire())
+	}
 }
 
 // IntegrityFailure counts a stored record that is not what was put there.

@@ -94,6 +94,7 @@ func (s *Server) table() []*route {
 		s.row(http.MethodGet, "/culvert/v1/revocations", access.AccountsRead, s.listRevocations()),
 		s.row(http.MethodGet, "/culvert/v1/revocations/:id", access.AccountsRead, s.readRevocation()),
 
+		s.row(http.MethodGet, "/culvert/v1/usage", access.UsageRead, s.readUsage()),
 		s.row(http.MethodGet, "/culvert/v1/keks", access.KEKRead, s.listKEKs()),
 		s.row(http.MethodGet, "/culvert/v1/keks/:id", access.KEKRead, s.describeKEK()),
 		s.once("/culvert/v1/keks/:id/rotate", access.KEKRotate, s.rotateKEK()),

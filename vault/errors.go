@@ -14,6 +14,9 @@ var (
 	// ErrConflict means that the object changed between read and write; internal to a retry loop, and
 	// the answer when its bound is reached.
 	ErrConflict = errors.New("vault: object changed meanwhile")
+	// ErrTooManyObjects and ErrTooManyBytes mean that the environment would hold more than its [Quota].
+	ErrTooManyObjects = errors.New("vault: quota of objects reached")
+	ErrTooManyBytes   = errors.New("vault: quota of bytes reached")
 	// ErrIdempotency means that an Idempotency-Key came back with another body.
 	ErrIdempotency = errors.New("vault: idempotency key reused with another body")
 	// ErrUnknownCursor means that a cursor was never given out by this environment's list.

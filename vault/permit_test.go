@@ -44,6 +44,9 @@ func operations(object vault.ObjectID, name string, c keys.Context, blob []byte)
 		"List": {access.NamesList, false, func(ctx context.Context, v *vault.Vault, call access.Call) (any, error) {
 			return v.List(ctx, call, vault.Query{Limit: 10})
 		}},
+		"Usage": {access.UsageRead, false, func(ctx context.Context, v *vault.Vault, call access.Call) (any, error) {
+			return v.Usage(ctx, call)
+		}},
 		"Update": {access.DataUpdate, true, func(ctx context.Context, v *vault.Vault, call access.Call) (any, error) {
 			return v.Update(ctx, call, vault.UpdateRequest{ID: object, Value: vaulttest.Value("v")})
 		}},

@@ -43,6 +43,15 @@ func (h *Header) Current() *VersionHeader { return &h.Versions[0] }
 // UpdatedAt is when the current version was made.
 func (h *Header) UpdatedAt() time.Time { return h.Current().CreatedAt }
 
+// Bytes is what the kept versions take, as sealed.
+func (h *Header) Bytes() int64 {
+	var n int64
+	for i := range h.Versions {
+		n += int64(h.Versions[i].Size)
+	}
+	return n
+}
+
 // Binding is what the seal of a version proves: everything of it that is answered or decided on.
 func (h *Header) Binding(v *VersionHeader) keys.ObjectBinding {
 	return keys.ObjectBinding{

@@ -33,11 +33,14 @@ type Reader interface {
 	Ciphertext(ctx context.Context, env access.EnvironmentID, id ObjectID, sequence uint64) ([]byte, error)
 	// List returns a page in order of creation. [ErrUnknownCursor], [ErrSearchUnavailable].
 	List(ctx context.Context, env access.EnvironmentID, q Query) (Page, error)
+	// Usage is what an environment holds.
+	Usage(ctx context.Context, env access.EnvironmentID) (Usage, error)
 }
 
 // Writer is the mutating half of [Store]. The event is committed in the same transaction.
 // keys.ErrConflict means that the KEK changed: seal again. [ErrConflict] means that the header
-// changed: read again.
+// changed: read again. [ErrTooManyObjects] and [ErrTooManyBytes] mean that a create or update would pass a quota:
+// deletes, and updates that shrink an object, never do.
 type Writer interface {
 	// Create stores a new object. [ErrExists] if the name is taken. With idem, a request record is
 	// stored too; if there is one already (looked up on yesterday, today and tomorrow) nothing is

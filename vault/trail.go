@@ -30,6 +30,8 @@ func judge(action access.Action, err error) trail.Verdict {
 		{ErrVersion, trail.Fail("version_conflict", 409)},
 		{ErrConflict, trail.Fail("concurrent_request", 503)},
 		{ErrIdempotency, trail.Fail("idempotency_error", 409)},
+		{ErrTooManyObjects, trail.Fail("quota_exceeded", 403)},
+		{ErrTooManyBytes, trail.Fail("quota_exceeded", 403)},
 		{ErrUnknownCursor, trail.Fail("invalid_cursor", 400)},
 		{ErrSearchUnavailable, trail.Fail("search_unavailable", 422)},
 		{keys.ErrTampered, trail.Fail("integrity_failure", 500)},

@@ -240,6 +240,13 @@ type LimitsConfig struct {
 	// RequestsPerEnvironment is the same for all API keys of an environment together. 0 to 10000000,
 	// default 0: no limit.
 	RequestsPerEnvironment int `koanf:"requests_per_environment"`
+	// ObjectsPerEnvironment is how many objects an environment may hold; creates beyond are answered 403. 0 to
+	// 1000000, default 0: no limit. Replicas of one store have the same, as for the next one.
+	ObjectsPerEnvironment int `koanf:"objects_per_environment"`
+	// BytesPerEnvironment is how many bytes the values of an environment may take, as sealed, all kept versions of
+	// all objects together; creates, and updates that grow, are answered 403 beyond. With it there is a limit of
+	// 1000000 objects too. 0 or more, default 0: no limit.
+	BytesPerEnvironment int64 `koanf:"bytes_per_environment"`
 }
 
 // defaults returns the settings that there are without a file and without flags.

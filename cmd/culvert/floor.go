@@ -85,7 +85,7 @@ func (g *graph) buildFloor(ctx context.Context, cfg Config, dir *dataDir) (*floo
 	}
 	f.store, err = etcd.NewStore(ctx, etcd.StoreConfig{
 		Client: client, Environments: f.environments, Codec: f.codec, IDs: f.ids, Node: node, Logger: g.log,
-		EventsDir: cfg.eventsDir(dir), EventBytes: cfg.Events.StoreBytes,
+		EventsDir: cfg.eventsDir(dir), EventBytes: cfg.Events.StoreBytes, Quota: cfg.Limits.quota(),
 	})
 	if errors.Is(err, etcd.ErrNodeTaken) {
 		return nil, hinted(fmt.Errorf("node %s: %w", node, err),

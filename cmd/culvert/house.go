@@ -21,6 +21,7 @@ import (
 // of its own, which has to end before the store does.
 func (g *graph) buildHouse(cfg Config, f *floor) error {
 	metrics := server.NewMetrics()
+	metrics.ObserveUsage(f.store.Counted)
 	gate, err := access.NewGate(access.GateConfig{
 		Keys: f.store, Peppers: f.environments, Now: f.ids.Now, Report: server.ReportAPIKey(f.audit, metrics),
 	})

@@ -6,7 +6,9 @@ import (
 	"strings"
 	"time"
 
+	"culvert/internal/etcd"
 	"culvert/internal/origin"
+	"culvert/vault"
 )
 
 // validate checks the form of every setting before anything is opened, so that a typing mistake never
@@ -163,7 +165,18 @@ func (l LimitsConfig) validateRates() error {
 	if n := l.RequestsPerEnvironment; n < 0 || n > maxRate {
 		return usage("setting limits.requests_per_environment: must be from 0 to %d", maxRate)
 	}
+	if n := l.ObjectsPerEnvironment; n < 0 || n > etcd.DefaultIndexObjects {
+		return usage("setting limits.objects_per_environment: must be from 0 to %d", etcd.DefaultIndexObjects)
+	}
+	if l.BytesPerEnvironment < 0 {
+		return usage("setting limits.bytes_per_environment: must not be negative")
+	}
 	return nil
+}
+
+// quota is what an environment may hold.
+func (l LimitsConfig) quota() vault.Quota {
+	return vault.Quota{Objects: l.ObjectsPerEnvironment, Bytes: l.BytesPerEnvironment}
 }
 
 // tls reports whether any certificate is configured.

@@ -19,6 +19,7 @@ const (
 	DataDelete   Action = "vault.data.delete"
 	MetadataRead Action = "vault.metadata.read"
 	NamesList    Action = "vault.names.list"
+	UsageRead    Action = "vault.usage.read"
 	DEKCreate    Action = "vault.dek.create"
 	DEKDecrypt   Action = "vault.dek.decrypt"
 	DEKRekey     Action = "vault.dek.rekey"

@@ -61,7 +61,7 @@ func facts() []fact {
 	// A job needs the action of its kind besides, of which an auditor has that of a verification.
 	return []fact{
 		{DataCreate, true, writes}, {DataRead, true, reads}, {DataUpdate, true, writes}, {DataDelete, true, writes},
-		{MetadataRead, true, names}, {NamesList, true, names},
+		{MetadataRead, true, names}, {NamesList, true, names}, {UsageRead, false, auditors},
 		{DEKCreate, true, writes}, {DEKDecrypt, true, reads}, {DEKRekey, true, writes},
 		{EventsList, false, auditors}, {AuditRead, false, auditors}, {AuditProve, false, auditors},
 		{AuditExport, false, auditors}, {AuditExportRead, false, auditors},

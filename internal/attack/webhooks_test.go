@@ -42,6 +42,7 @@ func (e *estate) fillWebhooks(t *testing.T, env *keys.Environment) {
 		e.writer.MustPut(t, at, mac(t, env, at, body))
 	}
 	e.writer.MustPut(t, "rate/"+string(env.ID())+"/key_"+id.ULID(now), []byte("1 2"))
+	e.writer.MustPut(t, "quota/"+string(env.ID()), []byte("1"))
 	e.writer.MustPut(t, "webhooklock/"+string(env.ID())+"/we_"+id.ULID(now), []byte("another"))
 }
 

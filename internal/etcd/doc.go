@@ -27,6 +27,7 @@
 //	read.go        one record, from memory or from etcd
 //	room.go        limits below etcd's quota; compact.go forgetting history
 //	rates.go       how much of the limits of requests was taken
+//	quota.go       how much environments hold, and may
 //	nodes.go       clocks; pulse.go heartbeats; registrations.go the state directories there are;
 //	checkpoints.go what was signed of their audit logs
 //

@@ -27,7 +27,7 @@ func provenWith() []string {
 	return []string{kindKEKOf, kindKEKBy, kindVersion, kindName, kindOwner, kindMember, kindToken, kindRevoking, kindDue}
 }
 func unproven() []string {
-	return []string{kindFormat, kindEpoch, kindNode, kindLock, kindWebhookLock, kindRate}
+	return []string{kindFormat, kindEpoch, kindNode, kindLock, kindWebhookLock, kindRate, kindQuota}
 }
 
 // provenLine is a run of one kind in time. The others are few, or walked by themselves.

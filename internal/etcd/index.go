@@ -25,6 +25,8 @@ type entry struct {
 	// updated is microseconds since the Unix epoch.
 	updated  int64
 	revision int64
+	// bytes are those of all kept versions, as sealed.
+	bytes int64
 	// items are those of the key context, shared by all entries that have the same.
 	items *contextItems
 	// broken is an object whose header failed its MAC: a page that would show it fails instead.
@@ -45,6 +47,8 @@ type listIndex struct {
 	mu     sync.RWMutex
 	chunks []*chunk
 	count  int
+	// bytes is the sum of the entries'.
+	bytes int64
 	// contexts are those of the entries, each once for all that have it, by key id: a context has one KEK at a
 	// time. What is left of a KEK that was shredded is small, and goes when the index is loaded again.
 	contexts map[keys.ID]*contextItems
@@ -111,6 +115,7 @@ func (x *listIndex) put(e entry) bool {
 	if found {
 		if c.entries[i].revision < e.revision {
 			x.unregister(&c.entries[i])
+			x.bytes += e.bytes - c.entries[i].bytes
 			c.entries[i] = e
 			x.register(&e)
 		}
@@ -119,6 +124,7 @@ func (x *listIndex) put(e entry) bool {
 	x.register(&e)
 	c.entries = slices.Insert(c.entries, i, e)
 	x.count++
+	x.bytes += e.bytes
 	if len(c.entries) > chunkEntries {
 		x.split(ci, i == len(c.entries)-1 && ci == len(x.chunks)-1)
 	}
@@ -169,6 +175,7 @@ func (x *listIndex) remove(id uuid.UUID) {
 		return
 	}
 	x.unregister(&c.entries[i])
+	x.bytes -= c.entries[i].bytes
 	c.entries = slices.Delete(c.entries, i, i+1)
 	x.count--
 	if len(c.entries) == 0 && len(x.chunks) > 1 {
@@ -180,6 +187,28 @@ func (x *listIndex) len() int {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	return x.count
+}
+
+// sum is what the environment holds.
+func (x *listIndex) sum() (objects int, bytes int64) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.count, x.bytes
+}
+
+// size is what one object takes.
+func (x *listIndex) size(id uuid.UUID) (bytes int64, found bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if len(x.chunks) == 0 {
+		return 0, false
+	}
+	c := x.chunks[x.chunkOf(id)]
+	i, found := c.find(id)
+	if !found {
+		return 0, false
+	}
+	return c.entries[i].bytes, true
 }
 
 // chunkOf is the chunk an id belongs to: the last one whose first entry is not behind it.

@@ -171,7 +171,7 @@ func (s *Store) entry(env access.EnvironmentID, it *item) (e entry, ok bool) {
 	}
 	e = entry{id: id, revision: it.revision}
 	if h, err := s.stored(env, it); err == nil && string(h.ID) == id.String() {
-		e.name, e.updated = h.Name, h.UpdatedAt().UnixMicro()
+		e.name, e.updated, e.bytes = h.Name, h.UpdatedAt().UnixMicro(), h.Bytes()
 		e.items = &contextItems{kek: h.KeyID, items: h.Items}
 	} else {
 		e.broken, e.updated = true, math.MaxInt64

@@ -63,6 +63,7 @@ import (
 //	webhook/{env}/{endpoint}             webhook endpoint
 //	webhookat/{env}/{endpoint}           how far the deliveries to one have come
 //	rate/{env}/{key or environment}      requests within a limit's window; exempt from MACs
+//	quota/{env}                          its revision is that of the last write near a quota; exempt from MACs
 //	webhooklock/{env}/{endpoint}         who delivers to one, bound to a lease; exempt from MACs
 //	delivery/{env}/{endpoint}/{slot}     attempts, the latest in place of the oldest
 //	deadletter/{env}/{endpoint}/{epoch}/{event} event that was given up
@@ -116,6 +117,7 @@ const (
 	kindWebhookAt   = "webhookat"
 	kindWebhookLock = "webhooklock"
 	kindRate        = "rate"
+	kindQuota       = "quota"
 	kindDelivery    = "delivery"
 	kindDeadLetter  = "deadletter"
 )
@@ -317,6 +319,8 @@ func keyLetter(env access.EnvironmentID, endpoint webhooks.EndpointID, event str
 func keyRate(env access.EnvironmentID, subject string) string {
 	return kindRate + "/" + string(env) + "/" + subject
 }
+
+func keyQuota(env access.EnvironmentID) string { return kindQuota + "/" + string(env) }
 
 // kindOf is the first field of a relative key.
 func kindOf(key string) string {

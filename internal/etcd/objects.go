@@ -135,17 +135,32 @@ func (s *Store) Ciphertext(ctx context.Context, env access.EnvironmentID, id vau
 }
 
 // Create implements vault.Writer.
-func (s *Store) Create(ctx context.Context, w vault.Write, idem *vault.IdempotencyRecord) (*vault.Request, error) {
+func (s *Store) Create(ctx context.Context, w vault.Write, idem *vault.IdempotencyRecord) (replayed *vault.Request, err error) {
 	if err := s.forGrowth(); err != nil {
 		return nil, err
 	}
+	err = s.within(ctx, &w.Header, func(g *guard) (err error) {
+		replayed, err = s.create(ctx, w, idem, g)
+		return err
+	})
+	if errors.Is(err, vault.ErrTooManyObjects) || errors.Is(err, vault.ErrTooManyBytes) {
+		// It may be the repetition of the one that took the last of the quota.
+		if first, failed := s.firstCreate(ctx, w.Header.Environment, idem); first != nil || failed != nil {
+			return first, failed
+		}
+	}
+	return replayed, err
+}
+
+// create is one round of a create.
+func (s *Store) create(ctx context.Context, w vault.Write, idem *vault.IdempotencyRecord, g *guard) (*vault.Request, error) {
 	env, h := w.Header.Environment, &w.Header
 	e, err := s.environments.Environment(env)
 	if err != nil {
 		return nil, err
 	}
 	name, object := keyName(env, e.NameIndex(h.Name)), keyObject(env, h.ID)
-	c := change{env: env, events: []events.Event{w.Event}}
+	c := change{env: env, events: []events.Event{w.Event}, guard: g}
 	c.when = append(c.when, s.absent(name), s.absent(object))
 	c.probes = append(c.probes, clientv3.OpGet(s.client.abs(name), clientv3.WithKeysOnly()))
 	if err := s.writeVersion(&c, w); err != nil {
@@ -182,9 +197,14 @@ func (s *Store) Update(ctx context.Context, w vault.Write, revision int64, prune
 	if err := s.forGrowth(); err != nil {
 		return err
 	}
+	return s.within(ctx, &w.Header, func(g *guard) error { return s.update(ctx, w, revision, pruneTo, g) })
+}
+
+// update is one round of an update.
+func (s *Store) update(ctx context.Context, w vault.Write, revision int64, pruneTo uint64, g *guard) error {
 	env, h := w.Header.Environment, &w.Header
 	object := s.client.abs(keyObject(env, h.ID))
-	c := change{env: env, events: []events.Event{w.Event}}
+	c := change{env: env, events: []events.Event{w.Event}, guard: g}
 	c.when = append(c.when, clientv3.Compare(clientv3.ModRevision(object), "=", revision))
 	c.probes = append(c.probes, clientv3.OpGet(object, clientv3.WithKeysOnly()))
 	if err := s.writeVersion(&c, w); err != nil {

@@ -133,6 +133,27 @@ func (s *Store) replayed(env access.EnvironmentID, at []string, probes []*etcdse
 	return nil, nil
 }
 
+// firstCreate is the record of the create that an Idempotency-Key stands for already; nil if there is none.
+func (s *Store) firstCreate(ctx context.Context, env access.EnvironmentID, idem *vault.IdempotencyRecord) (*vault.Request, error) {
+	if idem == nil {
+		return nil, nil
+	}
+	e, err := s.environments.Environment(env)
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range requestKeys(e, idem.Method, idem.Path, idem.Key, time.Now()) {
+		it, err := s.fetch(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		if it.exists() {
+			return open[vault.Request](s, env, it)
+		}
+	}
+	return nil, nil
+}
+
 // expireRequests removes the days that no retry can ask for any more: everything before yesterday, as
 // ranges, so that its cost does not depend on how many there were.
 func (s *Store) expireRequests(ctx context.Context) {

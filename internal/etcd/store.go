@@ -59,6 +59,8 @@ type StoreConfig struct {
 	EventAge time.Duration
 	// LockTTL is how long locks outlive a process that is gone, in whole seconds; default 30 s.
 	LockTTL time.Duration
+	// Quota is what each environment may hold; default no bound. Replicas have the same. IndexObjects bounds it.
+	Quota vault.Quota
 }
 
 // Store implements the stores of keys, vault, pipes, access and events on one etcd keyspace. It is safe for
@@ -87,6 +89,7 @@ type Store struct {
 	eventAge   time.Duration
 	// watchers wait for changes of grants.
 	watchers *watchers
+	quotas   quotas
 	// window is how many objects one range read of a list may hold.
 	window int64
 
@@ -146,6 +149,7 @@ func newStore(cfg StoreConfig) (*Store, error) {
 	s.nodes = newNodes(s, cfg.Node)
 	s.session = &session{client: cfg.Client, log: cfg.Logger, ttl: cmp.Or(cfg.LockTTL, DefaultLockTTL), life: life}
 	s.watchers = newWatchers()
+	s.quotas.limits = cfg.Quota
 	s.segments.size = segmentEvents
 	s.segments.dir, s.eventBytes, s.eventAge = cfg.EventsDir, cfg.EventBytes, cmp.Or(cfg.EventAge, moveAge)
 	return s, nil

@@ -37,6 +37,8 @@ type change struct {
 	probes []clientv3.Op
 	// requests are the keys of an Idempotency-Key that comes with the context, whose probes are the last.
 	requests []string
+	// guard is that of a write near a quota; nil for all others.
+	guard *guard
 }
 
 // outcome of a change: committed, or what the probes found, in their order.
@@ -44,6 +46,8 @@ type outcome struct {
 	committed bool
 	revision  int64
 	probes    []*etcdserverpb.RangeResponse
+	// guarded is a change whose guard did not hold.
+	guarded bool
 }
 
 // eventRecord is an event as stored.
@@ -75,8 +79,12 @@ func (s *Store) commit(ctx context.Context, c change) (done outcome, err error) 
 		}
 	}()
 	done, err = s.retried(ctx, c)
-	if err == nil && c.repeated(done) {
+	switch {
+	case err != nil:
+	case c.repeated(done):
 		err = idempotency.ErrRepeated
+	case done.guarded && !done.committed:
+		err = errGuarded
 	}
 	return done, err
 }
@@ -147,6 +155,11 @@ func (s *Store) send(ctx context.Context, c change, at epoch, deadline time.Time
 	epochKey := s.client.abs(keyEpoch(c.env))
 	when := append([]clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(epochKey), "=", at.revision)}, c.when...)
 	probes := append([]clientv3.Op{clientv3.OpGet(epochKey)}, c.probes...)
+	if c.guard != nil {
+		key := s.client.abs(c.guard.key)
+		when = append(when, s.unchanged(c.guard.key, c.guard.revision))
+		then, probes = append(then, clientv3.OpPut(key, "1")), append(probes, clientv3.OpGet(key, clientv3.WithKeysOnly()))
+	}
 
 	sendCtx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
@@ -161,6 +174,12 @@ func (s *Store) send(ctx context.Context, c change, at epoch, deadline time.Time
 	done := outcome{}
 	for _, r := range resp.Responses[1:] {
 		done.probes = append(done.probes, r.GetResponseRange())
+	}
+	if c.guard != nil {
+		last := len(done.probes) - 1
+		kv := firstOf(done.probes[last])
+		done.guarded = kv == nil && c.guard.revision != 0 || kv != nil && kv.ModRevision != c.guard.revision
+		done.probes = done.probes[:last]
 	}
 	now, err := s.epochs.learn(c.env, newItem(keyEpoch(c.env), firstOf(resp.Responses[0].GetResponseRange())))
 	if err != nil {

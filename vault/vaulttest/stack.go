@@ -42,6 +42,8 @@ type Config struct {
 	// WatchDelay holds back the watch of the store, HoldWatch stalls it while it does not return.
 	WatchDelay time.Duration
 	HoldWatch  func(ctx context.Context)
+	// Quota is the store's.
+	Quota vault.Quota
 	// UseInterval is how often the uses of API keys are written down; default a minute.
 	UseInterval time.Duration
 	// Report is the gate's; default fails the test.
@@ -148,7 +150,7 @@ func (s *Stack) open(t testing.TB, node string) {
 	s.IDs, s.Node = id.NewClock(c.Now), node
 	s.Store, err = etcd.NewStore(t.Context(), etcd.StoreConfig{
 		Client: s.Client, Environments: s.Environments, Codec: s.Codec, IDs: s.IDs, Logger: logger, Node: node,
-		WatchDelay: c.WatchDelay, HoldWatch: c.HoldWatch,
+		WatchDelay: c.WatchDelay, HoldWatch: c.HoldWatch, Quota: c.Quota,
 	})
 	must(t, "store", err)
 	t.Cleanup(s.Store.Close)
