@@ -76,6 +76,39 @@ func testRates(t *testing.T, open opener) {
 	within("a clock that is ahead", 1+admitted("key_4", 600), budget)
 }
 
+// crowd is a store of many replicas.
+type crowd struct{ ratelimit.Store }
+
+func (crowd) Replicas() int { return 20 }
+
+// testManyRates: also of twenty replicas, each of which keeps what it has taken and not used, at least nine tenths of a
+// budget are admitted, and never more than all of it.
+func testManyRates(t *testing.T, open opener) {
+	p := newPlace(t, open(t))
+	store := crowd{p.mustStore(t)}
+	const budget = 400
+	now := time.Unix(0, 0).Add(1000 * ratelimit.Window)
+	admitted := 0
+	for i := range store.Replicas() {
+		l, err := ratelimit.New(ratelimit.Config{Store: store, PerKey: budget, Wait: time.Minute, Now: func() time.Time { return now }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 1
+		if i == store.Replicas()-1 {
+			n = 2 * budget
+		}
+		for range n {
+			if l.Admit(t.Context(), p.env, "key_1") == 0 {
+				admitted++
+			}
+		}
+	}
+	if admitted > budget || admitted < budget*9/10 {
+		t.Errorf("%d of %d were admitted", admitted, budget)
+	}
+}
+
 // fickle is a store that answers for as long as it is asked for the first window, and then nobody: nor does it know
 // of the other replicas any more.
 type fickle struct {

@@ -42,6 +42,7 @@ func scenarios() []scenario {
 		{"CMKs", testCMKs},
 		{"schedules", testSchedules},
 		{"rates", testRates},
+		{"rates of many replicas", testManyRates},
 		{"jobs", testJobs},
 		{"attempts", testAttempts},
 		{"shreds", testShreds},

@@ -4,15 +4,15 @@
 // # How
 //
 // A window has a budget for each subject, and one record in the store of how much of it was taken. A replica takes
-// a fiftieth of the budget at a time and admits from that in memory: so a request writes nothing, and a window
-// costs fifty small transactions at most, however many requests come. Who finds the budget spent asks no more
-// until the window ends.
+// a fiftieth of the budget at a time, or with more than five replicas a tenth of its share, and admits from that in
+// memory: so a request writes nothing, and a window costs fifty small transactions, or ten for each replica, however
+// many requests come. Who finds the budget spent asks no more until the window ends.
 //
 // # What holds
 //
-// All replicas together admit at most the budget while the store answers. Of n replicas, each can be left with one
-// batch that it does not use: at least the budget less n-1 fiftieths is admitted if that many come, so nine
-// tenths of it and more with up to six replicas. A store that does not answer within [Config.Wait] refuses nobody:
+// All replicas together admit at most the budget while the store answers. Each but the one that is refused can be left
+// with one batch that it does not use, a tenth of all of them at most: at least nine tenths of the budget are admitted
+// if that many come, however many replicas there are. A store that does not answer within [Config.Wait] refuses nobody:
 // for the rest of that window the replica has what it has not yet used of its share: the budget divided by the
 // replicas that there were when the store last answered. What one has used beyond its share before is not taken
 // from the others, so a window in which the store falls silent can admit up to twice its budget.
@@ -40,10 +40,9 @@ import (
 const Window = 10 * time.Second
 
 const (
-	// batches is how many times a budget is taken from.
-	batches = 50
-	// maxSubjects bounds what is remembered before windows that are over are forgotten.
-	maxSubjects = 10_000
+	// batches is how many times a budget is taken from, or batchesEach for each replica if that is more.
+	batches     = 50
+	batchesEach = 10
 )
 
 // Store is asked for parts of budgets. It is safe for concurrent use.
@@ -71,9 +70,12 @@ type Config struct {
 type Limiter struct {
 	config Config
 
-	// mu guards subjects, never what stands in them.
-	mu       sync.Mutex
-	subjects map[subjectKey]*subject
+	// mu guards the two maps, never what stands in them. Subjects of a window are in current; those of the one before
+	// are in earlier until they are asked for again, or a window later forgotten, all at once: no request looks through
+	// them.
+	mu               sync.Mutex
+	window           int64
+	current, earlier map[subjectKey]*subject
 }
 
 type subjectKey struct {
@@ -114,7 +116,7 @@ func New(c Config) (*Limiter, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Limiter{config: c, subjects: map[subjectKey]*subject{}}, nil
+	return &Limiter{config: c, current: map[subjectKey]*subject{}}, nil
 }
 
 // Admit counts one request of an API key. A wait of more than 0 refuses it, and is when the next window begins:
@@ -156,7 +158,8 @@ func (l *Limiter) take(ctx context.Context, key subjectKey, budget int) time.Dur
 func (l *Limiter) fill(ctx context.Context, key subjectKey, s *subject, budget int) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.config.Wait)
 	defer cancel()
-	window, got, err := l.config.Store.TakeRate(ctx, key.env, key.id, s.window, max(budget/batches, 1), budget)
+	n := max(budget/max(batches, batchesEach*l.config.Store.Replicas()), 1)
+	window, got, err := l.config.Store.TakeRate(ctx, key.env, key.id, s.window, n, budget)
 	if err != nil {
 		share := max(budget/max(s.replicas, l.config.Store.Replicas()), 1)
 		s.left, s.closed = max(share-s.admitted, 0), true
@@ -172,26 +175,15 @@ func (l *Limiter) fill(ctx context.Context, key subjectKey, s *subject, budget i
 func (l *Limiter) subject(key subjectKey) *subject {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := l.subjects[key]
+	if window := l.config.Now().UnixNano() / int64(Window); window > l.window {
+		l.window, l.earlier, l.current = window, l.current, map[subjectKey]*subject{}
+	}
+	s := l.current[key]
 	if s == nil {
-		if len(l.subjects) >= maxSubjects {
-			l.forget()
+		if s = l.earlier[key]; s == nil {
+			s = &subject{}
 		}
-		s = &subject{}
-		l.subjects[key] = s
+		l.current[key] = s
 	}
 	return s
-}
-
-// forget drops the subjects of windows that are over. One that is being asked for is of this window.
-func (l *Limiter) forget() {
-	window := l.config.Now().UnixNano() / int64(Window)
-	for key, s := range l.subjects {
-		if s.mu.TryLock() {
-			if s.window < window {
-				delete(l.subjects, key)
-			}
-			s.mu.Unlock()
-		}
-	}
 }
