@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -370,6 +371,12 @@ func noRoute() *problem {
 func noMethod() *problem {
 	return &problem{status: http.StatusMethodNotAllowed, code: "method_not_allowed",
 		text: "This path does not have that method; the Allow header lists those it has."}
+}
+
+// tooManyFields is a header with more names than any client has a use for.
+func tooManyFields() *problem {
+	return &problem{status: http.StatusRequestHeaderFieldsTooLarge, code: "too_many_headers",
+		text: "The request has more than " + strconv.Itoa(maxHeaderFields) + " header fields."}
 }
 
 func pathTooLong(limit int) *problem {

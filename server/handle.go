@@ -134,6 +134,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.finish(pathTooLong(s.limits.PathBytes))
 		return
 	}
+	if len(r.Header) > maxHeaderFields {
+		x.finish(tooManyFields())
+		return
+	}
 	if s.cors.answer(x) {
 		return
 	}

@@ -30,6 +30,9 @@ const (
 	maxHeaderBytes = 128 << 10
 )
 
+// maxHeaderFields is how many names a request's header may have: clients and the proxies on the way send some forty.
+const maxHeaderFields = 200
+
 // Limits of JSON. A legitimate body has some twenty members, a key context of ten and a list of scopes;
 // the rest is room for members that later clients send and this server ignores.
 const (
