@@ -95,6 +95,7 @@ func TestAccessLog(t *testing.T) {
 	shape(t, line, map[string]any{
 		"time": line["time"], "level": "INFO", "msg": "request", "method": "GET", "route": "/vault/v1/kv/name/:name",
 		"status": 404.0, "duration": line["duration"], "request_id": a.header.Get("X-Request-Id"), "actor_id": actorShape,
+		"environment": string(d.stack.Environment.ID()),
 	})
 	must(t, json.Unmarshal([]byte(lines[1]), &line))
 	if line["method"] != "other" || line["route"] != "unmatched" || line["actor_id"] != "" {

@@ -8,7 +8,7 @@ import (
 )
 
 // What the log may hold is a closed list: method, route template, status, duration, request id, actor
-// id. Never a path, a query, a header or a body: names can be personal, and a value pasted into the
+// id, environment. Never a path, a query, a header or a body: names can be personal, and a value pasted into the
 // wrong place would stay for as long as logs do.
 
 // logAccess writes the request's line.
@@ -30,6 +30,7 @@ func (x *exchange) logAccess() {
 		slog.Duration("duration", ended.Sub(x.started)),
 		slog.String("request_id", x.id),
 		slog.String("actor_id", x.actor.ID()),
+		slog.String("environment", string(x.actor.Environment())),
 	)
 	_ = log.Handler().Handle(ctx, line) // a log that cannot be written must not fail a request
 }

@@ -6,7 +6,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"culvert/internal/access"
 	"culvert/internal/webhooks"
@@ -131,12 +130,6 @@ func (m *Metrics) CountRefresh(what pipes.Counted) {
 	default:
 		m.refreshes.WithLabelValues(string(what)).Inc()
 	}
-}
-
-func (m *Metrics) handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
-	return mux
 }
 
 // requestCounter counts one route. The status of nearly every request is looked up once.

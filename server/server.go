@@ -156,10 +156,6 @@ func New(c Config) (*Server, error) {
 // Handler is the public door: [Server.HTTPServer] serves it.
 func (s *Server) Handler() http.Handler { return s }
 
-// AdminHandler serves /metrics. It asks for no credential, so it belongs on an address that only
-// operators reach.
-func (s *Server) AdminHandler() http.Handler { return s.metrics.handler() }
-
 // HTTPServer returns an [http.Server] without address for [Server.Handler]. Its time limits bound what
 // a slow or silent client can hold: a connection, never a request without end.
 func (s *Server) HTTPServer() *http.Server {

@@ -15,7 +15,8 @@ type Config struct {
 	// a certificate (section tls) it has to be a loopback address; `culvert dev` takes another one from
 	// --addr.
 	Addr string `koanf:"addr"`
-	// AdminAddr is where /metrics listens, host:port, loopback only. Default: nowhere.
+	// AdminAddr is where /metrics, and profiles of the process below /debug/pprof, are served, host:port. They ask for
+	// no credential, so it has to be a loopback address. Default: nowhere.
 	AdminAddr string `koanf:"admin_addr"`
 	// PublicURL is how clients, browsers and providers reach the server if not by Addr,
 	// scheme://host[:port] without a path (official SDKs can express none). The redirect URIs that are
@@ -50,6 +51,8 @@ type Config struct {
 	Audit AuditConfig `koanf:"audit"`
 
 	Limits LimitsConfig `koanf:"limits"`
+
+	Log LogConfig `koanf:"log"`
 
 	// CORSOrigins are the origins whose browser scripts may read answers, and whose pages may hand
 	// flows over to a pop-up, scheme://host[:port] each.
@@ -249,6 +252,16 @@ type LimitsConfig struct {
 	BytesPerEnvironment int64 `koanf:"bytes_per_environment"`
 }
 
+// LogConfig is the section log: what the process writes to standard error, a line for each request and what an
+// operator should know.
+type LogConfig struct {
+	// Format is "text", name=value, or "json", an object a line. Default text.
+	Format string `koanf:"format"`
+	// Level is the least that is written: "debug", "info", "warn", which leaves out the lines of requests, or "error".
+	// Default info.
+	Level string `koanf:"level"`
+}
+
 // defaults returns the settings that there are without a file and without flags.
 func defaults() Config {
 	return Config{
@@ -264,5 +277,6 @@ func defaults() Config {
 		},
 		Audit:  AuditConfig{Fsync: "interval", SegmentBytes: 64 << 20},
 		Limits: LimitsConfig{PathBytes: 8 << 10, BodyBytes: 8 << 20},
+		Log:    LogConfig{Format: logText, Level: "info"},
 	}
 }

@@ -65,6 +65,7 @@ events: {dir: /mnt/events, store_bytes: 100000000}
 webhooks: {timeout: 20s, retry_first: 1s, retry_longest: 30m, retry_for: 24h, egress: {allow: [hooks.example.com]}}
 audit: {fsync: always, segment_bytes: 70000, retention: 2160h}
 limits: {path_bytes: 4096, body_bytes: 1000000, requests_per_key: 100, requests_per_environment: 1000, objects_per_environment: 10, bytes_per_environment: 20000}
+log: {format: json, level: warn}
 cors_origins: [https://app.example.com]
 other_root_keys: {old: {path: /keys/old}}
 `)
@@ -102,6 +103,7 @@ other_root_keys: {old: {path: /keys/old}}
 		},
 		Audit:       main.AuditConfig{Fsync: "always", SegmentBytes: 70000, Retention: 2160 * time.Hour},
 		Limits:      main.LimitsConfig{PathBytes: 4096, BodyBytes: 70000, RequestsPerKey: 100, RequestsPerEnvironment: 1000, ObjectsPerEnvironment: 10, BytesPerEnvironment: 20000},
+		Log:         main.LogConfig{Format: "json", Level: "warn"},
 		CORSOrigins: []string{"https://app.example.com"},
 	}
 	if diff := cmp.Diff(got, want); diff != "" {
@@ -234,6 +236,8 @@ func TestConfigRefused(t *testing.T) {
 		{set: "limits.requests_per_environment=10000001", want: "setting limits.requests_per_environment: must be from 0 to 10000000"},
 		{set: "limits.objects_per_environment=1000001", want: "setting limits.objects_per_environment: must be from 0 to 1000000"},
 		{set: "limits.bytes_per_environment=-1", want: "setting limits.bytes_per_environment: must not be negative"},
+		{set: "log.format=xml", want: "setting log.format: must be text or json"},
+		{set: "log.level=verbose", want: "setting log.level: must be debug, info, warn or error"},
 		{set: "limits.path_bytes=1", want: "setting limits.path_bytes: must be from 1024 to 65536"},
 		{set: "limits.body_bytes=1", want: "setting limits.body_bytes: must be from 65536 to 67108864"},
 	} {

@@ -50,7 +50,7 @@ func initialize(cmd *cobra.Command, cfg Config, file string) (err error) {
 	if err := disableCoreDumps(); err != nil {
 		return err
 	}
-	log, lines := newLogger(cmd.ErrOrStderr())
+	log, lines := newLogger(cmd.ErrOrStderr(), cfg.Log)
 	defer func() { _ = lines.Close() }()
 	i := &initializer{graph: &graph{mode: production, log: log}}
 	defer func() { err = errors.Join(err, i.graph.Close()) }()

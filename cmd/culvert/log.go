@@ -23,6 +23,8 @@ type lineBuffer struct {
 	urgent chan struct{} // capacity 1
 	// dropped counts lines that found no room. Guarded by mu.
 	dropped int
+	// tell is the line that says how many, %d.
+	tell string
 
 	out io.Writer
 
@@ -34,8 +36,8 @@ type lineBuffer struct {
 	stopped sync.WaitGroup
 }
 
-func newLineBuffer(out io.Writer) *lineBuffer {
-	b := &lineBuffer{out: out, stop: make(chan struct{}), urgent: make(chan struct{}, 1)}
+func newLineBuffer(out io.Writer, tell string) *lineBuffer {
+	b := &lineBuffer{out: out, tell: tell, stop: make(chan struct{}), urgent: make(chan struct{}, 1)}
 	b.stopped.Go(b.run)
 	return b
 }
@@ -104,7 +106,7 @@ func (b *lineBuffer) flush() {
 	b.lines, b.dropped = b.spare[:0], 0
 	b.mu.Unlock()
 	if dropped > 0 {
-		lines = fmt.Appendf(lines, "level=WARN msg=\"log lines were dropped\" count=%d\n", dropped)
+		lines = fmt.Appendf(lines, b.tell+"\n", dropped)
 	}
 	if len(lines) > 0 {
 		_, _ = b.out.Write(lines)
@@ -139,8 +141,29 @@ func (h urgentHandler) WithGroup(name string) slog.Handler {
 	return urgentHandler{h.Handler.WithGroup(name), h.buffer}
 }
 
-// newLogger is the program's logger, and what to close when it ends.
-func newLogger(out io.Writer) (*slog.Logger, io.Closer) {
-	b := newLineBuffer(out)
-	return slog.New(urgentHandler{slog.NewTextHandler(b, nil), b}), b
+// The formats of the log.
+const (
+	logText = "text"
+	logJSON = "json"
+)
+
+// level is the least that is written; false for a word that is none.
+func (c LogConfig) level() (slog.Level, bool) {
+	level, known := map[string]slog.Level{
+		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
+	}[c.Level]
+	return level, known
+}
+
+// newLogger is the program's logger, and what to close when it ends. Either handler quotes what is no plain word, so
+// that nothing in a line can look like another one.
+func newLogger(out io.Writer, c LogConfig) (*slog.Logger, io.Closer) {
+	level, _ := c.level()
+	options := &slog.HandlerOptions{Level: level}
+	if c.Format == logJSON {
+		b := newLineBuffer(out, `{"level":"WARN","msg":"log lines were dropped","count":%d}`)
+		return slog.New(urgentHandler{slog.NewJSONHandler(b, options), b}), b
+	}
+	b := newLineBuffer(out, `level=WARN msg="log lines were dropped" count=%d`)
+	return slog.New(urgentHandler{slog.NewTextHandler(b, options), b}), b
 }

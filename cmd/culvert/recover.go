@@ -49,7 +49,7 @@ func recoverAPIKeyCommand() *cobra.Command {
 
 // recoverKey makes the key. It stands on the floor alone: no door is opened.
 func recoverKey(cmd *cobra.Command, cfg Config) (err error) {
-	log, lines := newLogger(cmd.ErrOrStderr())
+	log, lines := newLogger(cmd.ErrOrStderr(), cfg.Log)
 	defer func() { _ = lines.Close() }()
 	g := &graph{mode: production, log: log}
 	defer func() { err = errors.Join(err, g.Close()) }()

@@ -27,7 +27,7 @@ func (g *graph) Run(ctx context.Context) error {
 		doors = append(doors, door{
 			&http.Server{
 				Handler: g.server.AdminHandler(), ReadHeaderTimeout: adminTimeout,
-				ReadTimeout: adminTimeout, WriteTimeout: adminTimeout,
+				ReadTimeout: adminTimeout, WriteTimeout: profileTimeout,
 			},
 			g.admin,
 		})
@@ -62,8 +62,11 @@ func (g *graph) Run(ctx context.Context) error {
 	return errors.Join(err, g.Close())
 }
 
-// adminTimeout bounds a request to the admin address in each of its parts.
-const adminTimeout = 10 * time.Second
+const (
+	// adminTimeout bounds a request to the admin address, and profileTimeout what it answers: a profile of a minute.
+	adminTimeout   = 10 * time.Second
+	profileTimeout = 70 * time.Second
+)
 
 // door is a listener and what answers there.
 type door struct {

@@ -52,7 +52,7 @@ func serve(cmd *cobra.Command, cfg Config, m mode) error {
 		return err
 	}
 	calmCollector()
-	log, lines := newLogger(cmd.ErrOrStderr())
+	log, lines := newLogger(cmd.ErrOrStderr(), cfg.Log)
 	defer func() { _ = lines.Close() }()
 	g, err := build(cmd.Context(), cfg, m, log)
 	if err != nil {

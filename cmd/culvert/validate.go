@@ -152,6 +152,12 @@ func (c *Config) validateLimits() error {
 	if n := c.Limits.BodyBytes; n < 64<<10 || n > 64<<20 {
 		return usage("setting limits.body_bytes: must be from %d to %d", 64<<10, 64<<20)
 	}
+	if f := c.Log.Format; f != logText && f != logJSON {
+		return usage("setting log.format: must be text or json")
+	}
+	if _, known := c.Log.level(); !known {
+		return usage("setting log.level: must be debug, info, warn or error")
+	}
 	return c.Limits.validateRates()
 }
 
