@@ -25,6 +25,19 @@ func ReportEndpoint(log *audit.Log, metrics *Metrics) func(context.Context, acce
 	}
 }
 
+// actionReadsCheck is the same of how far reads were told of.
+const actionReadsCheck = "events.reads.check"
+
+// ReportReads returns what a reader of the audit log does about a place that somebody edited.
+func ReportReads(log *audit.Log, metrics *Metrics) func(context.Context, access.EnvironmentID) {
+	return func(ctx context.Context, env access.EnvironmentID) {
+		metrics.IntegrityFailure()
+		_, _ = log.Append(ctx, audit.Record{
+			Action: actionReadsCheck, Phase: audit.Internal, Result: audit.Failed, Code: codeIntegrity, EnvironmentID: env,
+		})
+	}
+}
+
 // ReportAPIKey returns what the gate (access.GateConfig) does about an API key record that somebody
 // edited. The caller of the key sees a 401 like any other; this is where an operator learns of it: one
 // audit record and one count for each call that met the record.

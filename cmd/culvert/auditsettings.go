@@ -34,7 +34,10 @@ func (g *graph) retain(cfg AuditConfig, f *floor) error {
 	needed := func(context.Context) (uint64, error) {
 		lowest, any := f.streams.Needed()
 		if !any {
-			return math.MaxUint64, nil
+			lowest = math.MaxUint64
+		}
+		if f.reads != nil {
+			lowest = min(lowest, f.reads.Needed())
 		}
 		return lowest, nil
 	}

@@ -190,6 +190,11 @@ type EventsConfig struct {
 	// StoreBytes is about how many bytes of events etcd holds. 1048576 or more. Default 0, which is 15 % of its
 	// quota. Replicas of one store have the same.
 	StoreBytes int64 `koanf:"store_bytes"`
+	// Reads makes events of reads, too: vault.data.read, vault.metadata.read, vault.names.listed, vault.dek.read and
+	// vault.dek.decrypted, some seconds later, from this process's audit log; at most a thousand in a second, the
+	// rest later. They take room as all events do. What is read while it is off never becomes an event. Default
+	// false.
+	Reads bool `koanf:"reads"`
 }
 
 // WebhooksConfig is the section webhooks: how events are delivered to the endpoints that callers name. Replicas of

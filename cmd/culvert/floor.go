@@ -13,6 +13,7 @@ import (
 	"culvert/internal/etcd"
 	"culvert/internal/id"
 	"culvert/internal/journal"
+	"culvert/internal/reads"
 	"culvert/internal/record"
 	"culvert/internal/stream"
 	"culvert/keys"
@@ -23,7 +24,9 @@ type floor struct {
 	audit  *audit.Log
 	notary *audit.Notary
 	// streams are the house's; nil until it is built.
-	streams      *stream.Streams
+	streams *stream.Streams
+	// reads are told of as events by it; nil if they are not.
+	reads        *reads.Reader
 	checkpoints  *etcd.Checkpoints
 	journal      *journal.Journal
 	store        *etcd.Store

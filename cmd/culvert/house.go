@@ -80,6 +80,9 @@ func (g *graph) buildHouse(cfg Config, f *floor) error {
 	if err != nil {
 		return err
 	}
+	if err := g.buildReads(cfg.Events, f, metrics); err != nil {
+		return err
+	}
 	streams, err := g.buildStreams(cfg, f, gate, metrics)
 	if err != nil {
 		return err

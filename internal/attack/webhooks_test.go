@@ -9,6 +9,7 @@ import (
 	"culvert/internal/access"
 	"culvert/internal/events"
 	"culvert/internal/id"
+	"culvert/internal/reads"
 	"culvert/internal/webhooks"
 	"culvert/keys"
 )
@@ -41,6 +42,8 @@ func (e *estate) fillWebhooks(t *testing.T, env *keys.Environment) {
 		must(t, err)
 		e.writer.MustPut(t, at, mac(t, env, at, body))
 	}
+	_, err = e.stack.Store.TellReads(t.Context(), reads.Place{Environment: env.ID(), Node: "node-1", Next: 1}, 0, nil)
+	must(t, err)
 	e.writer.MustPut(t, "rate/"+string(env.ID())+"/key_"+id.ULID(now), []byte("1 2"))
 	e.writer.MustPut(t, "quota/"+string(env.ID()), []byte("1"))
 	e.writer.MustPut(t, "webhooklock/"+string(env.ID())+"/we_"+id.ULID(now), []byte("another"))
@@ -75,6 +78,11 @@ func (e *estate) subjectOfWebhooks(key string, env access.EnvironmentID, field [
 	case "deadletter":
 		return e.stored(key, func(t testing.TB) error {
 			_, err := e.stack.Store.Letters(t.Context(), env, endpoint, "", 10)
+			return err
+		})
+	case "readsat":
+		return e.stored(key, func(t testing.TB) error {
+			_, _, err := e.stack.Store.ReadsPlace(t.Context(), env, field[2])
 			return err
 		})
 	case "rate":

@@ -20,6 +20,7 @@
 //	due.go                                           which grants are due, and who claimed them
 //	segments.go   files of older events; mover.go what moves them there
 //	webhooks.go   endpoints, their progress and attempts; tail.go what their workers read of the log
+//	reads.go      how far the audit logs of nodes are told of as events
 //	jobs.go cmks.go shreds.go   jobs; the map of customers' keys; markers and tombstones; schedules.go of rotations
 //	holders.go     the walk through all records with wrapped DEKs; rewraps.go many changes of them in one;
 //	reencrypt.go   one of them with another value

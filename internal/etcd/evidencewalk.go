@@ -18,7 +18,7 @@ func provenKinds() []string {
 	return []string{
 		kindEnv, kindRegistered, kindCheckpoint, kindAPIKey, kindAPIKeyUse, kindRole, kindCMKMap, kindSchedule, kindShred, kindJob, kindKEK,
 		kindIntegration, kindConfiguration, kindRetired, kindAccount, kindGrant, kindAttempt, kindRevocation, kindFlow, kindObject, kindRequest, kindEvent,
-		kindArchive, kindSegment, kindWebhook, kindWebhookAt, kindDelivery, kindDeadLetter,
+		kindArchive, kindSegment, kindWebhook, kindWebhookAt, kindDelivery, kindDeadLetter, kindReadsAt,
 	}
 }
 

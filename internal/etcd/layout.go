@@ -67,6 +67,7 @@ import (
 //	webhooklock/{env}/{endpoint}         who delivers to one, bound to a lease; exempt from MACs
 //	delivery/{env}/{endpoint}/{slot}     attempts, the latest in place of the oldest
 //	deadletter/{env}/{endpoint}/{epoch}/{event} event that was given up
+//	readsat/{env}/{node}                 how far the reads in a replica's audit log are events
 //
 // Headers and values have prefixes of their own so that a range over headers loads no values; reading an
 // object is two reads, both from the cache once it is warm. H is a keyed hash (keys.Environment), one per purpose.
@@ -120,6 +121,7 @@ const (
 	kindQuota       = "quota"
 	kindDelivery    = "delivery"
 	kindDeadLetter  = "deadletter"
+	kindReadsAt     = "readsat"
 )
 
 // formatMarker is the value at the format key. A root with another one belongs to another program or
@@ -314,6 +316,10 @@ func prefixLetters(env access.EnvironmentID, id webhooks.EndpointID) string {
 func keyLetter(env access.EnvironmentID, endpoint webhooks.EndpointID, event string) string {
 	epoch, _ := id.EventEpoch(event)
 	return fmt.Sprintf("%s%016x/%s", prefixLetters(env, endpoint), epoch, event)
+}
+
+func keyReadsAt(env access.EnvironmentID, node string) string {
+	return kindReadsAt + "/" + string(env) + "/" + node
 }
 
 func keyRate(env access.EnvironmentID, subject string) string {

@@ -15,6 +15,7 @@ import (
 	"culvert/internal/admission"
 	"culvert/internal/events"
 	"culvert/internal/id"
+	"culvert/internal/reads"
 	"culvert/internal/webhooks"
 	"culvert/keys"
 	"culvert/pipes"
@@ -109,6 +110,7 @@ var (
 	_ admission.Store = (*Store)(nil)
 	_ events.Store    = (*Store)(nil)
 	_ webhooks.Store  = (*Store)(nil)
+	_ reads.Store     = (*Store)(nil)
 )
 
 // NewStore starts following the keyspace. Its environments must be those of the keyspace. The error is

@@ -15,9 +15,15 @@ import (
 // Type names what happened, in the spelling of contract section 3.
 type Type string
 
-// The events that Culvert writes itself. Read-type events of the contract (vault.data.read and the
-// like) are made from the audit log, never by a write per read.
+// The events that Culvert writes. Those of reads are made from the audit log (internal/reads), never by a write
+// per read, and only where that is switched on.
 const (
+	DataRead     Type = "vault.data.read"
+	MetadataRead Type = "vault.metadata.read"
+	NamesListed  Type = "vault.names.listed"
+	DEKRead      Type = "vault.dek.read"
+	DEKDecrypted Type = "vault.dek.decrypted"
+
 	DataCreated Type = "vault.data.created"
 	DataUpdated Type = "vault.data.updated"
 	DataDeleted Type = "vault.data.deleted"

@@ -5,7 +5,7 @@ package events
 func Types() []Type {
 	return []Type{
 		DataCreated, DataUpdated, DataDeleted, KEKCreated, KEKDeleted, KEKRotated, KEKRewrapped,
-		"vault.data.read", "vault.metadata.read", "vault.names.listed", "vault.dek.read", "vault.dek.decrypted",
+		DataRead, MetadataRead, NamesListed, DEKRead, DEKDecrypted,
 		BYOKVerified, BYOKDeleted,
 		JobCreated, JobEnded, JobResumed, ScheduleUpdated, ScheduleDeleted,
 		AccountConnected, AccountDisconnected, ReauthorizationAsked, ConnectionFailed,
