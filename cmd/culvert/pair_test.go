@@ -20,8 +20,8 @@ import (
 // while clients go on.
 type Pair struct {
 	sides [2]*side
-	// endpoint is that of the etcd.
-	endpoint string
+	// endpoint is etcd's, rootKey the file of the root key.
+	endpoint, rootKey string
 }
 
 // side is one of them.
@@ -43,10 +43,11 @@ func MustPair(t *testing.T, flags ...string) *Pair {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, dir := &Pair{endpoint: etcdtest.Listening(t)}, t.TempDir()
+	dir := t.TempDir()
+	p := &Pair{endpoint: etcdtest.Listening(t), rootKey: filepath.Join(dir, "root.key")}
 	for i := range p.sides {
 		p.sides[i] = &side{addr: addrs[i], dir: filepath.Join(dir, fmt.Sprint("data-", i)), flags: append([]string{
-			"--set", "etcd.endpoints=" + p.endpoint, "--set", "root_key.path=" + filepath.Join(dir, "root.key"),
+			"--set", "etcd.endpoints=" + p.endpoint, "--set", "root_key.path=" + p.rootKey,
 		}, flags...)}
 		p.sides[i].faults.Store(1)
 	}

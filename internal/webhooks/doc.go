@@ -29,7 +29,9 @@
 // letter. If the next one fails too, what else has waited as long goes with it, because a receiver that is gone
 // is not asked once for each event it missed.
 //
-// Each endpoint has a worker of its own: one that is slow, refuses, or does not exist delays no other.
+// Each endpoint has a worker of its own: one that is slow, refuses, or does not exist delays no other
+// (TestBusyEndpoints). Of a replica that is killed, another goes on where its progress was stored, once its lock has
+// ended (TestKilledDeliverer).
 //
 // # Attackers
 //

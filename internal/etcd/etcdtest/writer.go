@@ -108,6 +108,27 @@ func (w *Writer) MustDelete(t testing.TB, key string) {
 	}
 }
 
+// MustExpire ends the lease that a key is bound to, as time does when nobody keeps it alive, and returns how long that
+// would have taken at most.
+func (w *Writer) MustExpire(t testing.TB, key string) time.Duration {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	resp, err := w.kv.Get(ctx, w.root+key)
+	if err != nil || len(resp.Kvs) == 0 {
+		t.Fatalf("read %s: %v", key, err)
+	}
+	lease := clientv3.LeaseID(resp.Kvs[0].Lease)
+	info, err := w.kv.TimeToLive(ctx, lease)
+	if err != nil {
+		t.Fatalf("lease of %s: %v", key, err)
+	}
+	if _, err := w.kv.Revoke(ctx, lease); err != nil {
+		t.Fatalf("end the lease of %s: %v", key, err)
+	}
+	return time.Duration(info.GrantedTTL) * time.Second
+}
+
 // Watch calls do with each key and value that anybody writes, until the context ends.
 func (w *Writer) Watch(ctx context.Context, do func(key string, value []byte)) {
 	for got := range w.kv.Watch(ctx, w.root, clientv3.WithPrefix()) {
