@@ -18,7 +18,7 @@ const suiteTimeout = 5 * time.Minute
 
 func TestOfficialSDKs(t *testing.T) {
 	bin := binary(t)
-	ours, other := startServer(t, bin), startServer(t, bin)
+	ours, other := startServer(t, bin, "--set", "events.reads=true"), startServer(t, bin)
 	env := append(os.Environ(),
 		"CULVERT_BASE_URL="+ours.baseURL,
 		"CULVERT_API_KEY_FILE="+ours.apiKeyFile(),

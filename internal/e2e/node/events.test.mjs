@@ -123,6 +123,34 @@ test("a refused change is no event", async () => {
   assert.ok(metadata.versionId);
 });
 
+test("reads are events where the server makes them, one each", async () => {
+  const context = { mark: unique() };
+  const { id, name, metadata } = await create(workos, { context });
+  await vault.readObject({ id });
+  await vault.readObjectByName(name);
+  await vault.describeObject({ id });
+  const { encryptedKeys } = await vault.createDataKey({ context });
+  await vault.decryptDataKey({ keys: encryptedKeys });
+  const actor = { actorId: metadata.updatedBy.id, actorSource: "api", actorName: metadata.updatedBy.name };
+  const { keyId } = metadata;
+  const want = [
+    ["vault.data.read", { ...actor, kvName: name, keyId }],
+    ["vault.data.read", { ...actor, kvName: name, keyId }],
+    ["vault.metadata.read", { ...actor, kvName: name }],
+    ["vault.dek.read", { ...actor, keyIds: [keyId], keyContext: context }],
+    ["vault.dek.decrypted", { ...actor, keyId }],
+  ];
+  const reads = [...new Set(want.map(([type]) => type))];
+  // They come some seconds behind the reads.
+  let mine = [];
+  for (const end = Date.now() + 30_000; mine.length < want.length && Date.now() < end; ) {
+    await new Promise((done) => setTimeout(done, 200));
+    const log = await collect(follow(undefined, { events: reads, limit: 100 }));
+    mine = log.filter(({ data }) => data.kvName === name || data.keyId === keyId || data.keyIds?.includes(keyId));
+  }
+  assert.deepEqual(mine.map(({ event, data }) => [event, data]), want);
+});
+
 test("the types are required, and queries are checked", async () => {
   const missing = await refused(events.listEvents({}), UnprocessableEntityException, 422);
   assert.match(missing.message, /required/);
