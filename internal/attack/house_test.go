@@ -17,6 +17,7 @@ import (
 	"culvert/internal/id"
 	"culvert/internal/logtest"
 	"culvert/internal/proof"
+	"culvert/internal/stream"
 	"culvert/internal/webhooks"
 	"culvert/keys"
 	"culvert/pipes/pipestest"
@@ -102,9 +103,14 @@ func (h *house) open(t *testing.T, metrics *server.Metrics) {
 		Key: func() string { return "" },
 	})
 	must(t, err)
+	streams, err := stream.Start(stream.Config{Log: h.stack.Audit, Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler)})
+	must(t, err)
+	t.Cleanup(func() { _ = streams.Close() })
+	desk, err := stream.NewDesk(stream.DeskConfig{Streams: streams, Gate: h.stack.Gate, Audit: h.stack.Audit, Fence: h.stack.Store.Fence, Now: time.Now})
+	must(t, err)
 	s, err := server.New(server.Config{
 		Admission: h.stack.Register,
-		Vault:     h.stack.Vault, Pipes: pipestest.MustBare(t, h.stack), Keys: h.stack.Operations, PublicURL: pipestest.PublicURL, Events: log, Webhooks: hooks, Auditor: auditor, Gate: h.stack.Gate, Audit: h.stack.Audit, Metrics: metrics,
+		Vault:     h.stack.Vault, Pipes: pipestest.MustBare(t, h.stack), Keys: h.stack.Operations, PublicURL: pipestest.PublicURL, Events: log, Webhooks: hooks, Auditor: auditor, Streams: desk, Gate: h.stack.Gate, Audit: h.stack.Audit, Metrics: metrics,
 		Health: func(ctx context.Context) []server.Check {
 			state := server.Ready
 			if h.stack.Store.Health(ctx) != nil {
