@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"culvert/internal/logtest"
 	"culvert/server"
@@ -94,6 +95,10 @@ func TestLogLines(t *testing.T) {
 			all := hostileVisits("c")
 			for _, q := range all {
 				d.do(t, q)
+			}
+			// A line is written behind its answer.
+			for end := time.Now().Add(20 * time.Second); strings.Count(lines.String(), "\n") < len(all) && time.Now().Before(end); {
+				time.Sleep(10 * time.Millisecond)
 			}
 			text := strings.TrimSpace(lines.String())
 			if strings.Contains(text, marker) || strings.Contains(text, "forged") {

@@ -25,7 +25,7 @@ func withoutKey() map[string]string {
 		"/organizations/:organization_id/api_keys": secret, "/webhook_endpoints": secret, "/culvert/v1/webhooks/:id/rotate-secret": secret,
 		"/culvert/v1/authorizations/finish": same, "/culvert/v1/jobs/:id/cancel": same, "/culvert/v1/jobs/:id/resume": same,
 		"/culvert/v1/audit/streams/:name/rewind": same,
-		"/culvert/v1/api-keys/:id/expire": same, "/api_keys/:id/expire": same, "/culvert/v1/webhooks/:id/replay": same,
+		"/culvert/v1/api-keys/:id/expire":        same, "/api_keys/:id/expire": same, "/culvert/v1/webhooks/:id/replay": same,
 		"/culvert/v1/cmks/:id/verify": reads, "/culvert/v1/access/explain": reads, "/api_keys/validations": reads,
 		"/data-integrations/:ticket/authorize-redirect": browser, "/data-integrations/:ticket/cancel": browser,
 		"/data-integrations/:slug/:dik/callback": browser, "/data-integrations/:flow/account-choice": browser, "/pipes/authorize": browser,

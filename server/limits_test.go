@@ -57,40 +57,50 @@ func TestRequestLimits(t *testing.T) {
 	}
 }
 
-// TestSlowRequest: who sends nothing more gets the time that its limits say, and no more; whoever is prompt is served
-// meanwhile.
+// TestSlowRequest: who sends nothing more gets the time that its limits say, and no more; whoever is prompt is served.
 func TestSlowRequest(t *testing.T) {
-	h := newDoor(t).server.HTTPServer()
+	d := newDoor(t)
+	h := d.server.HTTPServer()
 	if h.ReadHeaderTimeout > 10*time.Second || h.ReadTimeout > time.Minute || h.IdleTimeout > 2*time.Minute || h.WriteTimeout > 90*time.Second {
 		t.Errorf("limits %s %s %s %s", h.ReadHeaderTimeout, h.ReadTimeout, h.IdleTimeout, h.WriteTimeout)
 	}
-	d := newDoor(t)
-	h = d.server.HTTPServer()
-	h.ReadHeaderTimeout, h.ReadTimeout = 200*time.Millisecond, 400*time.Millisecond
+	const soon, late = 200 * time.Millisecond, 20 * time.Second
+	if got := d.all(t, d.serve(t, soon, late), "GET "+kv+" HTTP/1.1\r\nHost: x\r\n"); got != "" && !strings.Contains(got, "malformed_request") {
+		t.Errorf("half a header got %q", got)
+	}
+	auth := "Authorization: Bearer " + d.key() + "\r\n"
+	got := d.all(t, d.serve(t, late, soon), "POST "+kv+" HTTP/1.1\r\nHost: x\r\n"+auth+"Content-Length: 100\r\n\r\n{")
+	if !strings.HasPrefix(got, "HTTP/1.1 400") || !strings.Contains(got, "incomplete_body") || !strings.Contains(got, "request_id") {
+		t.Errorf("half a body got %q", got)
+	}
+	if got := d.all(t, d.addr, "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 200") {
+		t.Errorf("a whole request got %q", got)
+	}
+}
+
+// serve opens the door at another address, with other limits of time for a header and for a whole request.
+func (d *door) serve(t *testing.T, header, whole time.Duration) (addr string) {
+	t.Helper()
+	h := d.server.HTTPServer()
+	h.ReadHeaderTimeout, h.ReadTimeout = header, whole
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	served := make(chan error, 1)
 	go func() { served <- h.Serve(d.server.Listener(l)) }()
 	t.Cleanup(func() { must(t, h.Close()); <-served })
-	slow := func(text string) string {
-		conn, err := net.Dial("tcp", l.Addr().String())
-		must(t, err)
-		defer conn.Close()
-		must(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
-		_, err = io.WriteString(conn, text)
-		must(t, err)
-		got, err := io.ReadAll(conn)
-		must(t, err) // the server ends it
-		return string(got)
-	}
-	if got := slow("GET " + kv + " HTTP/1.1\r\nHost: x\r\n"); got != "" && !strings.Contains(got, "malformed_request") {
-		t.Errorf("half a header got %q", got)
-	}
-	got := slow("POST " + kv + " HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + d.key() + "\r\nContent-Length: 100\r\n\r\n{")
-	if !strings.HasPrefix(got, "HTTP/1.1 400") || !strings.Contains(got, "incomplete_body") || !strings.Contains(got, "request_id") {
-		t.Errorf("half a body got %q", got)
-	}
-	if got := slow("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 200") {
-		t.Errorf("a whole request got %q", got)
-	}
+	return l.Addr().String()
+}
+
+// all sends bytes and reads until the server ends the connection.
+func (d *door) all(t *testing.T, addr, text string) string {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	must(t, err)
+	defer conn.Close()
+	must(t, conn.SetDeadline(time.Now().Add(30*time.Second)))
+	_, err = io.WriteString(conn, text)
+	must(t, err)
+	got, err := io.ReadAll(conn)
+	must(t, err)
+	return string(got)
 }
