@@ -57,6 +57,12 @@ func (e *estate) subjectOfWebhooks(key string, env access.EnvironmentID, field [
 	if field[0] == "archive" {
 		return e.request(key, request{key: e.keyOf(env), method: http.MethodGet, path: "/events?events=pipes.grant.refreshed"})
 	}
+	if field[0] == "quota" { // only its revision counts, and no more is done with it than to compare that
+		return e.unproven(key, func(t testing.TB) error {
+			_, err := e.stack.Store.Usage(t.Context(), env)
+			return err
+		})
+	}
 	if len(field) < 3 {
 		return nil
 	}
