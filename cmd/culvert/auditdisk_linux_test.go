@@ -255,13 +255,6 @@ func exchange(t *testing.T, a, b string) {
 	must(t, unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE))
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // TestAuditDisk: the disk of the log is really full, or only to be read. It takes a file system of its own.
 func TestAuditDisk(t *testing.T) {
 	t.Parallel()

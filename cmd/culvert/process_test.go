@@ -21,6 +21,13 @@ import (
 	"culvert/internal/logtest"
 )
 
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Process is a culvert in a process of its own.
 type Process struct {
 	Base string
