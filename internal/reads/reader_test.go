@@ -52,6 +52,19 @@ func mustOpen(t testing.TB, c reads.Config) *reads.Reader {
 	return r
 }
 
+// mustSettle waits until everything that was recorded is of the log as a start would find it: a record is acknowledged
+// a moment before it counts.
+func mustSettle(t testing.TB, s *vaulttest.Stack) {
+	t.Helper()
+	index, err := s.Audit.Append(t.Context(), audit.Record{Action: "test", Phase: audit.Internal, Result: audit.Allowed})
+	must(t, err)
+	for deadline := time.Now().Add(patience); s.Audit.Size() <= index; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the log does not settle")
+		}
+	}
+}
+
 // told are the events of reads in an environment, in the order of the log.
 func told(t testing.TB, s *vaulttest.Stack, env access.EnvironmentID) []events.Stored {
 	t.Helper()
@@ -89,6 +102,7 @@ func TestReads(t *testing.T) {
 	s := vaulttest.New(t)
 	object := s.MustCreate(t, "card", "4242")
 	s.MustGet(t, object.ID)
+	mustSettle(t, s)
 	r := mustOpen(t, config(t, s))
 	call := s.Call()
 	began := time.Now().Truncate(time.Millisecond)
@@ -142,6 +156,7 @@ func TestReads(t *testing.T) {
 	r.Close()
 	must(t, reads.Forget(t.Context(), s.Store, s.Environments.IDs(), s.Node))
 	s.MustGet(t, object.ID)
+	mustSettle(t, s)
 	mustOpen(t, config(t, s))
 	_, err = s.Vault.Describe(t.Context(), call, object.ID)
 	must(t, err)
@@ -272,6 +287,7 @@ func TestDamagedPlace(t *testing.T) {
 	c := config(t, s)
 	mustOpen(t, c).Close()
 	s.MustGet(t, object.ID)
+	mustSettle(t, s)
 	writer.MustPut(t, "readsat/"+string(env)+"/"+s.Node, []byte("edited"))
 	reported := make(chan access.EnvironmentID, 10)
 	c.Report = func(_ context.Context, env access.EnvironmentID) { reported <- env }
