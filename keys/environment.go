@@ -127,6 +127,35 @@ func AddSigning(ctx context.Context, roots *RootKeys, r EnvironmentRecord) (Envi
 	return r, e, nil
 }
 
+// RotateSigning is the record of an environment with another key that signs. The keys before it stay, to sign that they
+// hand over. The errors are those of [OpenEnvironment].
+func RotateSigning(ctx context.Context, roots *RootKeys, r EnvironmentRecord) (EnvironmentRecord, *Environment, error) {
+	b, err := openBundle(ctx, wrappers{roots: roots}, scope{env: r.ID, id: environmentScope}, r.Shares)
+	if err != nil {
+		return r, nil, fmt.Errorf("environment %s: %w", r.ID, err)
+	}
+	defer b.forget()
+	// Nothing is added to what does not open as a whole.
+	if _, err := b.environment(ctx, &r); err != nil {
+		return r, nil, fmt.Errorf("environment %s: %w", r.ID, err)
+	}
+	h, err := b.open(ctx, purposeSigning, r.SealedSigning, r.aad(purposeSigning))
+	if err != nil {
+		return r, nil, fmt.Errorf("environment %s: %w", r.ID, err)
+	}
+	if h, err = addSigningKey(h); err != nil {
+		return r, nil, err
+	}
+	if r.SealedSigning, err = b.seal(ctx, purposeSigning, h, r.aad(purposeSigning)); err != nil {
+		return r, nil, fmt.Errorf("environment %s: %w", r.ID, err)
+	}
+	e, err := b.environment(ctx, &r)
+	if err != nil {
+		return r, nil, fmt.Errorf("environment %s, read back: %w", r.ID, err)
+	}
+	return r, e, nil
+}
+
 // OpenEnvironment unwraps an environment's keysets: [ErrTampered] if the record is not what was stored,
 // [ErrRefused] if it needs a root key that is not at hand (the error names it), an outage.Error. The caller has
 // compared the record's id with the key it stood at.

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"culvert/internal/access"
 	"culvert/internal/secret"
 	"culvert/keys"
@@ -174,6 +176,50 @@ func TestEnvironmentsKnowTheirOwn(t *testing.T) {
 	}
 	if hash, err := all.Pepper("one", secret.New([]byte("sk"))); err != nil || len(hash) != 32 {
 		t.Errorf("pepper of a known environment: %d bytes, %v", len(hash), err)
+	}
+}
+
+// TestRotateSigning: another key signs, the ones before it can still hand over, and everything else stays.
+func TestRotateSigning(t *testing.T) {
+	root := keystest.NewRoot(t)
+	first, e := mustEnvironment(t, root, "one")
+	second, _, err := keys.RotateSigning(t.Context(), keys.NewRootKeys(root), first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	third, _, err := keys.RotateSigning(t.Context(), keys.NewRootKeys(root), second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened, err := keys.OpenEnvironment(t.Context(), keys.NewRootKeys(root), third)
+	if err != nil || opened.NameIndex("x") != e.NameIndex("x") {
+		t.Fatalf("open: %v", err)
+	}
+	all := append(opened.Signer().Earlier(), opened.Signer())
+	if len(all) != 3 || all[0].VerifierKey() != e.Signer().VerifierKey() {
+		t.Fatalf("keys: got %d, the oldest is not the first", len(all))
+	}
+	names := map[string]bool{}
+	for _, s := range all {
+		names[s.VerifierKey()] = true
+		v, err := note.NewVerifier(s.VerifierKey())
+		if err != nil {
+			t.Fatal(err)
+		}
+		signed, err := note.Sign(&note.Note{Text: "text\n"}, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := note.Open(signed, note.VerifierList(v)); err != nil {
+			t.Errorf("a signature of %s: %v", s.VerifierKey(), err)
+		}
+	}
+	if len(names) != 3 {
+		t.Errorf("keys: got %v, want three", names)
+	}
+	third.SealedPepper = third.SealedIndex
+	if _, _, err := keys.RotateSigning(t.Context(), keys.NewRootKeys(root), third); !errors.Is(err, keys.ErrTampered) {
+		t.Errorf("rotated in an environment that does not open: %v", err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/base64"
 	"net/http"
 	"strconv"
@@ -118,7 +119,14 @@ func (s *Server) listCheckpoints() handler {
 			w := &jsonWriter{b: b}
 			w.raw(`{"object":"audit_checkpoints","public_key":`)
 			w.textOrNull(all.Key)
-			w.raw(`,"nodes":[`)
+			w.raw(`,"key_changes":[`)
+			for i, signed := range all.Changes {
+				if i > 0 {
+					w.raw(`,`)
+				}
+				w.text(signed)
+			}
+			w.raw(`],"nodes":[`)
 			for i, n := range all.Nodes {
 				if i > 0 {
 					w.raw(`,`)
@@ -135,6 +143,26 @@ func (s *Server) listCheckpoints() handler {
 				w.raw(`]}`)
 			}
 			w.raw(`]}`)
+			return w.done()
+		},
+	})
+}
+
+// rotateAuditKey is POST /culvert/v1/audit/key/rotate. A body is not read.
+func (s *Server) rotateAuditKey() handler {
+	return handle(endpoint[struct{}, proof.KeyRotation]{
+		status: http.StatusOK,
+		decode: decodeNothing,
+		call: func(ctx context.Context, c access.Call, _ struct{}) (proof.KeyRotation, error) {
+			return s.auditor.RotateKey(ctx, c)
+		},
+		encode: func(b []byte, r proof.KeyRotation) ([]byte, error) {
+			w := &jsonWriter{b: b}
+			w.raw(`{"object":"audit_key","public_key":`)
+			w.text(r.Key)
+			w.raw(`,"previous_public_key":`)
+			w.textOrNull(r.Before)
+			w.raw(`}`)
 			return w.done()
 		},
 	})

@@ -34,6 +34,7 @@ func auditVisits() map[string]visit {
 				get(records + "?last=" + canary), get(records + "?limit=" + canary)},
 		},
 		"GET " + auditPath + "/checkpoints": {good: []request{get(auditPath + "/checkpoints?" + canary)}, bad: []request{get(auditPath + "/checkpoints?node=" + canary)}},
+		"POST " + auditPath + "/key/rotate": {good: []request{post(auditPath+"/key/rotate", canary)}},
 		"GET " + inclusion:                  {good: []request{get(inclusion + "?index=0&size=1")}, bad: []request{get(inclusion + "?index=" + canary), get(inclusion + "?index=0&size=" + canary)}},
 		"GET " + consistency:                {good: []request{get(consistency + "?from=1&to=1")}, bad: []request{get(consistency + "?from=" + canary), get(consistency)}},
 	}
@@ -111,8 +112,9 @@ func TestProofs(t *testing.T) {
 	must(t, notary.Close()) // signs all of it
 
 	proven := d.do(t, get(auditPath+"/proofs/inclusion?index=5")).want(t, 200).object(t)
-	key, err := note.NewVerifier(d.stack.Environment.Signer().VerifierKey())
+	verifier, err := note.NewVerifier(d.stack.Environment.Signer().VerifierKey())
 	must(t, err)
+	key := audit.NewKeys(verifier)
 	signed, err := audit.OpenCheckpoint([]byte(proven["checkpoint"].(string)), key)
 	must(t, err)
 	page := d.do(t, get(auditPath+"/records?limit=1&after=4")).want(t, 200)
@@ -133,6 +135,10 @@ func TestProofs(t *testing.T) {
 	told := d.do(t, get(auditPath+"/checkpoints")).want(t, 200).object(t)
 	if told["public_key"] != d.stack.Environment.Signer().VerifierKey() {
 		t.Errorf("public key: got %v", told["public_key"])
+	}
+	rotated := d.do(t, post(auditPath+"/key/rotate", "")).want(t, 200).object(t)
+	if rotated["public_key"] != "another key" || rotated["previous_public_key"] != told["public_key"] {
+		t.Errorf("rotated: got %v", rotated)
 	}
 }
 

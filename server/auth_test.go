@@ -140,6 +140,7 @@ func TestRoutesAndActions(t *testing.T) {
 		{Method: "GET", Path: "/culvert/v1/webhooks/:id/dead-letters", Action: access.WebhooksRead},
 		{Method: "GET", Path: "/culvert/v1/audit/records", Action: access.AuditRead},
 		{Method: "GET", Path: "/culvert/v1/audit/checkpoints", Action: access.AuditProve},
+		{Method: "POST", Path: "/culvert/v1/audit/key/rotate", Action: access.AuditKeyRotate},
 		{Method: "GET", Path: "/culvert/v1/audit/proofs/inclusion", Action: access.AuditProve},
 		{Method: "GET", Path: "/culvert/v1/audit/proofs/consistency", Action: access.AuditProve},
 		{Method: "GET", Path: "/culvert/v1/audit/streams", Action: access.AuditStreamsRead},

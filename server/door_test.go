@@ -108,7 +108,8 @@ func (d *door) auditor(t testing.TB) *proof.Auditor {
 	t.Helper()
 	auditor, err := proof.New(proof.Config{
 		Log: d.stack.Audit, Gate: d.stack.Gate, Fence: d.stack.Store.Fence, Checkpoints: d.stack.Store.Checkpoints(d.stack.Environment.ID()),
-		Key: func() string { return d.stack.Environment.Signer().VerifierKey() },
+		Key:  func() string { return d.stack.Environment.Signer().VerifierKey() },
+		Home: d.stack.Environment.ID(), Rotate: func(context.Context) (string, error) { return "another key", nil },
 	})
 	must(t, err)
 	return auditor

@@ -15,6 +15,7 @@ func withoutKey() map[string]string {
 		secret  = "the answer has a secret, which cannot be given again"
 		reads   = "it changes nothing"
 		browser = "a browser sends it, whose credential is used up by it"
+		twice   = "what a second one makes takes the first one's place, and nothing is lost by it"
 		same    = "a second one finds the first one's work done and changes nothing"
 	)
 	return map[string]string{
@@ -26,7 +27,8 @@ func withoutKey() map[string]string {
 		"/culvert/v1/authorizations/finish": same, "/culvert/v1/jobs/:id/cancel": same, "/culvert/v1/jobs/:id/resume": same,
 		"/culvert/v1/audit/streams/:name/rewind": same,
 		"/culvert/v1/api-keys/:id/expire":        same, "/api_keys/:id/expire": same, "/culvert/v1/webhooks/:id/replay": same,
-		"/culvert/v1/cmks/:id/verify": reads, "/culvert/v1/access/explain": reads, "/api_keys/validations": reads,
+		"/culvert/v1/audit/key/rotate": twice,
+		"/culvert/v1/cmks/:id/verify":  reads, "/culvert/v1/access/explain": reads, "/api_keys/validations": reads,
 		"/data-integrations/:ticket/authorize-redirect": browser, "/data-integrations/:ticket/cancel": browser,
 		"/data-integrations/:slug/:dik/callback": browser, "/data-integrations/:flow/account-choice": browser, "/pipes/authorize": browser,
 	}

@@ -146,6 +146,7 @@ func (s *Server) table() []*route {
 
 		s.row(http.MethodGet, "/culvert/v1/audit/records", access.AuditRead, s.listRecords()),
 		s.row(http.MethodGet, "/culvert/v1/audit/checkpoints", access.AuditProve, s.listCheckpoints()),
+		s.row(http.MethodPost, "/culvert/v1/audit/key/rotate", access.AuditKeyRotate, s.rotateAuditKey()),
 		s.row(http.MethodGet, "/culvert/v1/audit/proofs/inclusion", access.AuditProve, s.proveInclusion()),
 		s.row(http.MethodGet, "/culvert/v1/audit/proofs/consistency", access.AuditProve, s.proveConsistency()),
 		s.row(http.MethodGet, "/culvert/v1/audit/streams", access.AuditStreamsRead, s.listStreams()),

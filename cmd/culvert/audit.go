@@ -13,7 +13,7 @@ import (
 
 const auditLong = `The audit log of a node is a directory of JSON lines, <data_dir>/audit. Every record is a leaf of a Merkle tree, and the
 node signs checkpoints of it: verify proves that nothing was changed, removed, inserted or cut off since, and key prints
-what it takes to check them. show, tail and export print records.`
+what it takes to check them, checkpoints what an auditor keeps. show, tail and export print records.`
 
 func auditCommand() *cobra.Command {
 	cmd := &cobra.Command{
@@ -28,7 +28,8 @@ func auditCommand() *cobra.Command {
 			return unknownCommand(cmd, args[0])
 		},
 	}
-	cmd.AddCommand(auditShowCommand(), auditTailCommand(), auditExportCommand(), auditVerifyCommand(), auditKeyCommand(), auditStreamsCommand())
+	cmd.AddCommand(auditShowCommand(), auditTailCommand(), auditExportCommand(), auditVerifyCommand(), auditKeyCommand(),
+		auditCheckpointsCommand(), auditWitnessCommand(), auditStreamsCommand())
 	return cmd
 }
 

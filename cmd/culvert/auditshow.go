@@ -243,31 +243,3 @@ func exportCSV(cmd *cobra.Command, dir string, filter *audit.Filter) error {
 	w.Flush()
 	return w.Error()
 }
-
-func auditKeyCommand() *cobra.Command {
-	var dir string
-	cmd := &cobra.Command{
-		Use:   "key",
-		Short: "Print the public key of checkpoints",
-		Long: `Prints the public key that checkpoints are verified with (golang.org/x/mod/sumdb/note), as the node in --dir wrote it
-beside its audit log. Every node has the same. Keep it where the nodes do not reach: culvert audit verify --key.`,
-		Args: noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			log, err := auditDir(dir)
-			if err != nil {
-				return err
-			}
-			if _, err := auditKey("", log); err != nil {
-				return err
-			}
-			text, err := readPublic(log + "/key")
-			if err != nil {
-				return fmt.Errorf("public key: %w", err)
-			}
-			_, err = cmd.OutOrStdout().Write(text)
-			return err
-		},
-	}
-	cmd.Flags().StringVar(&dir, "dir", defaults().DataDir, "data `directory` of a node, or its directory audit")
-	return cmd
-}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"time"
 
@@ -23,7 +24,12 @@ has recorded of the others are compared too. A registered node whose log was not
 --checkpoint names a file with checkpoints that were kept elsewhere: whoever brings a whole older state of a directory
 back has the newest checkpoint in it as well, and only a later one tells. --key names a file with the public key, as
 culvert audit key prints it. Without it the one beside the first log is taken, which whoever changed the log can have
-changed too: keep the key, and a checkpoint now and then, where the nodes do not reach.
+changed too: keep the key, and a checkpoint now and then, where the nodes do not reach. Keys that it was handed over to
+since are believed with it.
+
+--witness-key names a file with the public key of a witness, culvert audit witness: a checkpoint that it signed, from a
+file of --checkpoint, has to fit each log. So a log is found that was rewritten, with all checkpoints, by who has the
+signing key.
 
 Records that retention (audit.retention) has removed are told and are no fault, if the node's own signed word covers
 them; what is missing beyond that is found.
@@ -34,7 +40,7 @@ node's log was not given; --partial lets that pass.`
 // auditVerifyFlags are those of culvert audit verify.
 type auditVerifyFlags struct {
 	dirs, checkpoints []string
-	key               string
+	key, witness      string
 	partial, json     bool
 }
 
@@ -57,6 +63,7 @@ func auditVerifyCommand() *cobra.Command {
 	cmd.Flags().StringArrayVar(&flags.dirs, "dir", []string{defaults().DataDir}, "data `directory` of a node, or its directory audit; may be given again")
 	cmd.Flags().StringArrayVar(&flags.checkpoints, "checkpoint", nil, "`file` with checkpoints that were kept elsewhere; may be given again")
 	cmd.Flags().StringVar(&flags.key, "key", "", "`file` with the public key; default the one beside the first log")
+	cmd.Flags().StringVar(&flags.witness, "witness-key", "", "`file` with the public key of a witness, which has to have signed a checkpoint of each log")
 	cmd.Flags().BoolVar(&flags.partial, "partial", false, "logs of registered nodes may be missing")
 	cmd.Flags().BoolVar(&flags.json, "json", false, "print the reports as JSON lines")
 	return cmd
@@ -78,18 +85,28 @@ func (f *auditVerifyFlags) verify(cmd *cobra.Command) error {
 		}
 		dirs = append(dirs, dir)
 	}
-	key, err := auditKey(f.key, dirs[0])
+	texts, err := f.texts()
 	if err != nil {
 		return err
 	}
-	kept, err := f.kept(dirs, key)
+	keys, err := auditKeys(f.key, dirs, slices.Concat(slices.Collect(maps.Values(texts))...))
 	if err != nil {
 		return err
+	}
+	kept, err := f.kept(dirs, keys, texts)
+	if err != nil {
+		return err
+	}
+	var witness note.Verifier
+	if f.witness != "" {
+		if witness, err = auditKey(f.witness, ""); err != nil {
+			return err
+		}
 	}
 	reports := make([]audit.Report, len(dirs))
 	findings := 0
 	for i, dir := range dirs {
-		if reports[i], err = f.one(cmd, dir, key, kept); err != nil {
+		if reports[i], err = f.one(cmd, dir, audit.VerifyConfig{Keys: keys, Witness: witness}, kept); err != nil {
 			return err
 		}
 		findings += len(reports[i].Findings) + reports[i].More
@@ -108,16 +125,28 @@ func (f *auditVerifyFlags) verify(cmd *cobra.Command) error {
 	return nil
 }
 
-// kept are the checkpoints from elsewhere, by node: of files, and of what the logs recorded of each other.
-func (f *auditVerifyFlags) kept(dirs []string, key note.Verifier) (map[string][]audit.Signed, error) {
-	kept := map[string][]audit.Signed{}
+// texts are the signed texts in files, by file.
+func (f *auditVerifyFlags) texts() (map[string][][]byte, error) {
+	all := map[string][][]byte{}
 	for _, path := range f.checkpoints {
 		text, err := readPublic(path)
 		if err != nil {
 			return nil, fmt.Errorf("checkpoint: %w", err)
 		}
-		for _, signed := range audit.SplitCheckpoints(text) {
-			c, err := audit.OpenCheckpoint(signed, key)
+		all[path] = audit.SplitCheckpoints(text)
+	}
+	return all, nil
+}
+
+// kept are the checkpoints from elsewhere, by node: of files, and of what the logs recorded of each other.
+func (f *auditVerifyFlags) kept(dirs []string, keys *audit.Keys, texts map[string][][]byte) (map[string][]audit.Signed, error) {
+	kept := map[string][]audit.Signed{}
+	for _, path := range slices.Sorted(maps.Keys(texts)) {
+		for _, signed := range texts[path] {
+			if isKeyChange(signed) {
+				continue
+			}
+			c, err := audit.OpenCheckpoint(signed, keys)
 			if err != nil {
 				return nil, hinted(fmt.Errorf("%s holds what is no checkpoint signed by this key", path), "name the file with the key by --key")
 			}
@@ -137,12 +166,12 @@ func (f *auditVerifyFlags) kept(dirs []string, key note.Verifier) (map[string][]
 }
 
 // one verifies one log and prints what came of it.
-func (f *auditVerifyFlags) one(cmd *cobra.Command, dir string, key note.Verifier, kept map[string][]audit.Signed) (audit.Report, error) {
+func (f *auditVerifyFlags) one(cmd *cobra.Command, dir string, config audit.VerifyConfig, kept map[string][]audit.Signed) (audit.Report, error) {
 	node, err := audit.NodeOf(dir)
 	if err != nil {
 		return audit.Report{}, fmt.Errorf("audit log: %w", err)
 	}
-	config := audit.VerifyConfig{Dir: dir, Key: key, Checkpoints: kept[node], Progress: auditProgress(cmd.ErrOrStderr(), dir)}
+	config.Dir, config.Checkpoints, config.Progress = dir, kept[node], auditProgress(cmd.ErrOrStderr(), dir)
 	r, err := audit.Verify(config)
 	if err != nil {
 		return r, fmt.Errorf("audit log: %w", err)

@@ -232,6 +232,17 @@ type AuditConfig struct {
 	Retention time.Duration `koanf:"retention"`
 	// Streams send the audit log of this node elsewhere, by names of your choice. Default: none.
 	Streams map[string]StreamConfig `koanf:"streams" each:"NAME"`
+	// Witness is who gets checkpoints besides the store.
+	Witness WitnessConfig `koanf:"witness"`
+}
+
+// WitnessConfig is the section audit.witness.
+type WitnessConfig struct {
+	// File is appended to, once a minute while there are new records: the newest signed checkpoint of this node. Put it
+	// on another disk, where who rewrites the log does not reach; one file for each node. The last checkpoint there is
+	// compared with the log first: one that does not fit is recorded, and told in the log and by /readyz. It is given to
+	// `culvert audit verify --checkpoint`. While the file is away nothing waits. Default: none.
+	File string `koanf:"file"`
 }
 
 // StreamConfig is a section audit.streams.NAME: a stream of this node's audit log, to a file, a syslog receiver or an

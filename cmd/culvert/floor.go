@@ -26,7 +26,10 @@ type floor struct {
 	// streams are the house's; nil until it is built.
 	streams *stream.Streams
 	// reads are told of as events by it; nil if they are not.
-	reads        *reads.Reader
+	reads *reads.Reader
+	// witness is nil without one.
+	witness      *audit.FileWitness
+	signing      *signing
 	checkpoints  *etcd.Checkpoints
 	journal      *journal.Journal
 	store        *etcd.Store
@@ -101,7 +104,7 @@ func (g *graph) buildFloor(ctx context.Context, cfg Config, dir *dataDir) (*floo
 	if err := g.enroll(ctx, f, enrolment{node: node, dir: dir, lost: lost, env: o.first, embedded: len(cfg.Etcd.Endpoints) == 0}); err != nil {
 		return nil, err
 	}
-	if err := g.certify(f, o.first); err != nil {
+	if err := g.certify(f, o.first, cfg.Audit); err != nil {
 		return nil, err
 	}
 	return f, g.admit(ctx, dir, f, o)

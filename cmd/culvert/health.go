@@ -63,6 +63,8 @@ func (f *floor) auditHealth() server.Check {
 	trail := check(outage.Audit, f.audit.Health(), "audit records cannot be written")
 	if trail.State == server.Ready && f.notary.Health() != nil {
 		trail.State, trail.Reason = server.Degraded, "checkpoints of the audit log cannot be signed or stored"
+	} else if trail.State == server.Ready && f.witness != nil && f.witness.Health() != nil {
+		trail.State, trail.Reason = server.Degraded, "checkpoints of the audit log do not reach the witness, or do not fit what it has"
 	}
 	return trail
 }

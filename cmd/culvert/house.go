@@ -76,6 +76,7 @@ func (g *graph) buildHouse(cfg Config, f *floor) error {
 	}
 	auditor, err := proof.New(proof.Config{
 		Log: f.audit, Gate: gate, Fence: f.store.Fence, Checkpoints: f.checkpoints, Key: f.notary.VerifierKey,
+		Home: f.signing.env, Rotate: f.signing.rotate,
 	})
 	if err != nil {
 		return err

@@ -34,6 +34,8 @@ const (
 	// Streams are of a node, and of all environments.
 	AuditStreamsRead   Action = "audit.streams.read"
 	AuditStreamsRewind Action = "audit.streams.rewind"
+	// AuditKeyRotate is of the key that checkpoints are signed with.
+	AuditKeyRotate Action = "audit.key.rotate"
 
 	KEKRead   Action = "keys.kek.read"
 	KEKRotate Action = "keys.kek.rotate"

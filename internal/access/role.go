@@ -63,7 +63,7 @@ func facts() []fact {
 		{DataCreate, true, writes}, {DataRead, true, reads}, {DataUpdate, true, writes}, {DataDelete, true, writes},
 		{MetadataRead, true, names}, {NamesList, true, names}, {UsageRead, false, auditors},
 		{DEKCreate, true, writes}, {DEKDecrypt, true, reads}, {DEKRekey, true, writes},
-		{EventsList, false, auditors}, {AuditRead, false, auditors}, {AuditProve, false, auditors},
+		{EventsList, false, auditors}, {AuditRead, false, auditors}, {AuditProve, false, auditors}, {AuditKeyRotate, false, nil},
 		{AuditExport, false, auditors}, {AuditExportRead, false, auditors},
 		{AuditStreamsRead, false, auditors}, {AuditStreamsRewind, false, nil},
 

@@ -28,6 +28,8 @@ type Checkpoint struct {
 	Nodes []string
 	// Removal is not nil in a checkpoint that says which segments were removed.
 	Removal *Removal
+	// By is the short name of the key that signed it, 0 if that was not checked.
+	By uint32
 }
 
 const (
@@ -82,15 +84,17 @@ func parseCheckpoint(text string) (Checkpoint, error) {
 }
 
 // OpenCheckpoint reads a signed checkpoint. The error is [ErrCheckpoint].
-func OpenCheckpoint(signed []byte, key note.Verifier) (Checkpoint, error) {
+func OpenCheckpoint(signed []byte, keys *Keys) (Checkpoint, error) {
 	if len(signed) > maxCheckpoint {
 		return Checkpoint{}, ErrCheckpoint
 	}
-	n, err := note.Open(signed, note.VerifierList(key))
+	n, err := note.Open(signed, keys)
 	if err != nil {
 		return Checkpoint{}, ErrCheckpoint
 	}
-	return parseCheckpoint(n.Text)
+	c, err := parseCheckpoint(n.Text)
+	c.By = n.Sigs[0].Hash
+	return c, err
 }
 
 // sign is the signed form.
@@ -117,11 +121,11 @@ func unsignedCheckpoint(signed []byte) (Checkpoint, error) {
 	return parseCheckpoint(text + "\n")
 }
 
-// SplitCheckpoints takes a file with several signed checkpoints, one behind the other, apart.
+// SplitCheckpoints takes a file with several signed checkpoints, or changes of the key, one behind the other, apart.
 func SplitCheckpoints(file []byte) [][]byte {
 	var all [][]byte
 	for line := range strings.Lines(string(file)) {
-		if strings.HasPrefix(line, originPrefix) || len(all) == 0 {
+		if strings.HasPrefix(line, originPrefix) || line == changePrefix+"\n" || len(all) == 0 {
 			all = append(all, nil)
 		}
 		all[len(all)-1] = append(all[len(all)-1], line...)

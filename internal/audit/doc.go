@@ -39,7 +39,8 @@
 // Nothing here stops a person who may write to the directory from changing records; it is found. What came behind
 // the newest checkpoint is not proven yet. Who brings back a whole older state of the directory, and of every copy
 // of later checkpoints, leaves no trace in them. A process that was taken over records, and signs, what it is
-// told. The signing key of a store does not change.
+// told. Who has stolen the signing key signs what he likes until it
+// is rotated.
 //
 // A file that is removed or cut from outside takes its records with it. The log notices before it acknowledges
 // another record (removed, cut, appended to) or within one fsync interval (renamed), goes on in a new segment and
@@ -53,6 +54,9 @@
 //	the tree is RFC 6962's                        TestEdgeIsTheTreeOfTheLibrary, TestHashesAreThoseOfTheRecords
 //	retention leaves the proof                    TestRetentionLeavesTheProof
 //	nobody else can remove anything               TestRemovalsByOthersAreFound
+//	whoever has a key follows it                  TestAuditorsFollowTheKey
+//	no other key is believed                      TestKeysThatNobodyHandedOver
+//	so is a log rewritten with the signing key    TestWitnessFindsARewrittenLog
 //	nodes check each other                        TestNodesRecordEachOthersCheckpoints
 //
 // # On disk
@@ -64,7 +68,9 @@
 // Beside them: "hashes", the tree in the order of tlog.StoredHashIndex, 64 bytes a record, so that a start hashes
 // only what is new and proofs can be made; it is made again from the records if it is missing or does not lead to the
 // last checkpoint. "checkpoint", the last one that was signed. "key", the public key: a convenience, no evidence,
-// since whoever changes the log can change it too. "removed", the checkpoints over what retention has removed.
+// since whoever changes the log can change it too. "removed", the checkpoints over what retention has removed. "keys", the
+// notes by which each signing key handed over to the next ([KeyChange]), both of which signed it, as they stand in the
+// log. "peers", the newest checkpoints of other nodes that were recorded.
 //
 // # Where is what
 //
@@ -72,9 +78,11 @@
 //	record.go read.go             the lines, written and read
 //	resume.go recover.go          how a start goes on with what it finds
 //	tree.go                       the Merkle tree and its file
-//	checkpoint.go notary.go       what is signed, and who signs, stores and compares it
+//	checkpoint.go notary.go peers.go witness.go
+//	                              what is signed, and who signs, stores, compares and witnesses it
 //	removal.go retain.go          what is said of segments that were removed, and who removes them
 //	follow.go csv.go              reading what is being written; records as rows
+//	keychain.go succeed.go        the keys that are believed, and how the next one is taken
 //	proof.go                      what proves one record, or that one checkpoint continues another
 //	verify.go scan.go verifyremoved.go
 //	                              what an auditor finds, offline; filter.go which records somebody wants to see

@@ -20,6 +20,8 @@ type Signer interface {
 	note.Signer
 	// VerifierKey is the public key as [note.NewVerifier] reads it.
 	VerifierKey() string
+	// Earlier are those of the keys that this one has taken over from, the oldest first.
+	Earlier() []Signer
 }
 
 // CheckpointStore keeps checkpoints away from the disks of the logs, where who changes a log does not reach them.
@@ -38,7 +40,7 @@ type NotaryConfig struct {
 	// Log and Store are required.
 	Log   *Log
 	Store CheckpointStore
-	// Signer finds the signing key; required. It is asked again until it does.
+	// Signer finds the signing key; required. It is asked again and again: it may be another one by then.
 	Signer func(context.Context) (Signer, error)
 	// Every is how often a checkpoint is signed, if there are new records; default 5 s.
 	Every time.Duration
@@ -57,15 +59,17 @@ type Notary struct {
 	ended  sync.WaitGroup
 
 	// The fields below belong to its goroutine.
-	signer   Signer
-	verifier note.Verifier
+	signer Signer
+	keys   *Keys
+	// by is the short name of the key that signed the log last, 0 if none did.
+	by uint32
 	// last is the newest checkpoint that was signed, or found beside the segments; signed is its text, until
 	// the store has it.
 	last   Checkpoint
 	signed []byte
 	nodes  []string
 	// seen are the newest checkpoints of other nodes that were recorded.
-	seen map[string]Checkpoint
+	seen map[string]seen
 	// refused are those that were found to be wrong: each is recorded once.
 	refused map[string]string
 	peersAt time.Time
@@ -77,8 +81,17 @@ type Notary struct {
 	retention atomic.Pointer[Retention]
 	// key is the public key as text, once it is known.
 	key atomic.Pointer[string]
+	// sealed is the newest checkpoint for witnesses, nil if there is none.
+	sealed atomic.Pointer[sealedNote]
 	// fault is why there are no checkpoints now, nil if there are.
 	fault atomic.Pointer[error]
+}
+
+// sealedNote is a checkpoint as it was signed, with the keys of the log.
+type sealedNote struct {
+	size   uint64
+	signed []byte
+	keys   *Keys
 }
 
 // The actions of the notary's records.
@@ -114,7 +127,7 @@ func StartNotary(c NotaryConfig) (*Notary, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	n := &Notary{config: c, cancel: cancel, seen: map[string]Checkpoint{}, refused: map[string]string{}}
+	n := &Notary{config: c, cancel: cancel, seen: map[string]seen{}, refused: map[string]string{}}
 	n.ended.Go(func() { n.run(ctx) })
 	return n, nil
 }
@@ -149,7 +162,7 @@ func (n *Notary) run(ctx context.Context) {
 func (n *Notary) round(ctx context.Context) {
 	err := n.begin(ctx)
 	if err == nil {
-		err = errors.Join(n.peers(ctx), n.checkpoint(ctx))
+		err = errors.Join(n.succeed(ctx), n.peers(ctx), n.checkpoint(ctx))
 	}
 	if ctx.Err() != nil {
 		return
@@ -183,25 +196,20 @@ func (n *Notary) begin(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("signing key: %w", err)
 	}
-	verifier, err := note.NewVerifier(signer.VerifierKey())
+	keys, err := keysOf(signer)
 	if err != nil {
-		return fmt.Errorf("signing key: %w", err)
+		return err
 	}
 	newest, err := n.config.Store.Newest(ctx)
 	if err != nil {
 		return fmt.Errorf("read the last checkpoints: %w", err)
 	}
-	n.verifier = verifier
+	n.keys = keys
+	n.remember()
 	if err := n.compare(ctx, newest[n.config.Log.Node()]); err != nil {
 		return err
 	}
-	if err := replaceFile(n.config.Log.config.Dir, keyName, []byte(signer.VerifierKey()+"\n")); err != nil {
-		return fmt.Errorf("write the public key: %w", err)
-	}
-	n.signer = signer
-	key := signer.VerifierKey()
-	n.key.Store(&key)
-	return nil
+	return n.adopt(ctx, signer)
 }
 
 // VerifierKey is the public key as text, empty until there is one.
@@ -229,7 +237,7 @@ func (n *Notary) compare(ctx context.Context, stored []byte) error {
 		if signed == nil {
 			continue
 		}
-		c, err := OpenCheckpoint(signed, n.verifier)
+		c, err := OpenCheckpoint(signed, n.keys)
 		code := ""
 		switch {
 		case err != nil || c.Node != n.config.Log.Node():
@@ -244,7 +252,8 @@ func (n *Notary) compare(ctx context.Context, stored []byte) error {
 			case root != c.Root:
 				code = codeForked
 			case c.Size >= n.last.Size:
-				n.last = c
+				n.last, n.by = c, c.By
+				n.sealed.Store(&sealedNote{c.Size, signed, n.keys})
 			}
 		}
 		if code != "" {
@@ -286,6 +295,7 @@ func (n *Notary) checkpoint(ctx context.Context) error {
 	if err := n.config.Store.Put(ctx, n.last.Node, n.last.At, n.signed); err != nil {
 		return fmt.Errorf("store the checkpoint: %w", err)
 	}
+	n.sealed.Store(&sealedNote{n.last.Size, n.signed, n.keys})
 	n.signed = nil
 	return nil
 }
@@ -310,55 +320,6 @@ func (n *Notary) sign() error {
 	if err := replaceFile(n.config.Log.config.Dir, checkpointName, signed); err != nil {
 		return fmt.Errorf("write the checkpoint: %w", err)
 	}
-	n.last, n.signed = c, signed
+	n.last, n.signed, n.by = c, signed, n.signer.KeyHash()
 	return nil
-}
-
-// peers records what other nodes have signed, and compares it with what was recorded of them before.
-func (n *Notary) peers(ctx context.Context) error {
-	if !n.peersAt.IsZero() && time.Since(n.peersAt) < n.config.PeersEvery {
-		return nil
-	}
-	nodes, err := n.config.Store.Nodes(ctx)
-	if err != nil {
-		return fmt.Errorf("list the nodes: %w", err)
-	}
-	newest, err := n.config.Store.Newest(ctx)
-	if err != nil {
-		return fmt.Errorf("read the checkpoints: %w", err)
-	}
-	n.nodes = nodes
-	for node, signed := range newest {
-		if node == n.config.Log.Node() {
-			continue
-		}
-		if err := n.peer(ctx, node, signed); err != nil {
-			return err
-		}
-	}
-	n.peersAt = time.Now()
-	return nil
-}
-
-func (n *Notary) peer(ctx context.Context, node string, signed []byte) error {
-	last, known := n.seen[node]
-	c, err := OpenCheckpoint(signed, n.verifier)
-	switch {
-	case err != nil || c.Node != node:
-		return n.contradicted(ctx, node, codeSignature, signed)
-	case known && c.Size < last.Size:
-		return n.contradicted(ctx, node, codeShorter, signed)
-	case known && c.Size == last.Size:
-		if c.Root != last.Root {
-			return n.contradicted(ctx, node, codeForked, signed)
-		}
-		return nil
-	}
-	_, err = n.config.Log.Append(ctx, Record{
-		Action: actionSeen, Phase: Internal, Result: Allowed, Subject: node, Checkpoint: string(signed),
-	})
-	if err == nil {
-		n.seen[node] = c
-	}
-	return err
 }

@@ -23,10 +23,27 @@ import (
 // signer is a key pair of a test.
 type signer struct {
 	note.Signer
-	public string
+	public  string
+	earlier []audit.Signer
 }
 
 func (s signer) VerifierKey() string { return s.public }
+
+func (s signer) Earlier() []audit.Signer { return s.earlier }
+
+// keys are what somebody has who has the public key.
+func (s signer) keys(t testing.TB) *audit.Keys {
+	t.Helper()
+	return audit.NewKeys(s.verifier(t))
+}
+
+// next is the signer of a key that takes over from this one.
+func (s signer) next(t testing.TB) signer {
+	t.Helper()
+	next := newSigner(t)
+	next.earlier = append(slices.Clone(s.earlier), s)
+	return next
+}
 
 func newSigner(t testing.TB) signer {
 	t.Helper()
@@ -38,7 +55,7 @@ func newSigner(t testing.TB) signer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return signer{s, public}
+	return signer{Signer: s, public: public}
 }
 
 func (s signer) verifier(t testing.TB) note.Verifier {
@@ -130,7 +147,7 @@ func sealed(t testing.TB, c audit.Config, s signer, store *shelf, records ...str
 func TestCheckpointCoversTheLog(t *testing.T) {
 	s, store, dir := newSigner(t), &shelf{}, t.TempDir()
 	signed := sealed(t, audit.Config{Dir: dir}, s, store, "one", "two")
-	c, err := audit.OpenCheckpoint(signed, s.verifier(t))
+	c, err := audit.OpenCheckpoint(signed, s.keys(t))
 	must(t, err)
 	size, root := treeOf(t, dir)
 	if c.Node != "node-a" || c.Size != size || c.Root != root || c.At.IsZero() {
@@ -147,7 +164,7 @@ func TestCheckpointCoversTheLog(t *testing.T) {
 	}
 
 	// Case: it does not pass under another key, nor changed anywhere.
-	if _, err := audit.OpenCheckpoint(signed, newSigner(t).verifier(t)); !errors.Is(err, audit.ErrCheckpoint) {
+	if _, err := audit.OpenCheckpoint(signed, newSigner(t).keys(t)); !errors.Is(err, audit.ErrCheckpoint) {
 		t.Errorf("under another key: got %v", err)
 	}
 	for i := range signed {
@@ -156,7 +173,7 @@ func TestCheckpointCoversTheLog(t *testing.T) {
 		}
 		changed := bytes.Clone(signed)
 		changed[i] ^= 1
-		if _, err := audit.OpenCheckpoint(changed, s.verifier(t)); err == nil {
+		if _, err := audit.OpenCheckpoint(changed, s.keys(t)); err == nil {
 			t.Errorf("byte %d changed: it opens", i)
 		}
 	}
@@ -172,7 +189,7 @@ func TestCheckpointsWaitForTheStore(t *testing.T) {
 	eventually(t, "a fault", func() bool { return n.Health() != nil })
 	store.set(nil)
 	eventually(t, "the checkpoint of what came meanwhile", func() bool {
-		c, err := audit.OpenCheckpoint(store.of("node-a"), s.verifier(t))
+		c, err := audit.OpenCheckpoint(store.of("node-a"), s.keys(t))
 		return err == nil && c.Size > index && n.Health() == nil
 	})
 }
@@ -281,6 +298,28 @@ func TestNodesRecordEachOthersCheckpoints(t *testing.T) {
 	must(t, store.Put(t.Context(), "node-b", time.Now(), first))
 	eventually(t, "the contradiction", func() bool { return slices.Contains(contradictions(t, dir), "node-b shorter") })
 	must(t, n.Close())
+}
+
+// TestPeersAreRemembered: a node whose log went back while this one was stopped is found by the next start.
+func TestPeersAreRemembered(t *testing.T) {
+	s, store, other, dir := newSigner(t), &shelf{}, t.TempDir(), t.TempDir()
+	first := sealed(t, audit.Config{Dir: other, Node: "node-b"}, s, store, "one")
+	second := sealed(t, audit.Config{Dir: other, Node: "node-b"}, s, store, "two")
+	sealed(t, audit.Config{Dir: dir}, s, store, "one")
+	if got := contradictions(t, dir); got != nil {
+		t.Fatalf("nothing is wrong yet: found %v", got)
+	}
+	// The twin: the same checkpoint is neither contradicted nor recorded again.
+	sealed(t, audit.Config{Dir: dir}, s, store, "two")
+	seen, err := audit.SeenCheckpoints(dir)
+	if must(t, err); len(seen["node-b"]) != 1 || !bytes.Equal(seen["node-b"][0].Note, second) {
+		t.Errorf("recorded: got %v", seen)
+	}
+	must(t, store.Put(t.Context(), "node-b", time.Now(), first))
+	sealed(t, audit.Config{Dir: dir}, s, store, "three")
+	if got := contradictions(t, dir); !slices.Equal(got, []string{"node-b shorter"}) {
+		t.Errorf("gone back: found %v", got)
+	}
 }
 
 // A checkpoint that claims more records than there can be does not make the log count to it.

@@ -194,7 +194,7 @@ func (n *Notary) removeFiles(first []uint64) error {
 	}
 	var wrong error
 	for _, signed := range slices.Backward(all) {
-		c, err := OpenCheckpoint(signed, n.verifier)
+		c, err := OpenCheckpoint(signed, n.keys)
 		if err != nil || c.Removal == nil || c.Node != n.config.Log.Node() {
 			return fmt.Errorf("%s: %w", removedName, ErrCheckpoint)
 		}

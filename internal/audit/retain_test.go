@@ -110,7 +110,7 @@ func TestRetentionLeavesTheProof(t *testing.T) {
 	if at < 0 || after[at].Subject != "node-a" {
 		t.Fatalf("no record of the removal: got %v", requests(after))
 	}
-	c, err := audit.OpenCheckpoint([]byte(after[at].Checkpoint), d.verifier(t))
+	c, err := audit.OpenCheckpoint([]byte(after[at].Checkpoint), d.keys(t))
 	if err != nil || c.Removal == nil || c.Removal.Segments[0].First != 0 || c.Removal.Segments[0].Bytes == 0 {
 		t.Errorf("what was removed: got %+v, %v", c, err)
 	}
@@ -124,7 +124,7 @@ func TestRetentionLeavesTheProof(t *testing.T) {
 	if _, err := l.Include(removed-1, size); !errors.Is(err, audit.ErrRemoved) {
 		t.Errorf("a removed record: got %v", err)
 	}
-	first, err := audit.OpenCheckpoint(d.kept[0], d.verifier(t))
+	first, err := audit.OpenCheckpoint(d.kept[0], d.keys(t))
 	must(t, err)
 	if p, err := l.Extend(first.Size, size); err != nil || p.FromRoot != first.Root {
 		t.Errorf("from a size that was removed: got %+v, %v", p, err)

@@ -72,7 +72,7 @@ func (v *verification) segment(first, end uint64, last bool) error {
 			v.report.found(FoundDamaged, v.edge.size, "%s: something that is no record before byte %d", segmentName(first), offset)
 			continue
 		case errors.Is(err, io.EOF):
-			if len(line) > 0 && !(last && v.grows(path, offset)) {
+			if len(line) > 0 && !(last && !v.config.Idle && v.grows(path, offset)) {
 				v.report.found(FoundDamaged, v.edge.size, "%s: %d bytes behind the last record, left by a crash or put there", segmentName(first), len(line))
 			}
 			return nil
@@ -124,9 +124,10 @@ func (v *verification) line(segment uint64, offset int64, line []byte) {
 		v.missing(r.Index)
 	}
 	v.explain(&r)
+	// Before checkpoints over it are compared: it may say which key signs them.
+	v.look(&r)
 	v.leaf(tlog.RecordHash(line), true)
 	v.report.Records++
-	v.look(&r)
 }
 
 // explain settles what stood behind the end of the segment before.
@@ -158,11 +159,26 @@ func (v *verification) look(r *Record) {
 		v.report.found(FoundRecorded, r.Index, "%s: a checkpoint of %s does not fit what was known then (%s)", r.Time.Format(time.RFC3339), r.Subject, r.Code)
 	case actionChanged:
 		v.report.found(FoundRecorded, r.Index, "%s: the log was not what its last checkpoint says (%s)", r.Time.Format(time.RFC3339), r.Code)
+	case actionKey:
+		v.changed(r)
 	case actionCut, actionResumed:
 		if r.Result == Failed {
 			v.report.Notes = append(v.report.Notes, fmt.Sprintf("record %d, %s: %s %s", r.Index, r.Time.Format(time.RFC3339), r.Action, r.Code))
 		}
 	}
+}
+
+// changed takes a change of the key: what the old one signs over this record is not believed.
+func (v *verification) changed(r *Record) {
+	c, err := OpenKeyChange([]byte(r.Checkpoint))
+	if err != nil || !v.keys.has(c.Old) && !v.keys.has(c.New) {
+		v.report.found(FoundForged, r.Index, "record %d gives the signing key over, and neither key is one to believe, or has not signed it", r.Index)
+		return
+	}
+	if _, known := v.replaced[c.Old.KeyHash()]; !known {
+		v.replaced[c.Old.KeyHash()] = r.Index
+	}
+	v.report.Notes = append(v.report.Notes, fmt.Sprintf("record %d, %s: the signing key was changed", r.Index, r.Time.Format(time.RFC3339)))
 }
 
 // missing takes the place of records up to an index from the hash file, so that what follows can be proven.
@@ -209,6 +225,10 @@ func (v *verification) keptLeaf() (kept tlog.Hash, known bool) {
 
 // reach compares the tree with a checkpoint of its size.
 func (v *verification) reach(p pinned) {
+	if at, replaced := v.replaced[p.By]; replaced && p.Size > at {
+		v.report.found(FoundForged, at, "%s, of %s, is signed by a key that was given up with record %d", p.from, p.At.Format(time.RFC3339), at)
+		return
+	}
 	if v.broken {
 		return
 	}
@@ -222,8 +242,7 @@ func (v *verification) reach(p pinned) {
 			v.report.Proven, p.Size-1, p.from, p.At.Format(time.RFC3339))
 		return
 	}
-	v.report.Proven, v.report.ProvenAt = p.Size, p.At
-	v.report.Checkpoints++
+	v.fits(p)
 }
 
 // SeenCheckpoints collects what a log has recorded of the checkpoints of other nodes, by node: to be compared with

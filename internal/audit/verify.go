@@ -23,10 +23,14 @@ type Signed struct {
 type VerifyConfig struct {
 	// Dir is the log's; required. The log may be in use.
 	Dir string
-	// Key is the public key; required.
-	Key note.Verifier
+	// Keys are the public keys to believe; required. Changes of the key that the directory has are followed.
+	Keys *Keys
 	// Checkpoints are others than the one beside the segments, of this node: those that were kept elsewhere.
 	Checkpoints []Signed
+	// Witness, if not nil, is the key of who has to have signed a checkpoint besides.
+	Witness note.Verifier
+	// Idle says that nobody writes to the log: half a line at its end is not one on its way, and not waited for.
+	Idle bool
 	// Progress, if not nil, is called now and then with the bytes read, of all.
 	Progress func(read, all int64)
 }
@@ -52,10 +56,13 @@ const (
 	FoundCut = "cut"
 	// FoundInserted: something stands between records that are there.
 	FoundInserted = "inserted"
-	// FoundForged: a checkpoint that is not signed by the key, or of another node.
+	// FoundForged: a checkpoint, or a change of the key, that is not signed by a key that is believed, or of another
+	// node.
 	FoundForged = "forged_checkpoint"
 	// FoundUnproven: no checkpoint covers anything.
 	FoundUnproven = "no_checkpoint"
+	// FoundUnwitnessed: no checkpoint that fits is signed by the witness.
+	FoundUnwitnessed = "not_witnessed"
 	// FoundRecorded: the log itself recorded that it was changed, or brought back from an older state.
 	FoundRecorded = "recorded"
 )
@@ -73,6 +80,8 @@ type Report struct {
 	// Proven is how many records the newest checkpoint covers that fits, which is of ProvenAt.
 	Proven   uint64    `json:"proven"`
 	ProvenAt time.Time `json:"proven_at"`
+	// Witnessed is how many records the newest checkpoint covers that fits and that the witness has signed.
+	Witnessed uint64 `json:"witnessed,omitempty"`
 	// Checkpoints counts those that fit.
 	Checkpoints int       `json:"checkpoints"`
 	Findings    []Finding `json:"findings"`
@@ -98,8 +107,8 @@ func (r *Report) found(code string, index uint64, format string, args ...any) {
 type pinned struct {
 	Checkpoint
 	from string
-	// own tells that nobody but the log itself kept it.
-	own bool
+	// own tells that nobody but the log itself kept it, witnessed that the witness signed it, too.
+	own, witnessed bool
 }
 
 // verification is one on its way through a log.
@@ -116,6 +125,9 @@ type verification struct {
 	// file is the hash file, hashes what it has from the next record on; nil without one or behind its end.
 	file   *os.File
 	hashes *bufio.Reader
+	// keys are those that are believed, replaced the records by which they were given up.
+	keys     *Keys
+	replaced map[uint32]uint64
 	// gone are the segments that were removed as the node signed.
 	gone []RemovedSegment
 	// unlike are the first records that are not those that were hashed.
@@ -139,7 +151,13 @@ func Verify(c VerifyConfig) (r Report, err error) {
 }
 
 func verify(c VerifyConfig) (Report, error) {
-	v := &verification{config: c}
+	v := &verification{config: c, replaced: map[uint32]uint64{}}
+	changes, err := KeyChanges(c.Dir)
+	if err != nil {
+		return Report{}, err
+	}
+	v.keys = NewKeys(c.Keys.verifiers...)
+	v.keys.Follow(changes)
 	// The checkpoint before the records: in a log that is in use it must not be of records that come meanwhile.
 	if err := v.gather(); err != nil {
 		return Report{}, err
@@ -171,7 +189,7 @@ func (v *verification) gather() error {
 		v.report.found(FoundUnproven, 0, "the checkpoint beside the segments is missing")
 	}
 	for _, signed := range all {
-		c, err := OpenCheckpoint(signed.Note, v.config.Key)
+		c, err := OpenCheckpoint(signed.Note, v.keys)
 		switch {
 		case err != nil:
 			v.report.found(FoundForged, 0, "%s is not signed by this key", signed.From)
@@ -182,12 +200,30 @@ func (v *verification) gather() error {
 			v.report.found(FoundForged, 0, "%s is of %s, and this log of %s", signed.From, c.Node, v.report.Node)
 			continue
 		}
-		v.pin(pinned{Checkpoint: c, from: signed.From})
+		v.pin(pinned{Checkpoint: c, from: signed.From, witnessed: v.witnessed(signed.Note)})
 	}
 	if n := len(v.pins); n > 0 {
 		v.report.Nodes = v.pins[n-1].Nodes
 	}
 	return nil
+}
+
+func (v *verification) witnessed(signed []byte) bool {
+	if v.config.Witness == nil {
+		return false
+	}
+	_, err := note.Open(signed, note.VerifierList(v.config.Witness))
+	return err == nil
+}
+
+// fits counts a checkpoint that is of this log.
+func (v *verification) fits(p pinned) {
+	r := &v.report
+	r.Proven, r.ProvenAt = p.Size, p.At
+	r.Checkpoints++
+	if p.witnessed {
+		r.Witnessed = p.Size
+	}
 }
 
 // pin adds a checkpoint to those that the tree is compared with on its way.
@@ -216,6 +252,11 @@ func (v *verification) conclude() {
 	}
 	if harmless > 0 {
 		r.Notes = append(r.Notes, "the hash file is not that of the records, which are proven without it: a start of the server makes it again")
+	}
+	if v.config.Witness != nil && r.Witnessed == 0 {
+		r.found(FoundUnwitnessed, 0, "no checkpoint that fits is signed by the witness")
+	} else if r.Proven > r.Witnessed && v.config.Witness != nil {
+		r.Notes = append(r.Notes, fmt.Sprintf("%d records behind the newest checkpoint that the witness signed are proven by the node's key alone", r.Proven-r.Witnessed))
 	}
 	if r.Proven == 0 && len(r.Findings) == 0 {
 		r.found(FoundUnproven, 0, "no checkpoint covers a record")

@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,7 +18,7 @@ import (
 // mustVerify verifies a log, with more checkpoints than the one beside it.
 func mustVerify(t testing.TB, dir string, s signer, kept ...[]byte) audit.Report {
 	t.Helper()
-	c := audit.VerifyConfig{Dir: dir, Key: s.verifier(t)}
+	c := audit.VerifyConfig{Dir: dir, Keys: s.keys(t)}
 	for i, k := range kept {
 		c.Checkpoints = append(c.Checkpoints, audit.Signed{From: fmt.Sprintf("kept %d", i), Note: k})
 	}
@@ -78,7 +79,26 @@ type crime struct {
 func rewrite(t *rapid.T, path string, change func(content []byte) []byte) {
 	content, err := os.ReadFile(path)
 	if err == nil {
+		err = os.Remove(path) // it may be a link to the original
+	}
+	if err == nil {
 		err = os.WriteFile(path, change(content), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// link makes a directory with the same files, which are not to be written to.
+func link(t *rapid.T, from, to string) {
+	all, err := os.ReadDir(from)
+	if err == nil {
+		err = os.Mkdir(to, 0o700)
+	}
+	for _, entry := range all {
+		if err == nil {
+			err = os.Link(filepath.Join(from, entry.Name()), filepath.Join(to, entry.Name()))
+		}
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -158,6 +178,44 @@ func crimes() []crime {
 			}
 			rewrite(t, filepath.Join(dir, names[at]), func(b []byte) []byte { return b[:rapid.IntRange(0, len(b)-1).Draw(t, "at")] })
 		}},
+		{"something behind the end of a segment", func(t *rapid.T, dir string, names []string) {
+			other, err := os.ReadFile(one(t, dir, names))
+			if err != nil {
+				t.Fatal(err)
+			}
+			rewrite(t, filepath.Join(dir, names[rapid.IntRange(0, len(names)-2).Draw(t, "of")]), func(b []byte) []byte {
+				return append(b, other[:rapid.IntRange(1, len(other)).Draw(t, "bytes")]...)
+			})
+		}},
+		{"half a line at the end of the log", func(t *rapid.T, dir string, names []string) {
+			rewrite(t, filepath.Join(dir, names[len(names)-1]), func(b []byte) []byte {
+				return append(b, b[:rapid.IntRange(1, bytes.IndexByte(b, '\n')).Draw(t, "bytes")]...)
+			})
+		}},
+		{"a segment emptied", func(t *rapid.T, dir string, names []string) {
+			rewrite(t, one(t, dir, names), func([]byte) []byte { return nil })
+		}},
+		{"a segment renamed", func(t *rapid.T, dir string, names []string) {
+			to := filepath.Join(dir, fmt.Sprintf("%020d.jsonl", rapid.IntRange(0, 40).Draw(t, "index")))
+			from := one(t, dir, names)
+			if _, err := os.Stat(to); err == nil {
+				to += ".aside"
+			}
+			if err := os.Rename(from, to); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"a segment that is a directory", func(t *rapid.T, dir string, names []string) {
+			path := one(t, dir, names)
+			if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"the last record another one", func(t *rapid.T, dir string, names []string) {
+			rewrite(t, filepath.Join(dir, names[len(names)-1]), func(b []byte) []byte {
+				return append(b[:len(b)-2], []byte(`,"revision":`+fmt.Sprint(rapid.IntRange(1, 9).Draw(t, "revision"))+"}\n")...)
+			})
+		}},
 	}
 }
 
@@ -170,25 +228,29 @@ func TestVerifyFindsEveryCrime(t *testing.T) {
 	if len(names) < 4 {
 		t.Fatalf("segments: got %v, want several", names)
 	}
-	key, base, count := s.verifier(t), t.TempDir(), 0
-	rapid.Check(t, func(t *rapid.T) {
+	key, base, count := s.keys(t), t.TempDir(), 0
+	try := func(t *rapid.T, c crime) {
 		count++
 		dir := filepath.Join(base, fmt.Sprint(count))
-		if err := os.CopyFS(dir, os.DirFS(original)); err != nil {
-			t.Fatal(err)
-		}
+		link(t, original, dir)
 		defer func() { _ = os.RemoveAll(dir) }()
-		c := crimes()[rapid.IntRange(0, len(crimes())-1).Draw(t, "crime")]
-		t.Log(c.name)
 		c.commit(t, dir, names)
 		if rapid.Bool().Draw(t, "without hashes") {
 			if err := os.Remove(filepath.Join(dir, "hashes")); err != nil {
 				t.Fatal(err)
 			}
 		}
-		r, err := audit.Verify(audit.VerifyConfig{Dir: dir, Key: key, Checkpoints: []audit.Signed{{From: "kept", Note: kept[0]}}})
+		r, err := audit.Verify(audit.VerifyConfig{Dir: dir, Keys: key, Idle: true, Checkpoints: []audit.Signed{{From: "kept", Note: kept[0]}}})
 		if err != nil || len(r.Findings) == 0 {
-			t.Fatalf("not found: %+v, %v", r, err)
+			t.Fatalf("%s: not found: %+v, %v", c.name, r, err)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		// Several of them, so that in a hundred draws each is tried some thirty times.
+		all := crimes()
+		first := rapid.IntRange(0, len(all)-1).Draw(t, "crime")
+		for i := 0; i < len(all); i += 4 {
+			try(t, all[(first+i)%len(all)])
 		}
 	})
 }
@@ -206,12 +268,12 @@ func FuzzVerify(f *testing.F) {
 	f.Add(bytes.Replace(content, []byte("allowed"), []byte("denied"), 1))
 	f.Add(append(bytes.Clone(content), content...))
 	f.Add([]byte{})
-	key := s.verifier(f)
+	key := s.keys(f)
 	f.Fuzz(func(t *testing.T, edited []byte) {
 		dir := t.TempDir()
 		must(t, os.CopyFS(dir, os.DirFS(original)))
 		must(t, os.WriteFile(filepath.Join(dir, name), edited, 0o600))
-		r, err := audit.Verify(audit.VerifyConfig{Dir: dir, Key: key})
+		r, err := audit.Verify(audit.VerifyConfig{Dir: dir, Keys: key, Idle: true})
 		must(t, err)
 		if same := bytes.Equal(edited, content); same != (len(r.Findings) == 0) {
 			t.Fatalf("edited %v: found %+v", !same, r.Findings)
@@ -271,7 +333,7 @@ func TestVerifyNeedsTheCheckpoint(t *testing.T) {
 	if r := mustVerify(t, dir, s); !slices.Contains(codes(r), audit.FoundUnproven) || r.Proven != 0 {
 		t.Errorf("without any checkpoint: got %+v", r)
 	}
-	if _, err := audit.Verify(audit.VerifyConfig{Dir: t.TempDir(), Key: s.verifier(t)}); err == nil {
+	if _, err := audit.Verify(audit.VerifyConfig{Dir: t.TempDir(), Keys: s.keys(t)}); err == nil {
 		t.Error("an empty directory was verified")
 	}
 }

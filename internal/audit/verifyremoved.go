@@ -20,7 +20,7 @@ func (v *verification) removals() error {
 	}
 	for i, signed := range all {
 		from := fmt.Sprintf("checkpoint %d of the file %s", i+1, removedName)
-		c, err := OpenCheckpoint(signed, v.config.Key)
+		c, err := OpenCheckpoint(signed, v.keys)
 		if err != nil || v.report.Node != "" && c.Node != v.report.Node {
 			v.report.found(FoundForged, v.edge.size, "%s is not signed by this key, or of another node", from)
 			return nil
@@ -63,8 +63,7 @@ func (v *verification) removed(first []uint64) []uint64 {
 		case err != nil:
 			v.report.found(FoundChanged, 0, "%s, of %s, was not signed for the records that were removed, or their hashes were changed", p.from, p.At.Format(time.RFC3339))
 		default:
-			v.report.Proven, v.report.ProvenAt = p.Size, p.At
-			v.report.Checkpoints++
+			v.fits(p)
 		}
 	}
 	if unproven > 0 {

@@ -25,6 +25,9 @@ type Config struct {
 	Checkpoints Checkpoints
 	// Key is the public key of checkpoints, once there is one.
 	Key func() string
+	// Home is the environment that has the key, Rotate makes another one.
+	Home   access.EnvironmentID
+	Rotate func(context.Context) (string, error)
 }
 
 // Checkpoints keeps what nodes have signed. Its methods block for a few seconds at most; the error is an outage.
@@ -44,8 +47,8 @@ type Auditor struct {
 
 // New checks the config.
 func New(c Config) (*Auditor, error) {
-	if c.Log == nil || c.Gate == nil || c.Fence == nil || c.Checkpoints == nil || c.Key == nil {
-		return nil, errors.New("proof: auditor needs Log, Gate, Fence, Checkpoints and Key")
+	if c.Log == nil || c.Gate == nil || c.Fence == nil || c.Checkpoints == nil || c.Key == nil || c.Home == "" || c.Rotate == nil {
+		return nil, errors.New("proof: auditor needs Log, Gate, Fence, Checkpoints, Key, Home and Rotate")
 	}
 	return &Auditor{config: c, guard: trail.Guard{Gate: c.Gate, Audit: c.Log, Fence: c.Fence, Verdict: judge}}, nil
 }
@@ -166,10 +169,11 @@ type NodeCheckpoints struct {
 	Signed []string
 }
 
-// Signatures are the checkpoints of all nodes, and the public key.
+// Signatures are the checkpoints of all nodes, the public key, and the changes by which the keys before it handed over.
 type Signatures struct {
-	Key   string
-	Nodes []NodeCheckpoints
+	Key     string
+	Changes []string
+	Nodes   []NodeCheckpoints
 }
 
 // Signed returns the newest checkpoint of every registered node; of one that is named, those of all days that are kept.
@@ -184,6 +188,13 @@ func (a *Auditor) Signed(ctx context.Context, call access.Call, node string) (Si
 
 func (a *Auditor) signed(ctx context.Context, node string) (Signatures, error) {
 	all := Signatures{Key: a.config.Key(), Nodes: []NodeCheckpoints{}}
+	changes, err := audit.KeyChanges(a.config.Log.Dir())
+	if err != nil {
+		return all, &outage.Error{Dependency: outage.Audit, Cause: err}
+	}
+	for _, signed := range changes {
+		all.Changes = append(all.Changes, string(signed))
+	}
 	nodes, err := a.config.Checkpoints.Nodes(ctx)
 	if err != nil {
 		return all, err

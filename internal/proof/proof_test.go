@@ -1,6 +1,7 @@
 package proof_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 
@@ -14,7 +15,8 @@ import (
 func config(s *vaulttest.Stack) proof.Config {
 	return proof.Config{
 		Log: s.Audit, Gate: s.Gate, Fence: s.Store.Fence, Checkpoints: s.Store.Checkpoints(s.Environment.ID()),
-		Key: func() string { return "" },
+		Key: func() string { return "" }, Home: s.Environment.ID(),
+		Rotate: func(context.Context) (string, error) { return "another", nil },
 	}
 }
 
@@ -74,12 +76,38 @@ func TestEveryCallIsAuthorizedAndRecorded(t *testing.T) {
 	})
 }
 
+// TestKeyOfTheHouse: the signing key is one for all environments, and only the one that has it rotates it.
+func TestKeyOfTheHouse(t *testing.T) {
+	s := vaulttest.New(t)
+	c := config(s)
+	home, err := proof.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := home.RotateKey(t.Context(), s.Call()); err != nil || r.Key != "another" {
+		t.Errorf("at home: got %+v, %v", r, err)
+	}
+	c.Home = "01KAR8Z3S3Z0C5M2N1V7W9X4YQ"
+	elsewhere, err := proof.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	call := s.Call()
+	if _, err := elsewhere.RotateKey(t.Context(), call); !errors.Is(err, access.ErrDenied) {
+		t.Errorf("elsewhere: got %v", err)
+	}
+	if r := s.MustAuditOf(t, call.RequestID); len(r) != 1 || r[0].Result != audit.Denied {
+		t.Errorf("elsewhere: recorded %+v", r)
+	}
+}
+
 func TestNewChecksItsConfig(t *testing.T) {
 	s := vaulttest.New(t)
 	for name, change := range map[string]func(*proof.Config){
 		"log": func(c *proof.Config) { c.Log = nil }, "gate": func(c *proof.Config) { c.Gate = nil },
 		"fence": func(c *proof.Config) { c.Fence = nil }, "checkpoints": func(c *proof.Config) { c.Checkpoints = nil },
-		"key": func(c *proof.Config) { c.Key = nil },
+		"key": func(c *proof.Config) { c.Key = nil }, "home": func(c *proof.Config) { c.Home = "" },
+		"rotate": func(c *proof.Config) { c.Rotate = nil },
 	} {
 		c := config(s)
 		change(&c)
