@@ -18,6 +18,8 @@ import (
 
 	"culvert/connectors"
 	"culvert/internal/events"
+	"culvert/internal/export"
+	"culvert/internal/id"
 	"culvert/internal/logtest"
 	"culvert/internal/proof"
 	"culvert/internal/stream"
@@ -95,7 +97,7 @@ func (d *door) config(t testing.TB) server.Config {
 	}
 	return server.Config{
 		Now: now, Admission: d.stack.Register,
-		Vault: d.stack.Vault, Pipes: d.broker(t), Keys: d.stack.Operations, PublicURL: pipestest.PublicURL, Events: log, Webhooks: d.webhooks(t), Auditor: d.auditor(t), Streams: d.streams(t), Gate: d.stack.Gate, Audit: d.stack.Audit,
+		Vault: d.stack.Vault, Pipes: d.broker(t), Keys: d.stack.Operations, PublicURL: pipestest.PublicURL, Events: log, Webhooks: d.webhooks(t), Auditor: d.auditor(t), Streams: d.streams(t), Exports: d.exports(t), Gate: d.stack.Gate, Audit: d.stack.Audit,
 		Health: func(context.Context) []server.Check {
 			return []server.Check{{Name: "etcd", State: server.Ready}}
 		},
@@ -113,6 +115,19 @@ func (d *door) auditor(t testing.TB) *proof.Auditor {
 	})
 	must(t, err)
 	return auditor
+}
+
+// exports are of the stack's audit log.
+func (d *door) exports(t testing.TB) *export.Exports {
+	t.Helper()
+	clock := id.NewClock(time.Now)
+	exports, err := export.Open(export.Config{
+		Log: d.stack.Audit, Gate: d.stack.Gate, Fence: d.stack.Store.Fence, Nodes: d.stack.Store.Checkpoints(d.stack.Environment.ID()).Nodes,
+		Dir: filepath.Join(t.TempDir(), "exports"), NewID: func() string { return id.ULID(clock.Now()) }, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
+	})
+	must(t, err)
+	t.Cleanup(func() { must(t, exports.Close()) })
+	return exports
 }
 
 // streams are of the stack's audit log: one, into a file.

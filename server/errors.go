@@ -12,6 +12,7 @@ import (
 	"culvert/internal/access"
 	"culvert/internal/admission"
 	"culvert/internal/events"
+	"culvert/internal/export"
 	"culvert/internal/idempotency"
 	"culvert/internal/outage"
 	"culvert/internal/proof"
@@ -75,6 +76,10 @@ func (s *Server) problem(err error) *problem {
 	var proven *proof.InvalidError
 	if errors.As(err, &proven) {
 		return refused(proof.CodeInvalid, proven.Field, proven.Rule)
+	}
+	var exported *export.InvalidError
+	if errors.As(err, &exported) {
+		return refused(export.CodeInvalid, exported.Field, exported.Rule)
 	}
 	var streamed *stream.InvalidError
 	if errors.As(err, &streamed) {
@@ -150,6 +155,11 @@ func sentinels() []sentinel {
 		{idempotency.ErrRepeated, *busy()},
 		{vault.ErrUnknownCursor, *unknownCursor()},
 		{events.ErrUnknownCursor, *unknownCursor()},
+		{export.ErrNone, problem{status: 404, code: export.CodeNone,
+			text: "This node has no such export of the audit log. The node that made one keeps it, for a day."}},
+		{export.ErrTooMany, problem{status: 409, code: export.CodeTooMany,
+			text: "The environment has as many exports of the audit log as one may have; they end a day after they were made."}},
+		{export.ErrNotReady, problem{status: 409, code: export.CodeNotReady, text: "The export of the audit log is not ready; GET /audit_logs/exports/{id} says when it is."}},
 		{stream.ErrNoStream, problem{status: 404, code: stream.CodeNoStream, text: "This node has no such stream of the audit log."}},
 		{webhooks.ErrNoEndpoint, problem{status: 404, code: "entity_not_found", text: "Webhook endpoint not found."}},
 		{webhooks.ErrDuplicate, problem{status: 409, code: "duplicate_endpoint", text: "Another webhook endpoint of this environment has this URL."}},

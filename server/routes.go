@@ -149,6 +149,9 @@ func (s *Server) table() []*route {
 		s.row(http.MethodPost, "/culvert/v1/audit/key/rotate", access.AuditKeyRotate, s.rotateAuditKey()),
 		s.row(http.MethodGet, "/culvert/v1/audit/proofs/inclusion", access.AuditProve, s.proveInclusion()),
 		s.row(http.MethodGet, "/culvert/v1/audit/proofs/consistency", access.AuditProve, s.proveConsistency()),
+		s.row(http.MethodPost, exportsPath, access.AuditExport, s.createExport()),
+		s.row(http.MethodGet, exportsPath+"/:id", access.AuditExportRead, s.readExport()),
+		s.row(http.MethodGet, exportsPath+"/:id/file", access.AuditExportRead, s.fetchExport()),
 		s.row(http.MethodGet, "/culvert/v1/audit/streams", access.AuditStreamsRead, s.listStreams()),
 		s.row(http.MethodPost, "/culvert/v1/audit/streams/:name/rewind", access.AuditStreamsRewind, s.rewindStream()),
 
@@ -200,7 +203,7 @@ func (s *Server) row(method, path string, action access.Action, h handler) *rout
 		handler: h,
 		vault:   hasVaultPrefix(path),
 		prompt: method == http.MethodGet || hasVaultPrefix(path) || strings.HasPrefix(path, ownPrefix) ||
-			strings.HasPrefix(path, webhooksPath) || isAboutKeys(path),
+			strings.HasPrefix(path, webhooksPath) || strings.HasPrefix(path, exportsPath) || isAboutKeys(path),
 		requests: s.metrics.requestCounter(path, method),
 		log:      s.logger,
 	}

@@ -15,6 +15,7 @@ import (
 	"culvert/internal/admission"
 	"culvert/internal/audit"
 	"culvert/internal/events"
+	"culvert/internal/export"
 	"culvert/internal/proof"
 	"culvert/internal/ratelimit"
 	"culvert/internal/stream"
@@ -27,7 +28,7 @@ import (
 
 // Config is what a [Server] is made of.
 type Config struct {
-	// Vault, Pipes, Keys, Events, Webhooks, Auditor, Streams, Gate and Audit are required.
+	// Vault, Pipes, Keys, Events, Webhooks, Auditor, Streams, Exports, Gate and Audit are required.
 	Vault    *vault.Vault
 	Pipes    *pipes.Broker
 	Keys     *keys.Operations
@@ -35,6 +36,7 @@ type Config struct {
 	Webhooks *webhooks.Webhooks
 	Auditor  *proof.Auditor
 	Streams  *stream.Desk
+	Exports  *export.Exports
 	Gate     *access.Gate
 	Audit    *audit.Log
 	// Admission is the register of API keys and roles; required.
@@ -73,6 +75,7 @@ type Server struct {
 	webhooks *webhooks.Webhooks
 	auditor  *proof.Auditor
 	streams  *stream.Desk
+	exports  *export.Exports
 	gate     *access.Gate
 	audit    *audit.Log
 
@@ -101,7 +104,7 @@ type Server struct {
 
 // New checks the configuration and returns a Server that is ready to answer.
 func New(c Config) (*Server, error) {
-	if c.Vault == nil || c.Pipes == nil || c.Keys == nil || c.Events == nil || c.Webhooks == nil || c.Auditor == nil || c.Streams == nil || c.Gate == nil || c.Audit == nil || c.Admission == nil || c.Health == nil || c.Logger == nil {
+	if c.Vault == nil || c.Pipes == nil || c.Keys == nil || c.Events == nil || c.Webhooks == nil || c.Auditor == nil || c.Streams == nil || c.Exports == nil || c.Gate == nil || c.Audit == nil || c.Admission == nil || c.Health == nil || c.Logger == nil {
 		return nil, errors.New("server: incomplete configuration")
 	}
 	publicURL, ok := parsePublicURL(c.PublicURL)
@@ -136,6 +139,7 @@ func New(c Config) (*Server, error) {
 		webhooks:  c.Webhooks,
 		auditor:   c.Auditor,
 		streams:   c.Streams,
+		exports:   c.Exports,
 		gate:      c.Gate,
 		audit:     c.Audit,
 		admission: c.Admission,

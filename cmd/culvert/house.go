@@ -88,6 +88,10 @@ func (g *graph) buildHouse(cfg Config, f *floor) error {
 	if err != nil {
 		return err
 	}
+	exports, err := g.buildExports(cfg, f, gate)
+	if err != nil {
+		return err
+	}
 	g.opened("register of API keys", func() error { register.Close(); return nil })
 	rates, err := ratelimit.New(ratelimit.Config{
 		Store: f.store, PerKey: cfg.Limits.RequestsPerKey, PerEnvironment: cfg.Limits.RequestsPerEnvironment,
@@ -97,7 +101,7 @@ func (g *graph) buildHouse(cfg Config, f *floor) error {
 	}
 	g.server, err = server.New(server.Config{
 		Admission: register,
-		Vault:     v, Pipes: broker, Keys: operations, PublicURL: cfg.baseURL(g.listener.Addr()), Events: log, Webhooks: hooks, Auditor: auditor, Streams: streams, Gate: gate, Audit: f.audit, Health: f.health, Logger: g.log, Metrics: metrics,
+		Vault:     v, Pipes: broker, Keys: operations, PublicURL: cfg.baseURL(g.listener.Addr()), Events: log, Webhooks: hooks, Auditor: auditor, Streams: streams, Exports: exports, Gate: gate, Audit: f.audit, Health: f.health, Logger: g.log, Metrics: metrics,
 		CORSOrigins: cfg.CORSOrigins, CORSLoopback: g.mode == development,
 		Limits: server.Limits{PathBytes: cfg.Limits.PathBytes, BodyBytes: cfg.Limits.BodyBytes},
 		Rates:  rates,
