@@ -36,6 +36,7 @@
 //	keys.go create.go                     sealing and opening; how a KEK comes into being with its first record
 //	grant.go waiting.go clientsecret.go journal.go datakey.go   what else has a DEK: tokens, also of flows and of a
 //	                                      replica's journal, client secrets and verifiers, keys of clients
+//	environments.go   those that this process has opened
 //	environment.go mac.go sign.go webhook.go   the keys of an environment, and what is computed and signed with them
 //	rootkey.go rootkeys.go share.go       root keys; what a provider tells of one (description.go); shares and slots
 //	wrap.go bundle.go kek.go              who wraps a share; all shares together, which seal keysets; the KEK

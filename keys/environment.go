@@ -3,8 +3,6 @@ package keys
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/tink-crypto/tink-go/v2/keyset"
@@ -14,7 +12,6 @@ import (
 	"github.com/tink-crypto/tink-go/v2/signature"
 
 	"culvert/internal/access"
-	"culvert/internal/secret"
 )
 
 // EnvironmentRecord is an environment as stored: one Tink keyset each for MAC, index, pepper and signing, sealed
@@ -174,7 +171,7 @@ func OpenEnvironment(ctx context.Context, roots *RootKeys, r EnvironmentRecord) 
 
 // environment opens the keysets under the shares at hand.
 func (b *bundle) environment(ctx context.Context, r *EnvironmentRecord) (*Environment, error) {
-	e := &Environment{id: r.ID}
+	e := &Environment{id: r.ID, name: r.Name, createdAt: r.CreatedAt}
 	for _, p := range environmentPurposes() {
 		if p == purposeSigning && len(r.SealedSigning) == 0 {
 			continue // the record's MAC tells this from one that somebody took out
@@ -204,43 +201,4 @@ func (e *Environment) use(p purpose, h *keyset.Handle) (err error) {
 		e.signer, err = newSigner("culvert-audit-"+string(e.id), h)
 	}
 	return err
-}
-
-// Environments are the environments whose keys this process holds. It is immutable.
-type Environments struct {
-	byID map[access.EnvironmentID]*Environment
-}
-
-var _ access.Peppers = (*Environments)(nil)
-
-// NewEnvironments collects environments by their ids.
-func NewEnvironments(environments ...*Environment) *Environments {
-	byID := make(map[access.EnvironmentID]*Environment, len(environments))
-	for _, e := range environments {
-		byID[e.ID()] = e
-	}
-	return &Environments{byID: byID}
-}
-
-// Environment finds one. The error is [ErrNoEnvironment].
-func (es *Environments) Environment(id access.EnvironmentID) (*Environment, error) {
-	e, ok := es.byID[id]
-	if !ok {
-		return nil, ErrNoEnvironment
-	}
-	return e, nil
-}
-
-// IDs are those of all environments, in order.
-func (es *Environments) IDs() []access.EnvironmentID {
-	return slices.Sorted(maps.Keys(es.byID))
-}
-
-// Pepper implements [access.Peppers]. The error is [ErrNoEnvironment].
-func (es *Environments) Pepper(env access.EnvironmentID, apiKey secret.Bytes) ([]byte, error) {
-	e, err := es.Environment(env)
-	if err != nil {
-		return nil, err
-	}
-	return e.Pepper(apiKey)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/prf"
@@ -17,7 +18,11 @@ import (
 // Environment is the keys of one environment as handles: it computes and verifies, and gives no key
 // away. It is immutable but for what it remembers, safe for concurrent use, and works in memory.
 type Environment struct {
-	id     access.EnvironmentID
+	id access.EnvironmentID
+	// name and createdAt are bound by the seals that were opened.
+	name      string
+	createdAt time.Time
+
 	mac    tink.MAC
 	index  *prf.Set
 	pepper *prf.Set
@@ -28,6 +33,12 @@ type Environment struct {
 
 // ID is the environment's.
 func (e *Environment) ID() access.EnvironmentID { return e.id }
+
+// Name is what people call the environment, CreatedAt when it was made.
+func (e *Environment) Name() string { return e.name }
+
+// CreatedAt is in UTC.
+func (e *Environment) CreatedAt() time.Time { return e.createdAt }
 
 // MAC is the tag of a record that is not itself sealed, over the key it stands at (relative to the
 // store's root) and its bytes.

@@ -1,6 +1,9 @@
 package server
 
-import "culvert/internal/admission"
+import (
+	"culvert/internal/admission"
+	"culvert/internal/environments"
+)
 
 // admissionSentinels are those of API keys and roles.
 func admissionSentinels() []sentinel {
@@ -25,6 +28,20 @@ func admissionSentinels() []sentinel {
 		{admission.ErrUnknownCursor, *unknownCursor()},
 		{admission.ErrConflict, *busy()},
 		{admission.ErrTampered, problem{status: 500, code: codeIntegrity,
+			text: "A stored record failed its integrity check and was not used."}},
+	}
+}
+
+// environmentSentinels are those of environments.
+func environmentSentinels() []sentinel {
+	return []sentinel{
+		{environments.ErrNotFound, problem{status: 404, code: "entity_not_found", text: "Environment not found."}},
+		{environments.ErrExists, problem{status: 409, code: "environment_exists",
+			text: "There is an environment of this name. Its first API key was answered when it was made, and is not told again."}},
+		{environments.ErrTooMany, problem{status: 409, code: "too_many_environments",
+			text: "The store has as many environments as one may have."}},
+		{environments.ErrConflict, *busy()},
+		{environments.ErrTampered, problem{status: 500, code: codeIntegrity,
 			text: "A stored record failed its integrity check and was not used."}},
 	}
 }

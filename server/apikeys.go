@@ -53,11 +53,16 @@ func duration(field, text string) (time.Duration, error) {
 
 func encodeNewKey(b []byte, k admission.NewKey) ([]byte, error) {
 	w := &jsonWriter{b: b}
+	w.newKey(&k)
+	return w.done()
+}
+
+// newKey is a key with its text.
+func (w *jsonWriter) newKey(k *admission.NewKey) {
 	w.apiKeyFields(&k.Key)
 	w.raw(`,"value":`)
 	w.value(k.Text)
 	w.raw(`}`)
-	return w.done()
 }
 
 // listAPIKeys is GET /culvert/v1/api-keys.

@@ -111,6 +111,7 @@ func TestCanary(t *testing.T) {
 	maps.Copy(planned, scheduleVisits())
 	maps.Copy(planned, auditVisits())
 	maps.Copy(planned, d.exportVisits(t))
+	maps.Copy(planned, environmentVisits())
 	maps.Copy(planned, webhookVisits(d.mustEndpoint(t, "http://127.0.0.1:1/seen")["id"].(string)))
 	ofKeys, value := d.admissionVisits(t)
 	maps.Copy(planned, ofKeys)

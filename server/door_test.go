@@ -96,7 +96,7 @@ func (d *door) config(t testing.TB) server.Config {
 		now = d.pipes.Clock.Now
 	}
 	return server.Config{
-		Now: now, Admission: d.stack.Register,
+		Now: now, Admission: d.stack.Register, Environments: d.stack.Others,
 		Vault: d.stack.Vault, Pipes: d.broker(t), Keys: d.stack.Operations, PublicURL: pipestest.PublicURL, Events: log, Webhooks: d.webhooks(t), Auditor: d.auditor(t), Streams: d.streams(t), Exports: d.exports(t), Gate: d.stack.Gate, Audit: d.stack.Audit,
 		Health: func(context.Context) []server.Check {
 			return []server.Check{{Name: "etcd", State: server.Ready}}

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"culvert/internal/access"
 	"culvert/internal/admission"
+	"culvert/internal/environments"
 	"culvert/internal/events"
 	"culvert/internal/export"
 	"culvert/internal/idempotency"
@@ -65,6 +67,10 @@ func (s *Server) problem(err error) *problem {
 	var key *admission.InvalidError
 	if errors.As(err, &key) {
 		return refused(admission.CodeInvalid, key.Field, key.Rule)
+	}
+	var environment *environments.InvalidError
+	if errors.As(err, &environment) {
+		return refused(environments.CodeInvalid, environment.Field, environment.Rule)
 	}
 	var query *events.InvalidError
 	if errors.As(err, &query) {
@@ -133,7 +139,7 @@ type sentinel struct {
 // sentinels is a list and not a switch so that its codes can be documented and tested one by one.
 func sentinels() []sentinel {
 	const integrity = "A stored record failed its integrity check and was not used."
-	return append(append(pipesSentinels(), admissionSentinels()...), []sentinel{
+	return append(slices.Concat(pipesSentinels(), admissionSentinels(), environmentSentinels()), []sentinel{
 		{proof.ErrRemoved, problem{status: 410, code: proof.CodeRemoved,
 			text: "The record was removed by retention; checkpoints prove what is left, and an archived copy of its segment by what was recorded of it."}},
 		{vault.ErrNotFound, problem{status: 404, code: "entity_not_found", text: "Object not found."}},

@@ -11,6 +11,7 @@ import (
 
 	"culvert/internal/access"
 	"culvert/internal/admission"
+	"culvert/internal/environments"
 	"culvert/internal/events"
 	"culvert/internal/idempotency"
 	"culvert/internal/outage"
@@ -112,6 +113,11 @@ func TestProblems(t *testing.T) {
 		admission.ErrConflict:       {503, "concurrent_request"},
 		admission.ErrTampered:       {500, "integrity_failure"},
 		proof.ErrRemoved:            {410, "record_removed"},
+		environments.ErrNotFound:    {404, "entity_not_found"},
+		environments.ErrExists:      {409, "environment_exists"},
+		environments.ErrTooMany:     {409, "too_many_environments"},
+		environments.ErrConflict:    {503, "concurrent_request"},
+		environments.ErrTampered:    {500, "integrity_failure"},
 	}
 	for _, err := range server.Sentinels() {
 		if _, ok := known[err]; !ok {
@@ -124,6 +130,7 @@ func TestProblems(t *testing.T) {
 	}{
 		errors.New(marker): {500, "internal_error"},
 		&vault.InvalidError{Field: "name", Rule: "is long"}:                          {422, "invalid_value"},
+		&environments.InvalidError{Field: "name", Rule: "is long"}:                   {422, "invalid_value"},
 		&events.InvalidError{Field: "events", Code: "required", Rule: "is required"}: {422, "required"},
 		&events.InvalidError{Field: "order", Rule: "is odd", Malformed: true}:        {400, "invalid_query"},
 		&pipes.InvalidError{Field: "user_id", Code: "required", Rule: "is required"}: {422, "required"},

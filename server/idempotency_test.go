@@ -22,7 +22,7 @@ func withoutKey() map[string]string {
 		"/vault/v1/keys/data-key": secret, "/vault/v1/keys/decrypt": secret, "/vault/v1/keys/rekey": secret,
 		"/data-integrations/:slug/token": secret, "/data-integrations/:slug/credentials": secret,
 		"/data-integrations/:slug/authorize": secret, "/culvert/v1/data-integrations/:slug/token-refused": secret,
-		"/culvert/v1/api-keys": secret, "/culvert/v1/api-keys/:id/rotate": secret,
+		"/culvert/v1/environments": secret, "/culvert/v1/api-keys": secret, "/culvert/v1/api-keys/:id/rotate": secret,
 		"/organizations/:organization_id/api_keys": secret, "/webhook_endpoints": secret, "/culvert/v1/webhooks/:id/rotate-secret": secret,
 		"/culvert/v1/authorizations/finish": same, "/culvert/v1/jobs/:id/cancel": same, "/culvert/v1/jobs/:id/resume": same,
 		"/culvert/v1/audit/streams/:name/rewind": same,

@@ -127,6 +127,10 @@ func (s *Server) table() []*route {
 		s.row(http.MethodDelete, "/culvert/v1/roles/:name", access.RoleDelete, s.deleteRole()),
 		s.row(http.MethodPost, "/culvert/v1/access/explain", access.AccessExplain, s.explainAccess()),
 
+		s.row(http.MethodPost, "/culvert/v1/environments", access.EnvironmentsCreate, s.createEnvironment()),
+		s.row(http.MethodGet, "/culvert/v1/environments", access.EnvironmentsRead, s.listEnvironments()),
+		s.row(http.MethodGet, "/culvert/v1/environments/:id", access.EnvironmentsRead, s.readEnvironment()),
+
 		s.row(http.MethodGet, "/organizations/:organization_id/api_keys", access.APIKeyRead, s.listOrganizationKeys()),
 		s.row(http.MethodPost, "/organizations/:organization_id/api_keys", access.APIKeyCreate, s.createOrganizationKey()),
 		s.row(http.MethodPost, "/api_keys/validations", access.APIKeyValidate, s.validateKey()),

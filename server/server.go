@@ -14,6 +14,7 @@ import (
 	"culvert/internal/access"
 	"culvert/internal/admission"
 	"culvert/internal/audit"
+	"culvert/internal/environments"
 	"culvert/internal/events"
 	"culvert/internal/export"
 	"culvert/internal/proof"
@@ -41,6 +42,8 @@ type Config struct {
 	Audit    *audit.Log
 	// Admission is the register of API keys and roles; required.
 	Admission *admission.Register
+	// Environments are the use cases on them; required.
+	Environments *environments.Environments
 	// PublicURL is where browsers reach this server, an origin such as "https://culvert.example.com", the
 	// same that Pipes has; required. What is built for browsers comes from it, never from a Host header.
 	PublicURL string
@@ -79,8 +82,10 @@ type Server struct {
 	gate     *access.Gate
 	audit    *audit.Log
 
-	admission *admission.Register
-	pages     *pages.Pages
+	admission    *admission.Register
+	environments *environments.Environments
+
+	pages *pages.Pages
 	// publicURL is written as browsers write an origin.
 	publicURL string
 	logger    *slog.Logger
@@ -104,7 +109,7 @@ type Server struct {
 
 // New checks the configuration and returns a Server that is ready to answer.
 func New(c Config) (*Server, error) {
-	if c.Vault == nil || c.Pipes == nil || c.Keys == nil || c.Events == nil || c.Webhooks == nil || c.Auditor == nil || c.Streams == nil || c.Exports == nil || c.Gate == nil || c.Audit == nil || c.Admission == nil || c.Health == nil || c.Logger == nil {
+	if c.Vault == nil || c.Pipes == nil || c.Keys == nil || c.Events == nil || c.Webhooks == nil || c.Auditor == nil || c.Streams == nil || c.Exports == nil || c.Gate == nil || c.Audit == nil || c.Admission == nil || c.Environments == nil || c.Health == nil || c.Logger == nil {
 		return nil, errors.New("server: incomplete configuration")
 	}
 	publicURL, ok := parsePublicURL(c.PublicURL)
@@ -142,7 +147,7 @@ func New(c Config) (*Server, error) {
 		exports:   c.Exports,
 		gate:      c.Gate,
 		audit:     c.Audit,
-		admission: c.Admission,
+		admission: c.Admission, environments: c.Environments,
 		logger:    c.Logger,
 		metrics:   c.Metrics,
 		health:    &health{look: c.Health, now: c.Now},

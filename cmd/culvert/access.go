@@ -150,6 +150,8 @@ func reasonText(reason string) string {
 		return "the key's own scope, or the organization that owns it, leaves this record out"
 	case "whole_environment":
 		return "the action is about a whole environment, and the key may a part of it"
+	case "other_environment":
+		return "only API keys of the first environment may, because it is about the whole store"
 	case "key_expired", "key_revoked":
 		return "the key has ended: culvert api-keys show tells when"
 	}

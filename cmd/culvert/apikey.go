@@ -19,18 +19,26 @@ import (
 // its environment.
 const apiKeyFile = "root-api-key"
 
-// rootAPIKey returns the key in the directory's file, or makes one and writes the file. The file comes
+// apiKeyFileOf is the file of another environment's.
+func apiKeyFileOf(e *keys.Environment) string {
+	if e.Name() == keys.FirstEnvironment {
+		return apiKeyFile
+	}
+	return apiKeyFile + "-" + e.Name()
+}
+
+// rootAPIKey returns the key in a file of the directory, or makes one and writes the file. The file comes
 // before the record in the store, because only the file holds the key: the other order could leave,
 // after a crash, a record whose key nobody has.
-func (d *dataDir) rootAPIKey(env access.EnvironmentID, now time.Time) (access.APIKey, error) {
-	path := d.file(apiKeyFile)
+func (d *dataDir) rootAPIKey(name string, env access.EnvironmentID, now time.Time) (access.APIKey, error) {
+	path := d.file(name)
 	text, err := readPrivate(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		key, err := access.GenerateAPIKey(env, now)
 		if err != nil {
 			return access.APIKey{}, err
 		}
-		return key, d.write(apiKeyFile, keyLine(key))
+		return key, d.write(name, keyLine(key))
 	}
 	if err != nil {
 		return access.APIKey{}, fmt.Errorf("API key: %w", err)

@@ -215,8 +215,12 @@ func (e *apiError) hint() string {
 		return "culvert api-keys list shows when they were used, culvert api-keys revoke ID ends one"
 	case "role_exists", "role_in_use", "too_many_roles":
 		return "culvert access roles list shows the roles, culvert api-keys list who has which"
+	case "environment_exists":
+		return "culvert environments list shows them; who has lost the API key of one makes another with culvert api-keys recover --environment NAME, at the data directory"
+	case "too_many_environments":
+		return "culvert environments list shows them; roles and scopes tell apart what need not be an environment of its own"
 	case "entity_not_found":
-		return "culvert keys list shows the KEKs, culvert keys jobs the jobs, culvert keys cmk list customers' keys, culvert api-keys list API keys, culvert access roles list roles"
+		return "culvert keys list shows the KEKs, culvert keys jobs the jobs, culvert keys cmk list customers' keys, culvert api-keys list API keys, culvert access roles list roles, culvert environments list environments"
 	case "key_shredded":
 		return "what was under it is gone for good; the next value of the same context gets a new KEK"
 	case "root_key_refused":

@@ -2,217 +2,122 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"errors"
+	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
+	"io"
+	"net/url"
+	"text/tabwriter"
 	"time"
 
-	"culvert/internal/access"
-	"culvert/internal/etcd"
-	"culvert/internal/id"
-	"culvert/internal/outage"
-	"culvert/internal/record"
-	"culvert/keys"
+	"github.com/spf13/cobra"
 )
 
-// firstEnvironment is the name of the environment that a new store begins with.
-const firstEnvironment = "default"
+// environmentsPath is where the API has environments.
+const environmentsPath = "/culvert/v1/environments"
 
-// opener opens the environments of a store, and the root keys as soon as the first of them needs one.
-type opener struct {
-	client *etcd.Client
-	codec  *record.Codec
-	// places are where the root keys are, the current one first.
-	places []rootKeyPlace
-	// keyFile is the root API key's, which is made after the store.
-	keyFile string
-	now     time.Time
-	// endpoints are what the operator was told etcd is; none if it is embedded.
-	endpoints []string
-	prefix    string
-	// tls is what the client has; nil if it is none.
-	tls *tls.Config
+const environmentsLong = `Environments: what must never meet, such as sandbox and production, in one store and one set of servers. Each has its own
+encryption keys, objects, integrations, accounts, events, webhooks, API keys and roles; an API key is of one environment,
+and nothing of another one is there for it.
 
-	// rootKeys are those at the places; nil until they are needed.
-	rootKeys []keys.RootKey
-	// refused is why a root key could not be opened, or used to make the first environment. It is told as
-	// it is, not wrapped in the name of the environment that happened to be the first to need the key.
-	refused error
-	// uri is the root key of the environment that was opened last.
-	uri string
-	// first is the environment named [firstEnvironment].
-	first access.EnvironmentID
-	// made tells that the store was empty.
-	made bool
+A store begins with the environment "default". Only API keys of that one can make others and list all; any other sees its
+own. An environment cannot be deleted: culvert keys shred destroys what is in it.
+
+The commands call the API of a server that runs, at --server, with the API key in --key-file.`
+
+func environmentsCommand() *cobra.Command {
+	cmd := group("environments", "Environments: create, list, show", environmentsLong)
+	cmd.AddCommand(createEnvironmentCommand(), listEnvironmentsCommand(), showEnvironmentCommand())
+	return cmd
 }
 
-func (g *graph) newOpener(cfg Config, dir *dataDir, client *etcd.Client, codec *record.Codec, now time.Time) *opener {
-	return &opener{
-		tls:    g.tls,
-		client: client, codec: codec, places: cfg.rootKeysIn(dir), keyFile: dir.file(apiKeyFile),
-		now: now, endpoints: cfg.Etcd.Endpoints, prefix: cfg.Etcd.Prefix,
-	}
+// environment is one as the API answers it.
+type environment struct {
+	ID        string    `json:"id"`
+	Name      string    `json:"name"`
+	CreatedAt time.Time `json:"created_at"`
+	// APIKey is in the answer of who made it.
+	APIKey *apiKey `json:"api_key"`
 }
 
-// open loads the environments. In development it makes the first one if the store is empty; production
-// refuses such a store, because it is more likely that its place was mistyped, or that it was lost.
-func (o *opener) open(ctx context.Context, m mode) (*keys.Environments, error) {
-	all, err := o.load(ctx)
-	if !errors.Is(err, etcd.ErrUninitialized) {
-		return all, err
-	}
-	if m == production {
-		return nil, noStore(o.place())
-	}
-	if err := o.make(ctx, nil); err != nil && !errors.Is(err, etcd.ErrInitialized) {
-		return nil, err
-	}
-	return o.load(ctx)
+func (e *environment) print(out io.Writer) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintf(w, "Environment\t%s\nName\t%s\nCreated\t%s\n", e.ID, e.Name, e.CreatedAt.Format(time.RFC3339))
+	return w.Flush()
 }
 
-// startTimeout bounds what a start waits for etcd and for whoever holds the root key, in all: a supervisor
-// that starts the process again is told why, and an orchestrator's own limits are longer.
-const startTimeout = 30 * time.Second
+const createEnvironmentLong = `Makes an environment, and prints its first API key on a line of its own, once: nobody can show it again. The key has every
+right in the new environment and none anywhere else, and makes the other keys of it.
 
-// bounded is open, for no longer than [startTimeout].
-func (o *opener) bounded(ctx context.Context, m mode) (*keys.Environments, error) {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	return o.open(ctx, m)
-}
+Every server on the store knows the environment within a second. NAME is small letters, digits and dashes.`
 
-func noStore(place string) error {
-	return hinted(fmt.Errorf("there is no store under %s", place),
-		"look at etcd.endpoints, etcd.prefix and data_dir; culvert init makes a store, once")
-}
-
-// load opens the environments of a store. The error is [etcd.ErrUninitialized] if there is none.
-func (o *opener) load(ctx context.Context) (*keys.Environments, error) {
-	all, err := o.client.Environments(ctx, o.codec, o.environment(ctx))
-	if errors.Is(err, etcd.ErrUninitialized) {
-		return nil, err
-	}
-	return all, o.explain(ctx, err)
-}
-
-// make writes the first environment into an empty store, with the API key that admit makes for it, if any.
-// Two processes may find the same store empty: it is initialized by compare-and-swap, and who comes
-// second gets [etcd.ErrInitialized]. The one who was first reads it back all the same, so that there is
-// one way to begin.
-func (o *opener) make(ctx context.Context, admit func(*keys.Environment) (access.KeyRecord, error)) error {
-	// What should exist is not created anew: the database was lost, or the prefix is mistyped.
-	if _, err := os.Stat(o.keyFile); err == nil {
-		return hinted(fmt.Errorf("the store is empty, but %s is of a store that was not", o.keyFile),
-			"look where the data went (etcd.prefix, the directory etcd); to begin a new store, use another data directory")
-	}
-	o.made = true
-	if o.rootKeys, o.refused = openRootKeys(ctx, o.places, true); o.refused != nil {
-		return o.refused
-	}
-	record, env, err := keys.NewEnvironment(ctx, o.roots(), access.EnvironmentID(id.ULID(o.now)), firstEnvironment, o.now)
-	if err != nil {
-		o.refused = o.places[0].explain(err)
-		return o.refused
-	}
-	var first []access.KeyRecord
-	if admit != nil {
-		apiKey, err := admit(env)
-		if err != nil {
-			return err
-		}
-		first = append(first, apiKey)
-	}
-	return o.client.Initialize(ctx, o.codec, record, env, first...)
-}
-
-// place says where the store is, for an operator.
-func (o *opener) place() string {
-	if len(o.endpoints) == 0 {
-		return filepath.Join(filepath.Dir(o.keyFile), "etcd")
-	}
-	return o.prefix + " at " + strings.Join(o.endpoints, ", ")
-}
-
-// environment returns what [etcd.Client.Environments] calls for each record.
-func (o *opener) environment(ctx context.Context) func(keys.EnvironmentRecord) (*keys.Environment, error) {
-	return func(r keys.EnvironmentRecord) (*keys.Environment, error) {
-		if o.rootKeys == nil {
-			opened, err := openRootKeys(ctx, o.places, false)
+func createEnvironmentCommand() *cobra.Command {
+	var flags keysFlags
+	cmd := &cobra.Command{
+		Use:   "create NAME",
+		Short: "Make an environment, and print its first API key once",
+		Long:  createEnvironmentLong,
+		Args:  oneArgument("the name of an environment"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := flags.open()
 			if err != nil {
-				o.refused = lacking(r.RootKeyURI(), opened, err)
-				return nil, o.refused
+				return err
 			}
-			o.rootKeys = opened
-		}
-		o.uri = r.RootKeyURI()
-		if r.Name == firstEnvironment {
-			o.first = r.ID
-		}
-		env, err := keys.OpenEnvironment(ctx, o.roots(), r)
-		if named := errors.Unwrap(err); named != nil {
-			// etcd names the environment as well, and once is enough.
-			err = named
-		}
-		return env, err
+			var raw json.RawMessage
+			if err := c.post(cmd.Context(), environmentsPath, map[string]any{"name": args[0]}, &raw); err != nil {
+				return err
+			}
+			if flags.json {
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n", raw)
+				return err
+			}
+			var e environment
+			if err := json.Unmarshal(raw, &e); err != nil || e.APIKey == nil {
+				return hinted(fmt.Errorf("the answer has no API key (%v)", err), "see that --server is of this version")
+			}
+			// The key alone on stdout, so that it can go into a file of mode 0600 as it is.
+			if err := e.print(cmd.ErrOrStderr()); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), e.APIKey.Value)
+			return err
+		},
 	}
+	flags.register(cmd)
+	return cmd
 }
 
-// lacking adds which root key the store needs to why it was not opened: a file that is missing or damaged does
-// not tell whose it was, and the record does, to who looks for a copy. It is quoted, because nothing vouches for
-// the record yet.
-func lacking(uri string, opened []keys.RootKey, err error) error {
-	_, id, _ := strings.Cut(uri, ":")
-	isNeeded := func(key keys.RootKey) bool { return key.URI() == uri }
-	if outage.Of(err) != nil || strings.Contains(err.Error(), id) || slices.ContainsFunc(opened, isNeeded) {
-		return err
+func listEnvironmentsCommand() *cobra.Command {
+	var flags keysFlags
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List the environments that the API key may see, the oldest first",
+		Args:  noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !flags.json {
+				_, _ = fmt.Fprintln(cmd.OutOrStdout(), "ENVIRONMENT                             CREATED     NAME")
+			}
+			return printListed(cmd, &flags, environmentsPath, url.Values{}, func(e *environment, out io.Writer) error {
+				_, err := fmt.Fprintf(out, "%-38s  %s  %s\n", e.ID, e.CreatedAt.Format(time.DateOnly), e.Name)
+				return err
+			})
+		},
 	}
-	return fmt.Errorf("%w, and the store needs root key %q", err, uri)
+	flags.registerList(cmd)
+	return cmd
 }
 
-// roots are the root keys that were opened.
-func (o *opener) roots() *keys.RootKeys { return keys.NewRootKeys(o.rootKeys[0], o.rootKeys[1:]...) }
-
-// needed is the place of the root key that the environment opened last is under, and whether it is at hand.
-func (o *opener) needed() (p rootKeyPlace, ok bool) {
-	for i, key := range o.rootKeys {
-		if key.URI() == o.uri {
-			return o.places[i], true
-		}
+func showEnvironmentCommand() *cobra.Command {
+	var flags keysFlags
+	cmd := &cobra.Command{
+		Use:   "show NAME",
+		Short: "Describe one environment, by its name or id",
+		Args:  oneArgument("the name or id of an environment"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return printAnswered(cmd, &flags, func(ctx context.Context, c *client, answer any) error {
+				return c.get(ctx, environmentsPath+"/"+url.PathEscape(args[0]), nil, answer)
+			}, (*environment).print)
+		},
 	}
-	return o.places[0], false
-}
-
-// explain adds what an operator can do about the likeliest mistakes.
-func (o *opener) explain(ctx context.Context, err error) error {
-	switch {
-	case o.refused != nil:
-		return o.refused
-	case err == nil && o.first == "":
-		return fmt.Errorf("the store has no environment named %q", firstEnvironment)
-	case errors.Is(err, keys.ErrTampered), errors.Is(err, keys.ErrRefused):
-		p, ok := o.needed()
-		err = p.explain(fmt.Errorf("%s does not open this store: %w", p, err))
-		if !ok {
-			err = hinted(err, "if the store has moved to another root key since, name that one in root_key or under other_root_keys")
-		}
-		return err
-	case errors.Is(err, etcd.ErrForeign):
-		return hinted(err, "name another one in etcd.prefix")
-	case outage.Of(err) != nil && outage.Of(err).Dependency == outage.RootKey:
-		p, _ := o.needed()
-		return p.explain(err)
-	case outage.Of(err) != nil && outage.Of(err).Dependency == outage.Etcd:
-		if len(o.endpoints) == 0 {
-			return hinted(err, "try again: the disk of the data directory may be slow")
-		}
-		if why := refusal(ctx, o.endpoints, o.tls); why != nil {
-			return hinted(fmt.Errorf("etcd cannot be used: %w", why), "look at etcd.ca_file, etcd.cert_file and etcd.key_file")
-		}
-		return hinted(err, "see that etcd runs and answers at "+strings.Join(o.endpoints, ", ")+" (etcd.endpoints)")
-	}
-	return err
+	flags.register(cmd)
+	return cmd
 }

@@ -41,7 +41,7 @@ type floor struct {
 	warm  func() bool
 	codec *record.Codec
 	ids   *id.Clock
-	// first is the environment that API keys of the command line are made in.
+	// first is the environment that a store began with; API keys of it look after all environments.
 	first access.EnvironmentID
 }
 
@@ -92,6 +92,9 @@ func (g *graph) buildFloor(ctx context.Context, cfg Config, dir *dataDir) (*floo
 	f.store, err = etcd.NewStore(ctx, etcd.StoreConfig{
 		Client: client, Environments: f.environments, Codec: f.codec, IDs: f.ids, Node: node, Logger: g.log,
 		EventsDir: cfg.eventsDir(dir), EventBytes: cfg.Events.StoreBytes, Quota: cfg.Limits.quota(),
+		Open: func(ctx context.Context, r keys.EnvironmentRecord) (*keys.Environment, error) {
+			return keys.OpenEnvironment(ctx, f.roots, r)
+		},
 	})
 	if errors.Is(err, etcd.ErrNodeTaken) {
 		return nil, hinted(fmt.Errorf("node %s: %w", node, err),
@@ -151,7 +154,7 @@ func (g *graph) admit(ctx context.Context, dir *dataDir, f *floor, o *opener) er
 	if g.mode == production {
 		return nil
 	}
-	key, err := dir.rootAPIKey(o.first, f.ids.Now())
+	key, err := dir.rootAPIKey(apiKeyFile, o.first, f.ids.Now())
 	if err != nil {
 		return err
 	}

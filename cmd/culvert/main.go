@@ -59,7 +59,7 @@ func rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(helpCommand())
 	root.AddCommand(
-		devCommand(), initCommand(), serverCommand(), keysCommand(), apiKeysCommand(), accessCommand(), webhooksCommand(), connectorsCommand(), attemptsCommand(), auditCommand(), verifyCommand(), usageCommand(), newRootKeyCommand(), versionCommand(),
+		devCommand(), initCommand(), serverCommand(), keysCommand(), apiKeysCommand(), accessCommand(), environmentsCommand(), webhooksCommand(), connectorsCommand(), attemptsCommand(), auditCommand(), verifyCommand(), usageCommand(), newRootKeyCommand(), versionCommand(),
 	)
 	return root
 }

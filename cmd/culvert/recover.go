@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,17 +14,19 @@ import (
 	"culvert/internal/admission"
 	"culvert/internal/audit"
 	"culvert/internal/events"
+	"culvert/keys"
 )
 
 const recoverLong = `Makes an API key with every right for who has none any more, without asking a server: it opens the store as the
-settings say, which takes the root key, and writes the key into the file root-api-key (0600) of the data directory. That
-file must not be there yet. The server that has the data directory has to be stopped; others on the same store go on,
+settings say, which takes the root key, and writes the key into the file root-api-key (0600) of the data directory, or,
+with --environment, into root-api-key-NAME. That file must not be there yet. The server that has the data directory has to be stopped; others on the same store go on,
 and take the new key at once.
 
 The audit trail of this data directory has a record of it.`
 
 func recoverAPIKeyCommand() *cobra.Command {
 	var from source
+	var environment string
 	cmd := &cobra.Command{
 		Use:   "recover",
 		Short: "Make a key with every right, at the store itself",
@@ -40,15 +43,16 @@ func recoverAPIKeyCommand() *cobra.Command {
 			if err := disableCoreDumps(); err != nil {
 				return err
 			}
-			return recoverKey(cmd, cfg)
+			return recoverKey(cmd, cfg, environment)
 		},
 	}
 	from.register(cmd.Flags())
+	cmd.Flags().StringVar(&environment, "environment", keys.FirstEnvironment, "the `name` of the environment that the key is of")
 	return cmd
 }
 
 // recoverKey makes the key. It stands on the floor alone: no door is opened.
-func recoverKey(cmd *cobra.Command, cfg Config) (err error) {
+func recoverKey(cmd *cobra.Command, cfg Config, environment string) (err error) {
 	log, lines := newLogger(cmd.ErrOrStderr(), cfg.Log)
 	defer func() { _ = lines.Close() }()
 	g := &graph{mode: production, log: log}
@@ -58,25 +62,34 @@ func recoverKey(cmd *cobra.Command, cfg Config) (err error) {
 		return err
 	}
 	g.opened("data directory", dir.Close)
-	if _, err := os.Stat(dir.file(apiKeyFile)); err == nil {
-		return hinted(fmt.Errorf("%s is there already", dir.file(apiKeyFile)),
-			"try the key in it; move the file away if it is refused")
-	}
 	f, err := g.buildFloor(cmd.Context(), cfg, dir)
 	if err != nil {
 		return err
 	}
-	return f.readmit(cmd.Context(), dir, cmd.OutOrStdout())
+	env, err := f.environments.Named(environment)
+	if err != nil {
+		return hinted(fmt.Errorf("the store has no environment named %q", environment), "it has "+f.environmentNames())
+	}
+	file := apiKeyFileOf(env)
+	if _, err := os.Stat(dir.file(file)); err == nil {
+		return hinted(fmt.Errorf("%s is there already", dir.file(file)),
+			"try the key in it; move the file away if it is refused")
+	}
+	return f.readmit(cmd.Context(), dir, file, env, cmd.OutOrStdout())
+}
+
+func (f *floor) environmentNames() string {
+	var names []string
+	for _, e := range f.environments.All() {
+		names = append(names, e.Name())
+	}
+	return strings.Join(names, ", ")
 }
 
 // readmit makes the key and its record. The record of it in the audit trail comes first: who gets in this way leaves a
 // trace, or does not get in.
-func (f *floor) readmit(ctx context.Context, dir *dataDir, out io.Writer) error {
-	key, err := dir.rootAPIKey(f.first, f.ids.Now())
-	if err != nil {
-		return err
-	}
-	env, err := f.environments.Environment(key.Environment)
+func (f *floor) readmit(ctx context.Context, dir *dataDir, file string, env *keys.Environment, out io.Writer) error {
+	key, err := dir.rootAPIKey(file, env.ID(), f.ids.Now())
 	if err != nil {
 		return err
 	}
@@ -94,7 +107,7 @@ func (f *floor) readmit(ctx context.Context, dir *dataDir, out io.Writer) error 
 	if err != nil {
 		return err
 	}
-	event, err := admission.Recovered(&made, by, f.audit.Node(), index)
+	event, err := admission.KeyCreated(&made, by, f.audit.Node(), index)
 	if err != nil {
 		return err
 	}
@@ -103,6 +116,6 @@ func (f *floor) readmit(ctx context.Context, dir *dataDir, out io.Writer) error 
 	}); err != nil {
 		return fmt.Errorf("store the API key: %w", err)
 	}
-	_, err = fmt.Fprintf(out, "API key in %s: it has every right; hand it over, then take it out of there\n", dir.file(apiKeyFile))
+	_, err = fmt.Fprintf(out, "API key in %s: it has every right; hand it over, then take it out of there\n", dir.file(file))
 	return err
 }

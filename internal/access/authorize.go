@@ -14,6 +14,9 @@ func (g *Gate) Authorize(actor Actor, action Action) (Permit, error) {
 	if actor.kind == 0 || actor.policy == nil {
 		return Permit{}, ErrDenied
 	}
+	if isOfStore(action) && !g.KeepsStore(actor.env) {
+		return Permit{}, ErrDenied
+	}
 	at := g.now()
 	d := actor.policy.first(action, everything(at))
 	if d.verdict == never {

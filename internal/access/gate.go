@@ -17,12 +17,14 @@ import (
 // and tampered with are one error on purpose.
 var ErrUnauthenticated = errors.New("access: unauthenticated")
 
-// GateConfig is what a [Gate] needs. All fields but Now are required.
+// GateConfig is what a [Gate] needs. All fields but Now and Home are required.
 type GateConfig struct {
 	Keys    KeyStore
 	Peppers Peppers
 	// Now defaults to [time.Now].
 	Now func() time.Time
+	// Home is the environment whose API keys may do what is about the whole store; default none's.
+	Home EnvironmentID
 	// Report is told of an API key record that failed its integrity check, or names another key than
 	// asked. The caller of the key sees nothing but a 401; Report leaves the audit record and counts
 	// the metric. It is called at most once in each Authenticate and Recheck, on their goroutine.
@@ -34,6 +36,7 @@ type Gate struct {
 	keys    KeyStore
 	peppers Peppers
 	now     func() time.Time
+	home    EnvironmentID
 	report  func(ctx context.Context, keyID string, err error)
 	// dummy stands in for the hash of a key that does not exist, and keys the hash of a text whose
 	// environment has no pepper here: random, so that nothing a client sends can equal it.
@@ -50,7 +53,7 @@ func NewGate(c GateConfig) (*Gate, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	g := &Gate{keys: c.Keys, peppers: c.Peppers, now: c.Now, report: c.Report, memo: newMemo(), uses: newUses()}
+	g := &Gate{keys: c.Keys, peppers: c.Peppers, now: c.Now, home: c.Home, report: c.Report, memo: newMemo(), uses: newUses()}
 	_, _ = rand.Read(g.dummy[:])
 	return g, nil
 }
@@ -65,6 +68,9 @@ func (g *Gate) Parse(text string) (APIKey, error) {
 	}
 	return ParseAPIKey(text)
 }
+
+// KeepsStore tells whether API keys of an environment have a say in what is about the whole store.
+func (g *Gate) KeepsStore(env EnvironmentID) bool { return g.home != "" && env == g.home }
 
 // Authenticate tells whose key it is. The error is [ErrUnauthenticated], or an outage.Error if it
 // cannot be known.
@@ -115,13 +121,12 @@ func (g *Gate) identify(ctx context.Context, key APIKey) (identified, error) {
 		return identified{}, ErrUnauthenticated
 	}
 	known := g.memo.find(key.fingerprint)
-	hash := g.hash(key, known)
-	record, revision, err := g.match(ctx, key, hash)
+	record, revision, hash, err := g.match(ctx, key, known)
 	if errors.Is(err, ErrUnauthenticated) {
 		if err := g.keys.Fence(ctx); err != nil {
 			return identified{}, fmt.Errorf("fence: %w", err)
 		}
-		record, revision, err = g.match(ctx, key, hash)
+		record, revision, hash, err = g.match(ctx, key, known)
 	}
 	var broken *brokenRecord
 	if errors.As(err, &broken) {
@@ -158,9 +163,11 @@ func (e *brokenRecord) Error() string   { return "access: API key record: " + e.
 func (e *brokenRecord) Is(t error) bool { return t == ErrUnauthenticated }
 
 // match looks the record up and compares the hash of what was sent with the record's, or with the
-// dummy: the same work either way.
-func (g *Gate) match(ctx context.Context, key APIKey, hash []byte) (KeyRecord, int64, error) {
+// dummy: the same work either way. The look comes first, because it may make the environment known, and with it
+// the pepper.
+func (g *Gate) match(ctx context.Context, key APIKey, known *remembered) (_ KeyRecord, _ int64, hash []byte, _ error) {
 	record, revision, err := g.lookup(ctx, key.Environment, key.ID)
+	hash = g.hash(key, known)
 	want := record.Hash
 	if err != nil {
 		want = g.dummy[:]
@@ -168,11 +175,11 @@ func (g *Gate) match(ctx context.Context, key APIKey, hash []byte) (KeyRecord, i
 	equal := subtle.ConstantTimeCompare(hash, want) == 1
 	switch {
 	case err != nil:
-		return KeyRecord{}, 0, err
+		return KeyRecord{}, 0, nil, err
 	case !equal || !record.usable(g.now()):
-		return KeyRecord{}, 0, ErrUnauthenticated
+		return KeyRecord{}, 0, nil, ErrUnauthenticated
 	}
-	return record, revision, nil
+	return record, revision, hash, nil
 }
 
 // lookup maps the store's errors: an outage stays one, absent is [ErrUnauthenticated], all else is a

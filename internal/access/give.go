@@ -39,6 +39,9 @@ func (g *Gate) Explain(ctx context.Context, key *KeyRecord, revision int64, a Ac
 		d = p.decide(a, record(&r, at))
 	}
 	e := Explanation{Allowed: d.verdict == always, Reason: d.reason}
+	if isOfStore(a) && !g.KeepsStore(actor.env) && e.Allowed {
+		return Explanation{Reason: ReasonElsewhere}, nil
+	}
 	if d.rule >= 0 {
 		e.Rule, e.Number = &p.rules[d.rule], d.rule+1
 	}

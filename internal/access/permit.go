@@ -88,6 +88,11 @@ const (
 	RoleUpdate     Action = "access.roles.update"
 	RoleDelete     Action = "access.roles.delete"
 	AccessExplain  Action = "access.explain"
+
+	// EnvironmentsCreate is for API keys of the first environment alone, whatever a role says ([GateConfig.Home]).
+	// With EnvironmentsRead they see all environments, and others their own.
+	EnvironmentsCreate Action = "environments.create"
+	EnvironmentsRead   Action = "environments.read"
 )
 
 // Resource is what a permit is completed with: the name and context of the record whose MAC or seal

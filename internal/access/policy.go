@@ -51,6 +51,9 @@ const (
 	ReasonKeyScope   Reason = "out_of_key_scope"
 	// ReasonWhole means that the action is about a whole environment, and the actor may a part of it.
 	ReasonWhole Reason = "whole_environment"
+	// ReasonElsewhere means that the action is about the whole store, and the actor of an environment that has no
+	// say in it.
+	ReasonElsewhere Reason = "other_environment"
 )
 
 // decision is how far a policy allows an action over a region. rule is the index of the rule it rests on, -1

@@ -86,6 +86,7 @@ func facts() []fact {
 		{APIKeyRevoke, true, nil}, {APIKeyValidate, true, nil},
 		{RoleRead, false, auditors}, {RoleCreate, false, nil}, {RoleUpdate, false, nil}, {RoleDelete, false, nil},
 		{AccessExplain, false, auditors},
+		{EnvironmentsCreate, false, nil}, {EnvironmentsRead, false, nil},
 	}
 }
 
@@ -93,6 +94,9 @@ func facts() []fact {
 func isWhole(a Action) bool {
 	return !slices.ContainsFunc(facts(), func(f fact) bool { return f.action == a && f.part })
 }
+
+// isOfStore tells an action about all that a store holds, of which an environment is a part.
+func isOfStore(a Action) bool { return a == EnvironmentsCreate }
 
 // IsAction tells whether a rule may name the action.
 func IsAction(a Action) bool {

@@ -66,8 +66,9 @@ func changed(r *access.KeyRecord, by access.Actor) keyChanged {
 	return d
 }
 
-// Recovered is the event of a key that somebody made at the store itself, with the audit record that it goes with.
-func Recovered(r *access.KeyRecord, by access.Actor, node string, index uint64) (events.Event, error) {
+// KeyCreated is the event of a key that was made without a register: at the store itself, or together with its
+// environment. node and index are those of the audit record that it goes with.
+func KeyCreated(r *access.KeyRecord, by access.Actor, node string, index uint64) (events.Event, error) {
 	return newEvent(events.APIKeyCreated, changed(r, by), r.CreatedAt, node, index)
 }
 

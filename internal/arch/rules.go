@@ -56,8 +56,8 @@ func above(packages ...string) []string { return append(leaves(), packages...) }
 func Culvert() Rules {
 	return Rules{
 		Arrows: []Arrow{
-			{"cmd/culvert", above("server", "vault", "pipes", "connectors", "connectors/*", "keys", "keys/*", "internal/etcd", "internal/webhooks", "internal/stream", "internal/export", "internal/reads")},
-			{"server", above("vault", "pipes", "keys", "server/pages", "internal/webhooks", "internal/stream", "internal/export")},
+			{"cmd/culvert", above("server", "vault", "pipes", "connectors", "connectors/*", "keys", "keys/*", "internal/etcd", "internal/webhooks", "internal/environments", "internal/stream", "internal/export", "internal/reads")},
+			{"server", above("vault", "pipes", "keys", "server/pages", "internal/webhooks", "internal/environments", "internal/stream", "internal/export")},
 			{"server/pages", nil},
 			{"vault", above("keys", "internal/trail")},
 			{"pipes", above("keys", "connectors", "internal/trail")},
@@ -65,7 +65,9 @@ func Culvert() Rules {
 			{"connectors/...", above("connectors")},
 			{"keys", above("internal/trail")}, // operations on KEKs are use cases: permit, fence and trail as in vault
 			{"keys/*", above("keys")},
-			{"internal/etcd", above("vault", "pipes", "keys", "internal/webhooks", "internal/reads")},
+			{"internal/etcd", above("vault", "pipes", "keys", "internal/webhooks", "internal/environments", "internal/reads")},
+			// A use case as those on API keys, on top of keys: an environment is its keysets.
+			{"internal/environments", above("keys", "internal/trail")},
 			// A sibling of vault and pipes: keys signs what it sends, and connectors says where it may be sent.
 			{"internal/webhooks", above("keys", "connectors", "internal/trail")},
 			{"internal/reads", above("keys")}, // for the one word that says a record is not what was stored

@@ -109,8 +109,8 @@ func (h *house) open(t *testing.T, metrics *server.Metrics) {
 	desk, err := stream.NewDesk(stream.DeskConfig{Streams: streams, Gate: h.stack.Gate, Audit: h.stack.Audit, Fence: h.stack.Store.Fence, Now: time.Now})
 	must(t, err)
 	s, err := server.New(server.Config{
-		Admission: h.stack.Register,
-		Vault:     h.stack.Vault, Pipes: pipestest.MustBare(t, h.stack), Keys: h.stack.Operations, PublicURL: pipestest.PublicURL, Events: log, Webhooks: hooks, Auditor: auditor, Streams: desk, Gate: h.stack.Gate, Audit: h.stack.Audit, Metrics: metrics,
+		Admission: h.stack.Register, Environments: h.stack.Others,
+		Vault: h.stack.Vault, Pipes: pipestest.MustBare(t, h.stack), Keys: h.stack.Operations, PublicURL: pipestest.PublicURL, Events: log, Webhooks: hooks, Auditor: auditor, Streams: desk, Gate: h.stack.Gate, Audit: h.stack.Audit, Metrics: metrics,
 		Health: func(ctx context.Context) []server.Check {
 			state := server.Ready
 			if h.stack.Store.Health(ctx) != nil {

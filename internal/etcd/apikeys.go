@@ -16,7 +16,12 @@ import (
 )
 
 // APIKey implements access.KeyStore: from memory, since every replica holds all API keys.
+// An environment that was made meanwhile is opened for its first key: a key id that names an environment of which
+// there is no record costs a look into memory, as any other.
 func (s *Store) APIKey(ctx context.Context, env access.EnvironmentID, id string) (access.KeyRecord, int64, error) {
+	if err := s.newcomers.meet(ctx, env); err != nil {
+		return access.KeyRecord{}, 0, admissionError(err)
+	}
 	it, err := s.lookup(ctx, keyAPIKey(env, id))
 	if err != nil {
 		return access.KeyRecord{}, 0, err

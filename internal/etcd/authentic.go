@@ -54,6 +54,9 @@ func open[T any](s *Store, env access.EnvironmentID, it *item) (*T, error) {
 		}
 		return m.record.(*T), nil
 	}
+	if _, err := s.environments.Environment(env); err != nil {
+		return nil, keys.ErrTampered // not remembered: the environment may be one that was just made
+	}
 	record := new(T)
 	err := s.authenticate(env, it.key, it.value, record)
 	if p, ok := any(record).(preparer); ok && err == nil {

@@ -14,6 +14,7 @@
 //	authentic.go   the MAC on every record
 //	timeline.go    ranges over keys in order of creation, bounded in what etcd visits
 //	objects.go keks.go apikeys.go roles.go environments.go events.go requests.go list.go   one noun each
+//	newcomers.go   environments that were made while this process runs; newenvironment.go how one is made
 //	accounts.go flows.go grants.go integrations.go revocations.go   the nouns of pipes; apply.go a change of any of them
 //	configurations.go   what organizations set of integrations
 //	attempts.go    refreshes under way and their locks; session.go the lease of those; watchers.go who waits for a grant

@@ -38,6 +38,8 @@ type generation struct {
 	deleted map[string]bool
 	over    map[access.EnvironmentID]bool
 	loaded  bool
+	// strange are environments with objects that nobody here could verify yet. Guarded by mu.
+	strange map[access.EnvironmentID]bool
 }
 
 func newIndexes(s *Store, maxObjects int) *indexes { return &indexes{store: s, max: maxObjects} }
@@ -63,7 +65,7 @@ func (x *indexes) reload(ctx context.Context, revision int64) {
 func (x *indexes) replace(cancel context.CancelFunc) *generation {
 	g := &generation{
 		cancel: cancel, byEnv: map[access.EnvironmentID]*listIndex{},
-		deleted: map[string]bool{}, over: map[access.EnvironmentID]bool{},
+		deleted: map[string]bool{}, over: map[access.EnvironmentID]bool{}, strange: map[access.EnvironmentID]bool{},
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -144,6 +146,10 @@ func (x *indexes) add(g *generation, it *item) {
 	if g.over[env] {
 		return
 	}
+	if _, err := x.store.environments.Environment(env); err != nil {
+		g.strange[env] = true
+		return
+	}
 	e, ok := x.store.entry(env, it)
 	if !ok {
 		return
@@ -159,6 +165,23 @@ func (x *indexes) add(g *generation, it *item) {
 	if index.put(e) && index.len() > x.max {
 		g.over[env] = true
 		delete(g.byEnv, env)
+	}
+}
+
+// met is called once an environment was opened: objects of it that came before are looked at again, with everything
+// else, because only the watch knows where it is.
+func (x *indexes) met(env access.EnvironmentID) {
+	x.mu.Lock()
+	g := x.current
+	x.mu.Unlock()
+	if g == nil {
+		return
+	}
+	g.mu.Lock()
+	missed := g.strange[env]
+	g.mu.Unlock()
+	if missed {
+		x.store.feed.stop()
 	}
 }
 

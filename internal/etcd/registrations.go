@@ -23,20 +23,31 @@ type Registration struct {
 
 // Register remembers a state directory in every environment, and tells whether it is new in one. One that
 // is known is left as it is. The error is an outage; after one it may be called again.
+//
+// Environments that are made later learn of it when this process opens them.
 func (s *Store) Register(ctx context.Context, r Registration) (first bool, err error) {
+	s.newcomers.registration.Store(&r)
 	for _, env := range s.environments.IDs() {
-		key := keyRegistered(env, r.Node)
-		op, err := s.put(env, key, r)
+		made, err := s.registerIn(ctx, env, r)
 		if err != nil {
 			return false, err
-		}
-		made, err := s.putAbsent(ctx, key, op)
-		if err != nil {
-			return false, fmt.Errorf("register node %s: %w", r.Node, err)
 		}
 		first = first || made
 	}
 	return first, nil
+}
+
+func (s *Store) registerIn(ctx context.Context, env access.EnvironmentID, r Registration) (bool, error) {
+	key := keyRegistered(env, r.Node)
+	op, err := s.put(env, key, r)
+	if err != nil {
+		return false, err
+	}
+	made, err := s.putAbsent(ctx, key, op)
+	if err != nil {
+		return false, fmt.Errorf("register node %s: %w", r.Node, err)
+	}
+	return made, nil
 }
 
 func (s *Store) putAbsent(ctx context.Context, key string, op clientv3.Op) (bool, error) {

@@ -13,6 +13,7 @@ import (
 
 	"culvert/internal/access"
 	"culvert/internal/admission"
+	"culvert/internal/environments"
 	"culvert/internal/events"
 	"culvert/internal/id"
 	"culvert/internal/reads"
@@ -36,6 +37,9 @@ type StoreConfig struct {
 	Codec        codec
 	IDs          *id.Clock
 	Logger       *slog.Logger
+	// Open unseals the keysets of an environment that another process has made meanwhile. Default nil: it stays
+	// unknown here until the next start.
+	Open func(context.Context, keys.EnvironmentRecord) (*keys.Environment, error)
 	// Node is this replica's id, for its heartbeat; required.
 	Node string
 	// CacheBytes bounds the cache; default 128 MiB.
@@ -84,6 +88,8 @@ type Store struct {
 	nodes   *nodes
 	session *session
 	origins origins
+	// newcomers are the environments that were made since this process began.
+	newcomers *newcomers
 	// segments are the files of older events; eventBytes and eventAge say when events go there.
 	segments   segments
 	eventBytes int64
@@ -111,6 +117,8 @@ var (
 	_ events.Store    = (*Store)(nil)
 	_ webhooks.Store  = (*Store)(nil)
 	_ reads.Store     = (*Store)(nil)
+
+	_ environments.Store = (*Store)(nil)
 )
 
 // NewStore starts following the keyspace. Its environments must be those of the keyspace. The error is
@@ -152,6 +160,7 @@ func newStore(cfg StoreConfig) (*Store, error) {
 	s.session = &session{client: cfg.Client, log: cfg.Logger, ttl: cmp.Or(cfg.LockTTL, DefaultLockTTL), life: life}
 	s.watchers = newWatchers()
 	s.quotas.limits = cfg.Quota
+	s.newcomers = newNewcomers(s, cfg.Open)
 	s.segments.size = segmentEvents
 	s.segments.dir, s.eventBytes, s.eventAge = cfg.EventsDir, cfg.EventBytes, cmp.Or(cfg.EventAge, moveAge)
 	return s, nil
@@ -159,7 +168,7 @@ func newStore(cfg StoreConfig) (*Store, error) {
 
 func (s *Store) start() {
 	for _, run := range []func(context.Context){
-		func(context.Context) { s.feed.run() }, s.epochs.run, s.room.run, s.nodes.run, s.compact, s.expireRequests, s.move,
+		func(context.Context) { s.feed.run() }, s.epochs.run, s.room.run, s.nodes.run, s.compact, s.expireRequests, s.move, s.newcomers.run,
 	} {
 		s.work.Go(func() { run(s.feed.ctx) })
 	}
@@ -206,7 +215,7 @@ func (s *Store) Health(ctx context.Context) error {
 }
 
 // Degraded says what an operator should know although requests are served.
-func (s *Store) Degraded() []string { return s.nodes.degraded() }
+func (s *Store) Degraded() []string { return append(s.nodes.degraded(), s.newcomers.degraded()...) }
 
 // load implements sinks: the steering records at one revision, and nothing else believed.
 func (s *Store) load(ctx context.Context) (int64, error) {
@@ -236,6 +245,7 @@ func (s *Store) load(ctx context.Context) (int64, error) {
 	s.cache.clear()
 	s.indexes.reload(ctx, revision)
 	s.watchers.tellAll()
+	s.newcomers.look()
 	return revision, nil
 }
 
@@ -245,8 +255,11 @@ func (s *Store) apply(it *item, deleted bool) {
 	switch {
 	case mirrored(kind):
 		s.mirror.apply(it, deleted)
-		if kind == kindNode {
+		switch kind {
+		case kindNode:
 			s.nodes.hear(it)
+		case kindEnv:
+			s.newcomers.look()
 		}
 	case kind == kindRequest && !deleted:
 		s.room.addRequest(len(it.key) + len(it.value))

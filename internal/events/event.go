@@ -53,6 +53,9 @@ const (
 	RoleUpdated   Type = "access.role.updated"
 	RoleDeleted   Type = "access.role.deleted"
 
+	// EnvironmentCreated is our own, too. It stands in the log of the first environment.
+	EnvironmentCreated Type = "environment.created"
+
 	AccountConnected     Type = "pipes.connected_account.connected"
 	AccountDisconnected  Type = "pipes.connected_account.disconnected"
 	ReauthorizationAsked Type = "pipes.connected_account.reauthorization_needed"

@@ -14,5 +14,6 @@ func Types() []Type {
 		ConfigurationUpdated, ConfigurationDeleted,
 		EndpointCreated, EndpointUpdated, EndpointDeleted, SecretRotated, EndpointReplayed,
 		APIKeyCreated, APIKeyRevoked, APIKeyUpdated, RoleCreated, RoleUpdated, RoleDeleted,
+		EnvironmentCreated,
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"culvert/internal/access"
 	"culvert/internal/admission"
 	"culvert/internal/audit"
+	"culvert/internal/environments"
 	"culvert/internal/etcd"
 	"culvert/internal/etcd/etcdtest"
 	"culvert/internal/id"
@@ -44,6 +45,8 @@ type Config struct {
 	HoldWatch  func(ctx context.Context)
 	// Quota is the store's.
 	Quota vault.Quota
+	// Open opens environments that another process has made meanwhile; default with the root keys.
+	Open func(context.Context, keys.EnvironmentRecord) (*keys.Environment, error)
 	// UseInterval is how often the uses of API keys are written down; default a minute.
 	UseInterval time.Duration
 	// Report is the gate's; default fails the test.
@@ -57,7 +60,7 @@ type Stack struct {
 	Client  *etcd.Client
 	Store   *etcd.Store
 	Root    *localkms.Key
-	// Environment is the one environment, Record its record, Environments all that are open.
+	// Environment is the first environment, Record its record, Environments all that are open.
 	Environment  *keys.Environment
 	Record       keys.EnvironmentRecord
 	Environments *keys.Environments
@@ -73,6 +76,8 @@ type Stack struct {
 	Operations *keys.Operations
 	// Register is that of API keys and roles.
 	Register *admission.Register
+	// Others makes further environments.
+	Others *environments.Environments
 	// Node is the id of this replica.
 	Node string
 	// APIKey is an administrator's; its record is stored.
@@ -151,6 +156,7 @@ func (s *Stack) open(t testing.TB, node string) {
 	s.Store, err = etcd.NewStore(t.Context(), etcd.StoreConfig{
 		Client: s.Client, Environments: s.Environments, Codec: s.Codec, IDs: s.IDs, Logger: logger, Node: node,
 		WatchDelay: c.WatchDelay, HoldWatch: c.HoldWatch, Quota: c.Quota,
+		Open: s.opener(),
 	})
 	must(t, "store", err)
 	t.Cleanup(s.Store.Close)
@@ -160,7 +166,7 @@ func (s *Stack) open(t testing.TB, node string) {
 	})
 	must(t, "keys", err)
 	s.Gate, err = access.NewGate(access.GateConfig{
-		Keys: s.Store, Peppers: s.Environments, Now: c.Now, Report: c.Report,
+		Keys: s.Store, Peppers: s.Environments, Now: c.Now, Home: s.Record.ID, Report: c.Report,
 	})
 	must(t, "gate", err)
 	s.AuditDir = filepath.Join(t.TempDir(), "audit")
@@ -175,6 +181,8 @@ func (s *Stack) open(t testing.TB, node string) {
 	s.Operations, err = keys.NewOperations(keys.OperationsConfig{Keys: s.Keys, Store: s.Store, Gate: s.Gate, Audit: s.Audit})
 	must(t, "operations", err)
 	s.Register = s.MustRegister(t, func(*admission.Config) {})
+	s.Others, err = environments.New(environments.Config{Store: s.Store, Gate: s.Gate, Audit: s.Audit, Roots: s.roots(), Now: c.Now})
+	must(t, "environments", err)
 }
 
 // MustRegister is another register of API keys over the stack.
@@ -189,6 +197,16 @@ func (s *Stack) MustRegister(t testing.TB, change func(*admission.Config)) *admi
 	must(t, "register", err)
 	t.Cleanup(r.Close)
 	return r
+}
+
+// opener opens environments that others make.
+func (s *Stack) opener() func(context.Context, keys.EnvironmentRecord) (*keys.Environment, error) {
+	if s.config.Open != nil {
+		return s.config.Open
+	}
+	return func(ctx context.Context, r keys.EnvironmentRecord) (*keys.Environment, error) {
+		return keys.OpenEnvironment(ctx, s.roots(), r)
+	}
 }
 
 func (s *Stack) roots() *keys.RootKeys {
