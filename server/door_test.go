@@ -36,6 +36,8 @@ type door struct {
 	// pipes is the stack with a provider; nil for doors of tests that need none.
 	pipes  *pipestest.Stack
 	server *server.Server
+	// other is the API key that requests have instead of the administrator's; empty for that one.
+	other string
 	// addr is host:port, for tests that write HTTP by hand.
 	addr string
 	// log is everything the server wrote to its logger.
@@ -175,7 +177,12 @@ func must(t testing.TB, err error) {
 }
 
 // key is the administrator's API key as clients send it.
-func (d *door) key() string { return string(d.stack.APIKey.Text().Reveal()) }
+func (d *door) key() string {
+	if d.other != "" {
+		return d.other
+	}
+	return string(d.stack.APIKey.Text().Reveal())
+}
 
 // request is what a test sends. Its zero fields are those of a well-behaved client.
 type request struct {

@@ -96,7 +96,10 @@ func isWhole(a Action) bool {
 }
 
 // isOfStore tells an action about all that a store holds, of which an environment is a part.
-func isOfStore(a Action) bool { return a == EnvironmentsCreate }
+// The streams of a node's audit log are, because the log is one for all environments.
+func isOfStore(a Action) bool {
+	return a == EnvironmentsCreate || a == AuditStreamsRead || a == AuditStreamsRewind
+}
 
 // IsAction tells whether a rule may name the action.
 func IsAction(a Action) bool {
