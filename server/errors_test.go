@@ -13,9 +13,11 @@ import (
 	"culvert/internal/admission"
 	"culvert/internal/environments"
 	"culvert/internal/events"
+	"culvert/internal/export"
 	"culvert/internal/idempotency"
 	"culvert/internal/outage"
 	"culvert/internal/proof"
+	"culvert/internal/stream"
 	"culvert/internal/webhooks"
 	"culvert/keys"
 	"culvert/keys/keystest"
@@ -113,6 +115,10 @@ func TestProblems(t *testing.T) {
 		admission.ErrConflict:       {503, "concurrent_request"},
 		admission.ErrTampered:       {500, "integrity_failure"},
 		proof.ErrRemoved:            {410, "record_removed"},
+		export.ErrNone:              {404, export.CodeNone},
+		export.ErrTooMany:           {409, export.CodeTooMany},
+		export.ErrNotReady:          {409, export.CodeNotReady},
+		stream.ErrNoStream:          {404, stream.CodeNoStream},
 		environments.ErrNotFound:    {404, "entity_not_found"},
 		environments.ErrExists:      {409, "environment_exists"},
 		environments.ErrTooMany:     {409, "too_many_environments"},
