@@ -2,13 +2,29 @@ package access
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 )
 
 // Gives tells whether whom the permit was given to may do all that a key would allow, with the rules of its role,
 // from now on for as long as it lives: nobody makes a key that can do more than they can.
+//
+// A permission that is named as actions are, and is none, may be one for a later version of this program, which finds
+// the key as it was made: only who has every action gives it.
 func (p Permit) Gives(key *KeyRecord, role []Rule, now time.Time) bool {
-	return p.actor.policy != nil && p.actor.policy.holds(key.policy(role), now, key.ExpiresAt)
+	given := key.policy(role)
+	if slices.ContainsFunc(key.Permissions, isNamedAsActions) {
+		given.rules = append(slices.Clone(given.rules), Rule{Effect: Allow, Actions: []Action{Every}})
+	}
+	return p.actor.policy != nil && p.actor.policy.holds(given, now, key.ExpiresAt)
+}
+
+// isNamedAsActions tells a permission that is no action, and begins as one does: all up to the first dot.
+func isNamedAsActions(permission string) bool {
+	of := func(name string) string { begin, _, _ := strings.Cut(name, "."); return begin }
+	return strings.Contains(permission, ".") && !IsAction(Action(permission)) &&
+		slices.ContainsFunc(facts(), func(f fact) bool { return of(string(f.action)) == of(permission) })
 }
 
 // GivesRules is Gives for a role, which has no end.

@@ -146,6 +146,22 @@ func TestTheLastTwoKeys(t *testing.T) {
 	}
 }
 
+// TestRotationKeepsAnAdministrator: the last key with every right is not replaced by one that ends sooner; another one
+// may be, and so may the last once there is a key that stays.
+func TestRotationKeepsAnAdministrator(t *testing.T) {
+	s := vaulttest.New(t)
+	ctx, now := t.Context(), time.Duration(0)
+	q := admission.RotateRequest{ID: s.APIKey.ID, Overlap: &now, Lifetime: admission.Lifetime{In: time.Hour}}
+	if _, err := s.Register.Rotate(ctx, s.Call(), q); !errors.Is(err, admission.ErrLastKey) {
+		t.Errorf("the last key with every right: %v", err)
+	}
+	reader, err := s.Register.Create(ctx, s.Call(), admission.CreateRequest{Name: "reader", Role: access.RoleReader})
+	must(t, err)
+	must(t, errOf(s.Register.Rotate(ctx, s.Call(), admission.RotateRequest{ID: reader.ID, Lifetime: q.Lifetime})))
+	s.MustAPIKey(t, access.RoleAdmin)
+	must(t, errOf(s.Register.Rotate(ctx, s.Call(), q)))
+}
+
 // mustRevokeOthers leaves two keys.
 func mustRevokeOthers(t *testing.T, s *vaulttest.Stack, call access.Call, but ...string) {
 	t.Helper()

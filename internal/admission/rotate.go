@@ -26,7 +26,8 @@ const maxOverlap = 90 * 24 * time.Hour
 // Rotate makes a key with the rights of another one, which ends after an overlap. A key never gets another text:
 // the new one has an id of its own, and each names the other.
 //
-// Errors: [*InvalidError], [ErrNoKey], [ErrKeyEnded], [ErrRotated], [ErrExceeds], [ErrTooManyKeys].
+// Errors: [*InvalidError], [ErrNoKey], [ErrKeyEnded], [ErrRotated], [ErrExceeds], [ErrTooManyKeys];
+// [ErrLastKey] for a new key that ends before the old one would have.
 func (r *Register) Rotate(ctx context.Context, call access.Call, q RotateRequest) (NewKey, error) {
 	o, err := r.begin(ctx, call, access.APIKeyRotate)
 	if err != nil {
@@ -70,6 +71,11 @@ func (o *operation) rotate(ctx context.Context, q *RotateRequest) (NewKey, error
 		}
 		if change.Remove, err = o.room(ctx); err != nil {
 			return err
+		}
+		if sooner(made.ExpiresAt, old.ExpiresAt) { // the new key is to live shorter: it may be the last with every right
+			if change.Stay, err = o.another(ctx, old, false); err != nil {
+				return err
+			}
 		}
 		ending := *old
 		ending.Successor, ending.UpdatedAt = made.ID, now
