@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"sync"
+	"time"
 
 	"culvert/internal/access"
 	"culvert/internal/audit"
@@ -39,14 +41,41 @@ func ReportReads(log *audit.Log, metrics *Metrics) func(context.Context, access.
 }
 
 // ReportAPIKey returns what the gate (access.GateConfig) does about an API key record that somebody
-// edited. The caller of the key sees a 401 like any other; this is where an operator learns of it: one
-// audit record and one count for each call that met the record.
-func ReportAPIKey(log *audit.Log, metrics *Metrics) func(ctx context.Context, keyID string, err error) {
-	return func(ctx context.Context, keyID string, _ error) {
+// edited. The caller of the key sees a 401 like any other; this is where an operator learns of it: a count for each
+// call that met the record, and an audit record for the first one in a minute.
+//
+// Attacker: whoever knows the id of such a key, and needs no key for that, comes with it again and again until the
+// disk is full that every answer waits for.
+func ReportAPIKey(log *audit.Log, metrics *Metrics) func(ctx context.Context, env access.EnvironmentID, keyID string, err error) {
+	told := &lately{}
+	return func(ctx context.Context, env access.EnvironmentID, keyID string, _ error) {
 		metrics.IntegrityFailure()
+		if !told.first(string(env)+"/"+keyID, time.Now()) {
+			return
+		}
 		// The call is refused either way, so there is nobody to tell that the trail is down: readiness does.
 		_, _ = log.Append(ctx, audit.Record{
-			Action: actionKeyCheck, Phase: audit.Internal, Result: audit.Failed, Code: codeIntegrity, KeyID: keyID,
+			Action: actionKeyCheck, Phase: audit.Internal, Result: audit.Failed, Code: codeIntegrity, EnvironmentID: env, KeyID: keyID,
 		})
 	}
+}
+
+// lately is what was told of in this minute. The zero value is none.
+type lately struct {
+	mu     sync.Mutex // guards what follows, for the time of a map operation
+	minute int64
+	told   map[string]bool
+}
+
+// first tells whether something was not told of in the minute of now.
+func (l *lately) first(what string, now time.Time) bool {
+	minute := now.Unix() / 60
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if minute != l.minute || l.told == nil {
+		l.minute, l.told = minute, map[string]bool{}
+	}
+	again := l.told[what]
+	l.told[what] = true
+	return !again
 }

@@ -53,7 +53,7 @@ func (g *Gate) Recheck(ctx context.Context, p Permit) (Permit, error) {
 	var broken *brokenRecord
 	switch {
 	case errors.As(err, &broken):
-		g.report(ctx, a.id, broken.cause)
+		g.report(ctx, a.env, a.id, broken.cause)
 		return Permit{}, ErrUnauthenticated
 	case err != nil:
 		return Permit{}, err
@@ -115,7 +115,7 @@ func (g *Gate) role(ctx context.Context, env EnvironmentID, name Role) (rules []
 	case err != nil && (outage.Of(err) != nil || ctx.Err() != nil):
 		return nil, 0, err
 	}
-	g.report(ctx, "role/"+string(name), err)
+	g.report(ctx, env, "role/"+string(name), err)
 	return nil, 0, nil
 }
 

@@ -28,7 +28,7 @@ type GateConfig struct {
 	// Report is told of an API key record that failed its integrity check, or names another key than
 	// asked. The caller of the key sees nothing but a 401; Report leaves the audit record and counts
 	// the metric. It is called at most once in each Authenticate and Recheck, on their goroutine.
-	Report func(ctx context.Context, keyID string, err error)
+	Report func(ctx context.Context, env EnvironmentID, keyID string, err error)
 }
 
 // Gate decides who a caller is and what an actor may do. It is immutable and safe for concurrent use.
@@ -37,7 +37,7 @@ type Gate struct {
 	peppers Peppers
 	now     func() time.Time
 	home    EnvironmentID
-	report  func(ctx context.Context, keyID string, err error)
+	report  func(ctx context.Context, env EnvironmentID, keyID string, err error)
 	// dummy stands in for the hash of a key that does not exist, and keys the hash of a text whose
 	// environment has no pepper here: random, so that nothing a client sends can equal it.
 	dummy [sha256.Size]byte
@@ -59,7 +59,9 @@ func NewGate(c GateConfig) (*Gate, error) {
 }
 
 // Report tells of a broken record that somebody else has met.
-func (g *Gate) Report(ctx context.Context, keyID string, err error) { g.report(ctx, keyID, err) }
+func (g *Gate) Report(ctx context.Context, env EnvironmentID, keyID string, err error) {
+	g.report(ctx, env, keyID, err)
+}
 
 // Parse is [ParseAPIKey], which it need not repeat for a key that was let in before.
 func (g *Gate) Parse(text string) (APIKey, error) {
@@ -130,7 +132,7 @@ func (g *Gate) identify(ctx context.Context, key APIKey) (identified, error) {
 	}
 	var broken *brokenRecord
 	if errors.As(err, &broken) {
-		g.report(ctx, key.ID, broken.cause)
+		g.report(ctx, key.Environment, key.ID, broken.cause)
 		return identified{}, ErrUnauthenticated
 	}
 	if err != nil {

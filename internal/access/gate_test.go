@@ -74,7 +74,7 @@ func newHouse(t testing.TB) *house {
 	var err error
 	h.gate, err = access.NewGate(access.GateConfig{
 		Keys: h.between, Peppers: h.Environments, Now: func() time.Time { return h.now },
-		Report: func(_ context.Context, keyID string, err error) { h.reports[keyID] = err },
+		Report: func(_ context.Context, _ access.EnvironmentID, keyID string, err error) { h.reports[keyID] = err },
 	})
 	if err != nil {
 		t.Fatalf("new gate: %v", err)
@@ -300,7 +300,7 @@ func (h *house) permit(t *testing.T) access.Permit {
 }
 
 func TestNewGateChecksItsConfig(t *testing.T) {
-	whole := access.GateConfig{Keys: &between{}, Peppers: noPeppers{}, Report: func(context.Context, string, error) {}}
+	whole := access.GateConfig{Keys: &between{}, Peppers: noPeppers{}, Report: func(context.Context, access.EnvironmentID, string, error) {}}
 	if _, err := access.NewGate(whole); err != nil {
 		t.Errorf("whole config: %v", err)
 	}
@@ -326,7 +326,7 @@ func TestEmptyHashesDoNotMeet(t *testing.T) {
 	h := newHouse(t)
 	h.edit(func(r *access.KeyRecord) { r.Hash = nil })
 	gate, err := access.NewGate(access.GateConfig{
-		Keys: h.between, Peppers: noPeppers{}, Report: func(context.Context, string, error) {},
+		Keys: h.between, Peppers: noPeppers{}, Report: func(context.Context, access.EnvironmentID, string, error) {},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -86,7 +86,7 @@ func (o *operation) keys(ctx context.Context, q *Query) (Page, error) {
 		return Page{}, err
 	}
 	for _, keyID := range broken {
-		o.register.gate.Report(ctx, keyID, ErrTampered)
+		o.register.gate.Report(ctx, o.Environment(), keyID, ErrTampered)
 	}
 	permit := o.Lists()
 	all = slices.DeleteFunc(all, func(k KeyAt) bool {

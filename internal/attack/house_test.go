@@ -54,14 +54,14 @@ func newHouse(t *testing.T) *house {
 	}}
 	endpoint := etcdtest.Listening(t)
 	metrics := server.NewMetrics()
-	var report func(context.Context, string, error)
+	var report func(context.Context, access.EnvironmentID, string, error)
 	first := vaulttest.WithConfig(t, vaulttest.Config{
 		Endpoints: []string{endpoint}, UseInterval: time.Hour, // a use that is written down heals its record
-		Report: func(ctx context.Context, keyID string, err error) {
+		Report: func(ctx context.Context, env access.EnvironmentID, keyID string, err error) {
 			h.mu.Lock()
 			h.reported = append(h.reported, keyID)
 			h.mu.Unlock()
-			report(ctx, keyID, err)
+			report(ctx, env, keyID, err)
 		},
 	})
 	h.writer = etcdtest.NewWriter(t, "/culvert", endpoint)

@@ -74,7 +74,7 @@ func newHouse(t *testing.T) *house {
 	h := &house{Stack: vaulttest.New(t)}
 	h.between = &between{Store: h.Store}
 	gate, err := access.NewGate(access.GateConfig{
-		Keys: keysOf{h.Store, h.between}, Peppers: h.Environments, Report: func(_ context.Context, keyID string, err error) { t.Error(keyID, err) },
+		Keys: keysOf{h.Store, h.between}, Peppers: h.Environments, Report: func(_ context.Context, _ access.EnvironmentID, keyID string, err error) { t.Error(keyID, err) },
 	})
 	if err != nil {
 		t.Fatalf("new gate: %v", err)

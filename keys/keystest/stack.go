@@ -102,7 +102,9 @@ func (s *Stack) authenticate(t testing.TB) {
 	}
 	s.gate, err = access.NewGate(access.GateConfig{
 		Keys: s.Store, Peppers: s.Environments,
-		Report: func(_ context.Context, keyID string, err error) { t.Errorf("API key %s: %v", keyID, err) },
+		Report: func(_ context.Context, _ access.EnvironmentID, keyID string, err error) {
+			t.Errorf("API key %s: %v", keyID, err)
+		},
 	})
 	if err != nil {
 		t.Fatal(err)

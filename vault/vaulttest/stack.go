@@ -50,7 +50,7 @@ type Config struct {
 	// UseInterval is how often the uses of API keys are written down; default a minute.
 	UseInterval time.Duration
 	// Report is the gate's; default fails the test.
-	Report func(ctx context.Context, keyID string, err error)
+	Report func(ctx context.Context, env access.EnvironmentID, keyID string, err error)
 }
 
 // Stack is everything a vault stands on. All of it is closed when the test ends.
@@ -116,7 +116,9 @@ func WithConfig(t testing.TB, c Config) *Stack {
 
 func (c Config) withDefaults(t testing.TB) Config {
 	if c.Report == nil {
-		c.Report = func(_ context.Context, keyID string, err error) { t.Errorf("API key %s: %v", keyID, err) }
+		c.Report = func(_ context.Context, _ access.EnvironmentID, keyID string, err error) {
+			t.Errorf("API key %s: %v", keyID, err)
+		}
 	}
 	if c.Now == nil {
 		c.Now = time.Now
