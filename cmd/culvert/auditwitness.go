@@ -164,7 +164,7 @@ func (f *auditWitnessFlags) newest(ctx context.Context, c *client, keys *audit.K
 		return w, err
 	}
 	w.note = []byte(p.Checkpoint)
-	if w.Checkpoint, err = audit.OpenCheckpoint(w.note, keys); err != nil {
+	if w.Checkpoint, err = audit.OpenCheckpoint(w.note, keys); err != nil || keys.Former(w.Checkpoint) {
 		return w, hinted(&logFindingsError{1}, "the newest checkpoint of the server is not signed by the key in --key, nor by one that it was handed over to")
 	}
 	return w, nil

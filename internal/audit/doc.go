@@ -55,6 +55,7 @@
 //	retention leaves the proof                    TestRetentionLeavesTheProof
 //	nobody else can remove anything               TestRemovalsByOthersAreFound
 //	whoever has a key follows it                  TestAuditorsFollowTheKey
+//	a key that was given up proves nothing        TestThiefOfAFormerKey
 //	no other key is believed                      TestKeysThatNobodyHandedOver
 //	so is a log rewritten with the signing key    TestWitnessFindsARewrittenLog
 //	nodes check each other                        TestNodesRecordEachOthersCheckpoints

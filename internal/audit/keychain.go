@@ -3,19 +3,38 @@ package audit
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/mod/sumdb/note"
 )
 
-// Keys are the public keys that checkpoints are believed under: those that somebody has, and those that are tied to
+// Keys are the public keys that checkpoints are known under: those that somebody has, and those that are tied to
 // one of them by a [KeyChange].
-type Keys struct{ verifiers []note.Verifier }
+//
+// Attacker: the thief of a key that was changed for that reason, who signs whatever he likes with it: a log in which
+// it was never changed, or another change, to a key of his. Defence: what was handed over is believed; a key that was
+// given up proves nothing by itself, and nobody takes over from it once more.
+type Keys struct {
+	verifiers []note.Verifier
+	// past are the short names of keys that are known as those before one that somebody has. heirs are who took over
+	// from whom, and twice tells that somebody else did, too.
+	past  map[uint32]bool
+	heirs map[uint32]uint32
+	twice bool
+}
 
 // NewKeys begins with the keys that somebody has.
-func NewKeys(trusted ...note.Verifier) *Keys { return &Keys{verifiers: trusted} }
+func NewKeys(trusted ...note.Verifier) *Keys {
+	return &Keys{verifiers: trusted, past: map[uint32]bool{}, heirs: map[uint32]uint32{}}
+}
+
+func (k *Keys) clone() *Keys {
+	return &Keys{verifiers: slices.Clone(k.verifiers), past: maps.Clone(k.past), heirs: maps.Clone(k.heirs), twice: k.twice}
+}
 
 // Verifier implements [note.Verifiers].
 func (k *Keys) Verifier(name string, hash uint32) (note.Verifier, error) {
@@ -74,18 +93,37 @@ func (k *Keys) Follow(changes [][]byte) {
 		more = false
 		for _, signed := range changes {
 			c, err := OpenKeyChange(signed)
-			if err != nil || k.has(c.Old) == k.has(c.New) {
-				continue
+			if err == nil && k.follow(c) {
+				more = true
 			}
-			if k.has(c.Old) {
-				k.verifiers = append(k.verifiers, c.New)
-			} else {
-				k.verifiers = append(k.verifiers, c.Old)
-			}
-			more = true
 		}
 	}
 }
+
+// follow tells whether a change made another key known.
+func (k *Keys) follow(c KeyChange) bool {
+	before, after := k.has(c.Old), k.has(c.New)
+	if !before && !after {
+		return false
+	}
+	heir, known := k.heirs[c.Old.KeyHash()]
+	if known && heir != c.New.KeyHash() {
+		k.twice = true
+		return false
+	}
+	k.heirs[c.Old.KeyHash()] = c.New.KeyHash()
+	switch {
+	case !before:
+		k.verifiers = append(k.verifiers, c.Old)
+		k.past[c.Old.KeyHash()] = true
+	case !after:
+		k.verifiers = append(k.verifiers, c.New)
+	}
+	return before != after
+}
+
+// Former tells a checkpoint under a key that was given up before one that somebody has: nothing new is.
+func (k *Keys) Former(c Checkpoint) bool { return k.past[c.By] }
 
 // changesOf are the changes that led to a signer, the oldest first: what each of them signs is always the same.
 func changesOf(s Signer) (changes [][]byte, err error) {

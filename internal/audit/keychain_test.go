@@ -120,6 +120,51 @@ func TestKeysThatNobodyHandedOver(t *testing.T) {
 	}
 }
 
+// TestThiefOfAFormerKey: who stole a key before it was changed, and rewrites the log as if that had not been, is found by
+// whoever has the present key. So is a second change of the stolen key.
+func TestThiefOfAFormerKey(t *testing.T) {
+	stolen := newSigner(t)
+	present, thief := stolen.next(t), stolen.next(t)
+	dir := t.TempDir()
+	sealed(t, audit.Config{Dir: dir}, stolen, &shelf{}, "one")
+	sealed(t, audit.Config{Dir: dir}, present, &shelf{}, "two")
+	genuine, err := audit.KeyChanges(dir)
+	must(t, err)
+	if r := mustVerify(t, dir, present); len(r.Findings) > 0 || r.Proven != r.Size {
+		t.Errorf("the log as it was: got %+v", r)
+	}
+
+	// Case 1: another log, under the stolen key alone.
+	rewritten := t.TempDir()
+	sealed(t, audit.Config{Dir: rewritten}, stolen, &shelf{}, "none of it happened")
+	must(t, os.WriteFile(filepath.Join(rewritten, "keys"), bytes.Join(genuine, nil), 0o600))
+	if r := mustVerify(t, rewritten, present); !slices.Equal(codes(r), []string{audit.FoundForged}) || r.Proven != 0 {
+		t.Errorf("under the stolen key: got %+v", r)
+	}
+	// A node that was stopped before the change is verified with its key.
+	if r := mustVerify(t, rewritten, stolen); len(r.Findings) > 0 {
+		t.Errorf("with the key that it had: got %+v", r.Findings)
+	}
+
+	// Case 2: he hands over to a key of his own, with the genuine change beside that or without it.
+	other := t.TempDir()
+	sealed(t, audit.Config{Dir: other}, stolen, &shelf{}, "one")
+	sealed(t, audit.Config{Dir: other}, thief, &shelf{}, "mine")
+	his, err := audit.KeyChanges(other)
+	must(t, err)
+	for _, changes := range [][][]byte{append(genuine, his...), append(his, genuine...), his} {
+		must(t, os.WriteFile(filepath.Join(other, "keys"), bytes.Join(changes, nil), 0o600))
+		if r := mustVerify(t, other, present); !slices.Contains(codes(r), audit.FoundForged) || r.Proven != 0 {
+			t.Errorf("with a change of his own: got %+v", r)
+		}
+	}
+	// Who has only the stolen key is told that there are two.
+	must(t, os.WriteFile(filepath.Join(other, "keys"), bytes.Join(append(his, genuine...), nil), 0o600))
+	if r := mustVerify(t, other, stolen); !slices.Contains(codes(r), audit.FoundForged) {
+		t.Errorf("with the stolen key: got %+v", r)
+	}
+}
+
 func TestKeyChangesAreStrict(t *testing.T) {
 	s := newSigner(t)
 	next := s.next(t)

@@ -128,6 +128,8 @@ type verification struct {
 	// keys are those that are believed, replaced the records by which they were given up.
 	keys     *Keys
 	replaced map[uint32]uint64
+	// former is the newest checkpoint that fits, of those by keys that were given up before the ones that are believed.
+	former pinned
 	// gone are the segments that were removed as the node signed.
 	gone []RemovedSegment
 	// unlike are the first records that are not those that were hashed.
@@ -156,8 +158,11 @@ func verify(c VerifyConfig) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	v.keys = NewKeys(c.Keys.verifiers...)
+	v.keys = c.Keys.clone()
 	v.keys.Follow(changes)
+	if v.keys.twice {
+		v.report.found(FoundForged, 0, "two keys have taken over from the same one: who had it besides the nodes made one of the changes")
+	}
 	// The checkpoint before the records: in a log that is in use it must not be of records that come meanwhile.
 	if err := v.gather(); err != nil {
 		return Report{}, err
@@ -216,14 +221,19 @@ func (v *verification) witnessed(signed []byte) bool {
 	return err == nil
 }
 
-// fits counts a checkpoint that is of this log.
+// fits counts a checkpoint that is of this log. By a key that was given up it is not proven: a later one has to cover
+// the same.
 func (v *verification) fits(p pinned) {
 	r := &v.report
-	r.Proven, r.ProvenAt = p.Size, p.At
 	r.Checkpoints++
 	if p.witnessed {
 		r.Witnessed = p.Size
 	}
+	if v.keys.Former(p.Checkpoint) {
+		v.former = p
+		return
+	}
+	r.Proven, r.ProvenAt = p.Size, p.At
 }
 
 // pin adds a checkpoint to those that the tree is compared with on its way.
@@ -252,6 +262,10 @@ func (v *verification) conclude() {
 	}
 	if harmless > 0 {
 		r.Notes = append(r.Notes, "the hash file is not that of the records, which are proven without it: a start of the server makes it again")
+	}
+	if p := v.former; p.Size > r.Proven {
+		r.found(FoundForged, r.Proven, "%s, of %s, covers %d records under a key that was given up, and none by the key at hand does: "+
+			"if the node was stopped before the change, verify with the key that it had", p.from, p.At.Format(time.RFC3339), p.Size)
 	}
 	if v.config.Witness != nil && r.Witnessed == 0 {
 		r.found(FoundUnwitnessed, 0, "no checkpoint that fits is signed by the witness")
