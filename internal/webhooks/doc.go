@@ -5,17 +5,18 @@
 //
 // Where is what:
 //
-//	endpoint.go    what an endpoint is
+//	endpoint.go    what an endpoint is; view.go what callers are shown of it
 //	progress.go    how far an endpoint has come, and what an attempt makes of that
-//	webhooks.go    the use cases; manage.go, read.go, rewind.go
+//	webhooks.go    the use cases; manage.go, read.go, replay.go
 //	deliverer.go   which endpoints this replica delivers to; worker.go one of them
+//	window.go      the end of the event log, read once for all endpoints of an environment
 //	send.go        one attempt over HTTP; failure.go its outcomes in words of our own
 //	store.go       what the store has to do
 //
 // # Guarantees
 //
-// Every event of the types that an endpoint has, committed after the endpoint was made or behind the cursor it
-// was rewound to, is delivered at least once, in the order of the log, or ends among the endpoint's dead letters.
+// Every event of the types that an endpoint has, committed after the endpoint was made or behind where a
+// replay began, is delivered at least once, in the order of the log, or ends among the endpoint's dead letters.
 // An event is sent when the one before it was accepted or is dead: order means that an event which its
 // receiver refuses holds up those behind it, for as long as it is retried.
 //

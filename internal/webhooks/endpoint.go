@@ -2,7 +2,6 @@ package webhooks
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"culvert/internal/access"
@@ -58,6 +57,20 @@ type Endpoints struct {
 	Damaged []EndpointID
 }
 
+// The statuses of the contract.
+const (
+	Enabled  = "enabled"
+	Disabled = "disabled"
+)
+
+// Status is the contract's.
+func (e *Endpoint) Status() string {
+	if e.Disabled {
+		return Disabled
+	}
+	return Enabled
+}
+
 // find is one of them; nil if there is none of this id.
 func (l *Endpoints) find(id EndpointID) *Endpoint {
 	for i := range l.List {
@@ -66,25 +79,6 @@ func (l *Endpoints) find(id EndpointID) *Endpoint {
 		}
 	}
 	return nil
-}
-
-// views are all of them, the damaged ones in their places as far as ids tell when those were made.
-func (l *Endpoints) views(view func(*Endpoint) View) []View {
-	all := make([]View, 0, len(l.List)+len(l.Damaged))
-	for i := range l.List {
-		all = append(all, view(&l.List[i]))
-	}
-	for _, id := range l.Damaged {
-		all = append(all, damagedView(id))
-	}
-	slices.SortStableFunc(all, func(a, b View) int { return a.CreatedAt.Compare(b.CreatedAt) })
-	return all
-}
-
-// damagedView is what can be said of an endpoint whose record is not what was stored.
-func damagedView(endpoint EndpointID) View {
-	at, _ := id.ULIDTime(strings.TrimPrefix(string(endpoint), endpointPrefix))
-	return View{Endpoint: Endpoint{ID: endpoint, Disabled: true, CreatedAt: at, UpdatedAt: at}, Damaged: true}
 }
 
 // hasURL reports that another endpoint than this one has the URL.

@@ -13,12 +13,6 @@ import (
 	"culvert/keys"
 )
 
-// The statuses of the contract.
-const (
-	Enabled  = "enabled"
-	Disabled = "disabled"
-)
-
 // CreateRequest asks for an endpoint.
 type CreateRequest struct {
 	URL    string
@@ -214,14 +208,6 @@ type endpointData struct {
 	ID     EndpointID    `json:"webhook_endpoint_id"`
 	Status string        `json:"status"`
 	Events []events.Type `json:"events"`
-}
-
-// Status is the contract's.
-func (e *Endpoint) Status() string {
-	if e.Disabled {
-		return Disabled
-	}
-	return Enabled
 }
 
 // event is one about an endpoint.

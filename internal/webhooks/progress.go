@@ -37,7 +37,7 @@ type Progress struct {
 	Endpoint    EndpointID           `cbor:"2,keyasint"`
 	// Cursor is the id of the last event that is done with; empty before the first of the log.
 	Cursor string `cbor:"3,keyasint,omitempty"`
-	// Since is when the endpoint began to wait at its cursor: when it was made, enabled, or rewound. An event
+	// Since is when the endpoint began to wait at its cursor: when it was made, enabled, or replayed. An event
 	// is tried for its time from then on, or from its own.
 	Since time.Time `cbor:"4,keyasint"`
 	// Failures are the attempts since the last one that was accepted; FailingSince is when the first of them

@@ -81,26 +81,3 @@ type Store interface {
 	// until stop is called. Signals that nobody has taken become one.
 	WatchLog(env access.EnvironmentID) (changed <-chan struct{}, stop func())
 }
-
-// View is an endpoint as callers see it.
-type View struct {
-	Endpoint
-	// Hint is the secret with all but its last four characters hidden.
-	Hint string
-	// Progress is nil where nobody asked for it; Letters is the number of dead letters then.
-	Progress *Progress
-	Letters  uint64
-	// Damaged says that its record is not what was stored: nothing but the id means anything.
-	Damaged bool
-}
-
-// State says how deliveries go.
-func (v *View) State() string {
-	switch {
-	case v.Disabled:
-		return "disabled"
-	case v.Progress != nil && v.Progress.Failures > 0:
-		return "failing"
-	}
-	return "delivering"
-}

@@ -12,7 +12,6 @@ import (
 	"culvert/internal/audit"
 	"culvert/internal/events"
 	"culvert/internal/outage"
-	"culvert/internal/secret"
 	"culvert/internal/trail"
 	"culvert/keys"
 )
@@ -98,12 +97,12 @@ func (w *Webhooks) begin(ctx context.Context, call access.Call, action access.Ac
 	return &operation{o, w, env}, nil
 }
 
-// attempts bounds how often a change that somebody else was faster than is tried.
-const attempts = 10
+// changeAttempts bounds how often a change that somebody else was faster than is tried.
+const changeAttempts = 10
 
 // retry repeats a change on what others have made of the records meanwhile.
 func (o *operation) retry(ctx context.Context, change func() error) error {
-	for range attempts {
+	for range changeAttempts {
 		err := change()
 		if !errors.Is(err, keys.ErrConflict) {
 			return err
@@ -136,21 +135,6 @@ func (o *operation) endpoints(ctx context.Context, id EndpointID) (*Endpoints, *
 	}
 	o.Record.ObjectID = string(id)
 	return all, found, revision, nil
-}
-
-// view shows an endpoint.
-func (o *operation) view(e *Endpoint) View {
-	return View{Endpoint: *e, Hint: o.env.WebhookSigner(string(e.ID), e.Secret.Seed).Hint()}
-}
-
-// Revealed is an endpoint with its secret, the one time that it is shown.
-type Revealed struct {
-	View
-	Secret secret.Bytes
-}
-
-func (o *operation) reveal(e *Endpoint) Revealed {
-	return Revealed{o.view(e), o.env.WebhookSigner(string(e.ID), e.Secret.Seed).Secret()}
 }
 
 // checkURL refuses what could never be sent to. The dialer decides again, on the address.

@@ -132,7 +132,7 @@ func (w *worker) round() (time.Duration, error) {
 	return 0, nil
 }
 
-// pause is until the next attempt is due, and no longer than the time after which a worker looks for a rewind.
+// pause is until the next attempt is due, and no longer than the time after which a worker looks for a replay.
 func (w *worker) pause() time.Duration {
 	if wait := w.progress.NextAt.Sub(w.now()); wait > 0 {
 		return min(wait, w.poll)
@@ -140,7 +140,7 @@ func (w *worker) pause() time.Duration {
 	return w.poll
 }
 
-// refresh reads the progress again: it was rewound, or another replica went on. What this worker has not stored
+// refresh reads the progress again: it was replayed, or another replica went on. What this worker has not stored
 // goes on from what it read.
 func (w *worker) refresh() error {
 	p, revision, err := w.store.Progress(w.life, w.env, w.endpoint)
