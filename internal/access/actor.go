@@ -1,5 +1,3 @@
-// Package access decides who may: actors, API keys, actions, and the permit that a use case must
-// hold before it opens, returns or changes anything.
 package access
 
 import "culvert/internal/idempotency"

@@ -31,7 +31,8 @@ type GateConfig struct {
 	Report func(ctx context.Context, env EnvironmentID, keyID string, err error)
 }
 
-// Gate decides who a caller is and what an actor may do. It is immutable and safe for concurrent use.
+// Gate decides who a caller is and what an actor may do. It is safe for concurrent use. What it remembers, of keys that
+// were let in and of their uses, decides nothing.
 type Gate struct {
 	keys    KeyStore
 	peppers Peppers

@@ -31,7 +31,8 @@ func Roles() []Role {
 	return []Role{RoleReader, RoleWriter, RoleBroker, RoleKeyAdmin, RoleAuditor, RoleAdmin}
 }
 
-// roleFlow is that of a browser leg, roleSystem that of the server's own work. No API key can have them.
+// roleFlow and roleSystem are names that no role may have: a browser leg and the server's own work have no role, and
+// nobody is to take one of these for theirs.
 const (
 	roleFlow   Role = "flow"
 	roleSystem Role = "system"

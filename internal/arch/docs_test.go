@@ -51,29 +51,54 @@ func TestDocsNameTests(t *testing.T) {
 	}
 }
 
-// TestDocsNameFiles: the documentation of the packages with the most files says of each what is in it, and of none
-// that is gone.
+// TestDocsNameFiles: where the documentation of a package says what is in which file, in a picture of its own, it says so
+// of each, and names none that is gone. Packages where somebody would search have such a picture.
 func TestDocsNameFiles(t *testing.T) {
-	for _, dir := range []string{"../../keys", "../../pipes", "../etcd"} {
-		doc, err := os.ReadFile(filepath.Join(dir, "doc.go"))
+	pictured := map[string]bool{}
+	picture := regexp.MustCompile(`(?m)^//\t\w+\.go\b`)
+	err := filepath.WalkDir("../..", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.Name() != "doc.go" {
+			return err
+		}
+		doc, err := os.ReadFile(path)
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
-		named := map[string]bool{"doc.go": true}
-		for _, name := range regexp.MustCompile(`\b\w+\.go\b`).FindAllString(string(doc), -1) {
-			named[name] = true
-			if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
-				t.Errorf("%s/doc.go names a file: %v", dir, err)
-			}
+		if dir := filepath.Dir(path); picture.Match(doc) {
+			pictured[filepath.ToSlash(strings.TrimPrefix(dir, "../../"))] = true
+			checkPicture(t, dir, string(doc))
 		}
-		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
-		if err != nil {
-			t.Fatal(err)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pkg := range []string{
+		"keys", "pipes", "internal/access", "internal/admission", "internal/audit", "internal/etcd", "internal/stream", "internal/webhooks",
+	} {
+		if !pictured[pkg] {
+			t.Errorf("%s/doc.go does not say what is in which file", pkg)
 		}
-		for _, file := range files {
-			if name := filepath.Base(file); !strings.HasSuffix(name, "_test.go") && !named[name] {
-				t.Errorf("%s/doc.go does not say what is in %s", dir, name)
-			}
+	}
+}
+
+// checkPicture compares the files that a documentation names with those of its directory.
+func checkPicture(t *testing.T, dir, doc string) {
+	t.Helper()
+	named := map[string]bool{"doc.go": true}
+	for _, name := range regexp.MustCompile(`\b\w+\.go\b`).FindAllString(doc, -1) {
+		named[name] = true
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			t.Errorf("%s/doc.go names a file: %v", dir, err)
+		}
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if name := filepath.Base(file); !strings.HasSuffix(name, "_test.go") && !named[name] {
+			t.Errorf("%s/doc.go does not say what is in %s", dir, name)
 		}
 	}
 }

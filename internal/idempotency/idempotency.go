@@ -5,6 +5,9 @@
 // of any number of repetitions one has an effect. Whoever comes later is told [ErrRepeated] by the store, and by the
 // use case what the first one made, as it is now. What is stored are keyed hashes and ids, for as long as a day or
 // two; so this is not for answers with a secret, which nobody could give a second time.
+//
+// A Pending goes from the use case to the store in the context of the call ([With], [Of]) and not as a parameter: every
+// change of every store would have to take one and hand it on, and one that forgot it would make things twice.
 package idempotency
 
 import (
@@ -29,7 +32,8 @@ type Request struct {
 	Body secret.Bytes
 }
 
-// Record is what is stored of a request that has made something. The store adds a MAC.
+// Record is what is stored of a request that has made something. The store adds a MAC. Numbers 2 to 7 are those of
+// vault.Request, which stands in the same places.
 type Record struct {
 	// BodyMAC is a keyed hash of the body; another body under the same key is refused.
 	BodyMAC []byte `cbor:"1,keyasint"`

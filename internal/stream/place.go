@@ -73,3 +73,27 @@ func writePlace(path string, p place) error {
 	}
 	return errors.Join(d.Sync(), d.Close())
 }
+
+// rewind sets the place of a stream back. It is durable when this returns.
+func (w *worker) rewind(next uint64, at time.Time) error {
+	w.moving.Lock()
+	defer w.moving.Unlock()
+	w.mu.Lock()
+	ahead := next >= w.next
+	w.mu.Unlock()
+	if ahead {
+		return nil
+	}
+	if err := writePlace(w.path, place{V: placeVersion, Next: next, At: at}); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	w.next, w.oldest = next, time.Time{}
+	w.moved++
+	w.mu.Unlock()
+	select {
+	case w.woken <- struct{}{}:
+	default:
+	}
+	return nil
+}

@@ -30,20 +30,26 @@ type Reason string
 
 // The reasons.
 const (
-	ReasonNone        Reason = ""
+	// ReasonUnreachable is a receiver that no connection leads to, ReasonBlocked an address that our own rules forbid,
+	// ReasonConnection a connection that broke.
 	ReasonUnreachable Reason = "unreachable"
 	ReasonBlocked     Reason = "address_not_allowed"
 	ReasonTimeout     Reason = "timeout"
 	ReasonTLS         Reason = "tls_failed"
 	ReasonConnection  Reason = "connection_lost"
-	ReasonNoEnd       Reason = "not_acknowledged"
-	ReasonStatus      Reason = "refused"
-	ReasonTooMany     Reason = "too_many_requests"
-	ReasonTooLarge    Reason = "batch_too_large"
+	// ReasonNoEnd is a syslog receiver that did not end a connection which we had ended.
+	ReasonNoEnd Reason = "not_acknowledged"
+	// ReasonStatus is an answer of an HTTP receiver that is no 2xx; 429 and 413 have reasons of their own, and after
+	// a 413 batches are halved.
+	ReasonStatus   Reason = "refused"
+	ReasonTooMany  Reason = "too_many_requests"
+	ReasonTooLarge Reason = "batch_too_large"
+	// ReasonCredentials is a file with a token, a secret, a key or certificates that cannot be read, or must not be.
 	ReasonCredentials Reason = "credentials_unreadable"
 	ReasonFile        Reason = "file_not_writable"
-	ReasonPlace       Reason = "place_not_stored"
-	ReasonLog         Reason = "audit_log_unreadable"
+	// ReasonPlace is the stream's own file in the data directory, ReasonLog the log that is to be sent.
+	ReasonPlace Reason = "place_not_stored"
+	ReasonLog   Reason = "audit_log_unreadable"
 )
 
 // failure is what a sink returns. after is how long the receiver wants to be left alone, 0 if it does not say.
