@@ -220,7 +220,7 @@ func (e *apiError) hint() string {
 	case "too_many_environments":
 		return "culvert environments list shows them; roles and scopes tell apart what need not be an environment of its own"
 	case "entity_not_found":
-		return "culvert keys list shows the KEKs, culvert keys jobs the jobs, culvert keys cmk list customers' keys, culvert api-keys list API keys, culvert access roles list roles, culvert environments list environments"
+		return "culvert keys list shows the KEKs, culvert keys jobs the jobs, culvert keys cmk list customers' keys, culvert api-keys list API keys, culvert access roles list roles, culvert environments list environments, culvert webhooks list endpoints"
 	case "key_shredded":
 		return "what was under it is gone for good; the next value of the same context gets a new KEK"
 	case "root_key_refused":
@@ -252,13 +252,20 @@ func (e *apiError) hint() string {
 		return "GET /events shows the ids of events; one that is older than the log's history is not known any more"
 	case "shred_in_progress", "too_many_jobs":
 		return "culvert keys jobs shows what is under way"
-	case "invalid_request_parameters":
+	case "invalid_request_parameters", "invalid_query", "invalid_type":
 		return "the command's --help says what it takes"
+	case "rate_limit_exceeded":
+		return "wait some seconds; the server's settings limits.requests_per_key and limits.requests_per_environment say how many requests may come"
+	case "route_not_found", "method_not_allowed":
+		return "the server is of an older version than this command, or --server leads to something else"
 	case "integrity_failure":
 		return "somebody changed the store: the server's log names the record under the id of the request"
 	}
 	if e.status == http.StatusServiceUnavailable {
 		return "try again; /readyz of the server says what it misses"
+	}
+	if e.status < http.StatusInternalServerError {
+		return "the command's --help says what it takes; the audit log has the request under its id" // the server's log has no line of it
 	}
 	return "the server's log has more under the id of the request"
 }
