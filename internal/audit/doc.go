@@ -50,7 +50,7 @@
 //
 //	whatever is done to a segment is found        TestVerifyFindsEveryCrime, FuzzVerify
 //	an older state brought back is found          TestVerifyAgainstALaterCheckpoint, TestNotaryNoticesAnotherHistory
-//	no sealed record is given again               TestSealedRecordsAreNotGivenAgain
+//	no covered record is given again              TestCoveredRecordsAreNotGivenAgain
 //	the tree is RFC 6962's                        TestEdgeIsTheTreeOfTheLibrary, TestHashesAreThoseOfTheRecords
 //	retention leaves the proof                    TestRetentionLeavesTheProof
 //	nobody else can remove anything               TestRemovalsByOthersAreFound

@@ -51,9 +51,8 @@ func Begin(dir string, since time.Time) (uint64, error) {
 
 // firstTime is the time of a segment's first record; zero if it has none yet.
 func firstTime(dir string, index uint64) (at time.Time, err error) {
-	enough := errors.New("enough")
-	err = Read(dir, index, func(r Record, _ []byte) error { at = r.Time; return enough })
-	if gap := new(GapError); errors.Is(err, enough) || errors.Is(err, ErrCorrupt) || errors.As(err, &gap) {
+	err = Read(dir, index, func(r Record, _ []byte) error { at = r.Time; return errEnough })
+	if gap := new(GapError); errors.Is(err, errEnough) || errors.Is(err, ErrCorrupt) || errors.As(err, &gap) {
 		err = nil
 	}
 	return at, err

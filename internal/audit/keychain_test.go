@@ -21,7 +21,7 @@ func changed(t *testing.T, dir string, store *shelf) (all [3]signer, first []byt
 	all[0] = newSigner(t)
 	all[1] = all[0].next(t)
 	all[2] = all[1].next(t)
-	first = sealed(t, audit.Config{Dir: dir}, all[0], store, "one")
+	first = covered(t, audit.Config{Dir: dir}, all[0], store, "one")
 	var current atomic.Pointer[signer]
 	current.Store(&all[0])
 	l := MustOpen(t, audit.Config{Dir: dir})
@@ -36,7 +36,7 @@ func changed(t *testing.T, dir string, store *shelf) (all [3]signer, first []byt
 	MustAppend(t, l, named("three"))
 	must(t, n.Close())
 	MustClose(t, l)
-	sealed(t, audit.Config{Dir: dir}, all[2], store, "four")
+	covered(t, audit.Config{Dir: dir}, all[2], store, "four")
 	return all, first
 }
 
@@ -75,7 +75,7 @@ func TestAuditorsFollowTheKey(t *testing.T) {
 		t.Errorf("without the changes: got %+v", r.Findings)
 	}
 	// A start with the same key records no change again, and the file is there again.
-	sealed(t, audit.Config{Dir: dir}, all[2], store, "five")
+	covered(t, audit.Config{Dir: dir}, all[2], store, "five")
 	if got := changes(t, dir); len(got) != 2 {
 		t.Errorf("changes after another start: got %d", len(got))
 	}
@@ -90,9 +90,9 @@ func TestKeysThatNobodyHandedOver(t *testing.T) {
 	s, thief := newSigner(t), newSigner(t)
 	// Case 1: the log goes on under a key that nobody handed over to, with a change that only the new key signed.
 	store, dir := &shelf{}, t.TempDir()
-	sealed(t, audit.Config{Dir: dir}, s, store, "one")
+	covered(t, audit.Config{Dir: dir}, s, store, "one")
 	must(t, os.Remove(filepath.Join(dir, "checkpoint")))
-	sealed(t, audit.Config{Dir: dir}, thief, &shelf{}, "two")
+	covered(t, audit.Config{Dir: dir}, thief, &shelf{}, "two")
 	text := "culvert/audit-key\n" + s.public + "\n" + thief.public + "\n"
 	half, err := note.Sign(&note.Note{Text: text}, thief)
 	must(t, err)
@@ -169,8 +169,8 @@ func TestKeyChangesAreStrict(t *testing.T) {
 	s := newSigner(t)
 	next := s.next(t)
 	dir := t.TempDir()
-	sealed(t, audit.Config{Dir: dir}, s, &shelf{}, "one")
-	sealed(t, audit.Config{Dir: dir}, next, &shelf{}, "two")
+	covered(t, audit.Config{Dir: dir}, s, &shelf{}, "one")
+	covered(t, audit.Config{Dir: dir}, next, &shelf{}, "two")
 	all, err := audit.KeyChanges(dir)
 	if err != nil || len(all) != 1 {
 		t.Fatalf("changes: got %d, %v", len(all), err)

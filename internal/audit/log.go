@@ -282,6 +282,12 @@ func (l *Log) outage(cause error) error {
 // Node is the name that records carry.
 func (l *Log) Node() string { return l.config.Node }
 
+// Dir is where the segments are.
+func (l *Log) Dir() string { return l.config.Dir }
+
+// LastCheckpoint is the newest one that was signed, and its signed form; the zero one and nil if there is none yet.
+func (l *Log) LastCheckpoint() (Checkpoint, []byte) { return lastCheckpoint(l.config.Dir) }
+
 // Close writes and fsyncs what is queued and closes the file. Append fails from then on. It waits no
 // longer than Config.Wait for a disk that hangs, and may be called more than once.
 func (l *Log) Close() error {

@@ -125,8 +125,8 @@ func MustNotary(t testing.TB, l *audit.Log, s signer, store audit.CheckpointStor
 	return n
 }
 
-// sealed makes a log with a checkpoint over all of its records, and returns the checkpoint.
-func sealed(t testing.TB, c audit.Config, s signer, store *shelf, records ...string) []byte {
+// covered makes a log with a checkpoint over all of its records, and returns the checkpoint.
+func covered(t testing.TB, c audit.Config, s signer, store *shelf, records ...string) []byte {
 	t.Helper()
 	l := MustOpen(t, c)
 	n := MustNotary(t, l, s, store)
@@ -146,7 +146,7 @@ func sealed(t testing.TB, c audit.Config, s signer, store *shelf, records ...str
 
 func TestCheckpointCoversTheLog(t *testing.T) {
 	s, store, dir := newSigner(t), &shelf{}, t.TempDir()
-	signed := sealed(t, audit.Config{Dir: dir}, s, store, "one", "two")
+	signed := covered(t, audit.Config{Dir: dir}, s, store, "one", "two")
 	c, err := audit.OpenCheckpoint(signed, s.keys(t))
 	must(t, err)
 	size, root := treeOf(t, dir)
@@ -195,7 +195,7 @@ func TestCheckpointsWaitForTheStore(t *testing.T) {
 }
 
 // Records that a checkpoint covers are never written over, whatever is missing of them: the log goes on behind.
-func TestSealedRecordsAreNotGivenAgain(t *testing.T) {
+func TestCoveredRecordsAreNotGivenAgain(t *testing.T) {
 	for what, take := range map[string]func(path string, content []byte) error{
 		"cut at a record": func(path string, content []byte) error {
 			return os.Truncate(path, int64(bytes.IndexByte(content, '\n'))+1)
@@ -207,13 +207,13 @@ func TestSealedRecordsAreNotGivenAgain(t *testing.T) {
 		"removed": func(path string, _ []byte) error { return os.Remove(path) },
 	} {
 		s, store, dir := newSigner(t), &shelf{}, t.TempDir()
-		sealed(t, audit.Config{Dir: dir}, s, store, "one", "two")
+		covered(t, audit.Config{Dir: dir}, s, store, "one", "two")
 		path := onlySegment(t, dir)
 		content, err := os.ReadFile(path)
 		must(t, err)
 		must(t, take(path, content))
 		damaged, _ := os.ReadFile(path)
-		sealed(t, audit.Config{Dir: dir}, s, store, "after")
+		covered(t, audit.Config{Dir: dir}, s, store, "after")
 		if left, _ := os.ReadFile(path); !bytes.Equal(left, damaged) {
 			t.Errorf("%s: the damaged segment was changed", what)
 		}
@@ -238,23 +238,23 @@ func TestNotaryNoticesAnotherHistory(t *testing.T) {
 	s := newSigner(t)
 	// Case 1: an older state of the directory was brought back.
 	store, dir, older := &shelf{}, t.TempDir(), t.TempDir()
-	sealed(t, audit.Config{Dir: dir}, s, store, "one")
+	covered(t, audit.Config{Dir: dir}, s, store, "one")
 	must(t, os.CopyFS(filepath.Join(older, "copy"), os.DirFS(dir)))
-	sealed(t, audit.Config{Dir: dir}, s, store, "two", "three", "four")
-	sealed(t, audit.Config{Dir: filepath.Join(older, "copy")}, s, store, "another")
+	covered(t, audit.Config{Dir: dir}, s, store, "two", "three", "four")
+	covered(t, audit.Config{Dir: filepath.Join(older, "copy")}, s, store, "another")
 	if got := contradictions(t, filepath.Join(older, "copy")); !slices.Contains(got, "node-a shorter") && !slices.Contains(got, "node-a forked") {
 		t.Errorf("older state: found %v", got)
 	}
 
 	// Case 2: a record was changed and the hashes made to fit.
 	store, dir = &shelf{}, t.TempDir()
-	sealed(t, audit.Config{Dir: dir}, s, store, "one", "two")
+	covered(t, audit.Config{Dir: dir}, s, store, "one", "two")
 	path := onlySegment(t, dir)
 	content, err := os.ReadFile(path)
 	must(t, err)
 	must(t, os.WriteFile(path, bytes.Replace(content, []byte(`"one"`), []byte(`"eno"`), 1), 0o600))
 	must(t, os.Remove(filepath.Join(dir, "hashes")))
-	sealed(t, audit.Config{Dir: dir}, s, store, "after")
+	covered(t, audit.Config{Dir: dir}, s, store, "after")
 	if got := requests(MustRead(t, dir, 3)); !slices.Contains(got, "audit.log.changed unlike_checkpoint") {
 		t.Errorf("changed record: got %v", got)
 	}
@@ -264,17 +264,17 @@ func TestNotaryNoticesAnotherHistory(t *testing.T) {
 
 	// Case 3: a checkpoint that the key has not signed.
 	store, dir = &shelf{}, t.TempDir()
-	signed := sealed(t, audit.Config{Dir: dir}, s, store, "one")
+	signed := covered(t, audit.Config{Dir: dir}, s, store, "one")
 	must(t, os.WriteFile(filepath.Join(dir, "checkpoint"), []byte(strings.Replace(string(signed), "— ", "— x", 1)), 0o600))
-	sealed(t, audit.Config{Dir: dir}, s, store, "after")
+	covered(t, audit.Config{Dir: dir}, s, store, "after")
 	if got := contradictions(t, dir); !slices.Equal(got, []string{"node-a bad_signature"}) {
 		t.Errorf("forged checkpoint: found %v", got)
 	}
 
 	// The twin: a directory as it was left.
 	store, dir = &shelf{}, t.TempDir()
-	sealed(t, audit.Config{Dir: dir}, s, store, "one")
-	sealed(t, audit.Config{Dir: dir}, s, store, "two")
+	covered(t, audit.Config{Dir: dir}, s, store, "one")
+	covered(t, audit.Config{Dir: dir}, s, store, "two")
 	if got := contradictions(t, dir); got != nil {
 		t.Errorf("nothing was changed: found %v", got)
 	}
@@ -282,7 +282,7 @@ func TestNotaryNoticesAnotherHistory(t *testing.T) {
 
 func TestNodesRecordEachOthersCheckpoints(t *testing.T) {
 	s, store, other, dir := newSigner(t), &shelf{}, t.TempDir(), t.TempDir()
-	first := sealed(t, audit.Config{Dir: other, Node: "node-b"}, s, store, "one")
+	first := covered(t, audit.Config{Dir: other, Node: "node-b"}, s, store, "one")
 	l := MustOpen(t, audit.Config{Dir: dir})
 	n := MustNotary(t, l, s, store)
 	eventually(t, "the other's checkpoint", func() bool {
@@ -290,7 +290,7 @@ func TestNodesRecordEachOthersCheckpoints(t *testing.T) {
 			return r.Action == "audit.checkpoint.seen" && r.Subject == "node-b" && r.Checkpoint == string(first)
 		})
 	})
-	second := sealed(t, audit.Config{Dir: other, Node: "node-b"}, s, store, "two")
+	second := covered(t, audit.Config{Dir: other, Node: "node-b"}, s, store, "two")
 	eventually(t, "the next one", func() bool {
 		return slices.ContainsFunc(MustRead(t, dir, 0), func(r audit.Record) bool { return r.Checkpoint == string(second) })
 	})
@@ -303,20 +303,20 @@ func TestNodesRecordEachOthersCheckpoints(t *testing.T) {
 // TestPeersAreRemembered: a node whose log went back while this one was stopped is found by the next start.
 func TestPeersAreRemembered(t *testing.T) {
 	s, store, other, dir := newSigner(t), &shelf{}, t.TempDir(), t.TempDir()
-	first := sealed(t, audit.Config{Dir: other, Node: "node-b"}, s, store, "one")
-	second := sealed(t, audit.Config{Dir: other, Node: "node-b"}, s, store, "two")
-	sealed(t, audit.Config{Dir: dir}, s, store, "one")
+	first := covered(t, audit.Config{Dir: other, Node: "node-b"}, s, store, "one")
+	second := covered(t, audit.Config{Dir: other, Node: "node-b"}, s, store, "two")
+	covered(t, audit.Config{Dir: dir}, s, store, "one")
 	if got := contradictions(t, dir); got != nil {
 		t.Fatalf("nothing is wrong yet: found %v", got)
 	}
 	// The twin: the same checkpoint is neither contradicted nor recorded again.
-	sealed(t, audit.Config{Dir: dir}, s, store, "two")
+	covered(t, audit.Config{Dir: dir}, s, store, "two")
 	seen, err := audit.SeenCheckpoints(dir)
 	if must(t, err); len(seen["node-b"]) != 1 || !bytes.Equal(seen["node-b"][0].Note, second) {
 		t.Errorf("recorded: got %v", seen)
 	}
 	must(t, store.Put(t.Context(), "node-b", time.Now(), first))
-	sealed(t, audit.Config{Dir: dir}, s, store, "three")
+	covered(t, audit.Config{Dir: dir}, s, store, "three")
 	if got := contradictions(t, dir); !slices.Equal(got, []string{"node-b shorter"}) {
 		t.Errorf("gone back: found %v", got)
 	}
@@ -325,10 +325,10 @@ func TestPeersAreRemembered(t *testing.T) {
 // A checkpoint that claims more records than there can be does not make the log count to it.
 func TestAbsurdCheckpoint(t *testing.T) {
 	s, store, dir := newSigner(t), &shelf{}, t.TempDir()
-	signed := sealed(t, audit.Config{Dir: dir}, s, store, "one")
+	signed := covered(t, audit.Config{Dir: dir}, s, store, "one")
 	absurd := strings.Replace(string(signed), "\n2\n", "\n9000000000000000000\n", 1)
 	must(t, os.WriteFile(filepath.Join(dir, "checkpoint"), []byte(absurd), 0o600))
-	sealed(t, audit.Config{Dir: dir}, s, store, "after")
+	covered(t, audit.Config{Dir: dir}, s, store, "after")
 	if got := requests(MustRead(t, dir, 2)); !slices.Contains(got, "audit.log.changed unlike_checkpoint") || !slices.Contains(got, "after") {
 		t.Errorf("records: got %v", got)
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -31,22 +30,6 @@ type Consistency struct {
 	From, To         uint64
 	FromRoot, ToRoot tlog.Hash
 	Hashes           []tlog.Hash
-}
-
-// Dir is where the segments are.
-func (l *Log) Dir() string { return l.config.Dir }
-
-// Sealed is the newest signed checkpoint and its text; none yet is the zero one.
-func (l *Log) Sealed() (Checkpoint, []byte) {
-	signed, err := readBounded(filepath.Join(l.config.Dir, checkpointName), maxCheckpoint)
-	if err != nil {
-		return Checkpoint{}, nil
-	}
-	c, err := unsignedCheckpoint(signed)
-	if err != nil {
-		return Checkpoint{}, nil
-	}
-	return c, signed
 }
 
 // past reads hashes of the tree, whose file it brings up to date first.

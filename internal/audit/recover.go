@@ -23,15 +23,15 @@ type tail struct {
 // reopenSegment opens the last segment for appending and cuts what stands behind its last whole
 // record: the part of a batch that a crash left, which nobody was told was written. A damaged record
 // further up is not touched, since what follows it is evidence; [Read] reports it. Neither is anything touched if
-// records are missing of the sealed ones, those that a checkpoint covers: then there is no segment to go on with.
-func reopenSegment(open openFile, dir string, first, sealed uint64) (*segment, tail, error) {
+// records are missing that a checkpoint covers, the first so many: then there is no segment to go on with.
+func reopenSegment(open openFile, dir string, first, covered uint64) (*segment, tail, error) {
 	path := filepath.Join(dir, segmentName(first))
 	f, err := open(path, appendFlags, 0)
 	if err != nil {
 		return nil, tail{}, err
 	}
 	s := &segment{file: f, path: path}
-	t, err := s.cutTail(first, sealed)
+	t, err := s.cutTail(first, covered)
 	if err != nil || t.missing {
 		_ = f.Close()
 		return nil, t, err
@@ -39,7 +39,7 @@ func reopenSegment(open openFile, dir string, first, sealed uint64) (*segment, t
 	return s, t, nil
 }
 
-func (s *segment) cutTail(first, sealed uint64) (tail, error) {
+func (s *segment) cutTail(first, covered uint64) (tail, error) {
 	info, err := s.file.Stat()
 	if err != nil {
 		return tail{}, err
@@ -59,7 +59,7 @@ func (s *segment) cutTail(first, sealed uint64) (tail, error) {
 		return tail{}, fmt.Errorf("%s: ends with record %d: %w", s.path, index, ErrCorrupt)
 	}
 	s.size = end
-	if t.missing = t.next < sealed; t.missing {
+	if t.missing = t.next < covered; t.missing {
 		return t, nil
 	}
 	if t.cut > 0 {

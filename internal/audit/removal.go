@@ -161,7 +161,7 @@ func readRemoved(dir string) ([][]byte, error) {
 }
 
 // lastRemoval is the tree of all that was removed, as the last checkpoint of a removal says; empty if there is none.
-// Its signature is not checked, as that of [lastSealed] is not.
+// Its signature is not checked, as that of [lastCheckpoint] is not.
 func lastRemoval(dir string) edge {
 	all, err := readRemoved(dir)
 	if err != nil || len(all) == 0 {

@@ -29,14 +29,14 @@ func (l *Log) resume() error {
 		// Which index comes next cannot be known; beginning below it would give indices twice.
 		return fmt.Errorf("%s: not a regular file", filepath.Join(l.config.Dir, segmentName(odd[n-1])))
 	}
-	sealed := lastSealed(l.config.Dir)
-	if sealed.Size > max(l.tree.now().size, lastOf(first))+maxMissing {
+	last, _ := lastCheckpoint(l.config.Dir)
+	if last.Size > max(l.tree.now().size, lastOf(first))+maxMissing {
 		l.note(actionChanged, codeUnlike)
-		sealed = Checkpoint{}
+		last = Checkpoint{}
 	}
-	missing := sealed.Size > 0
+	missing := last.Size > 0
 	if len(first) > 0 {
-		s, t, err := reopenSegment(w.open, l.config.Dir, first[len(first)-1], sealed.Size)
+		s, t, err := reopenSegment(w.open, l.config.Dir, first[len(first)-1], last.Size)
 		if err != nil {
 			return err
 		}
@@ -52,7 +52,7 @@ func (l *Log) resume() error {
 		}
 	}
 	if missing {
-		w.next = max(sealed.Size, l.tree.now().size)
+		w.next = max(last.Size, l.tree.now().size)
 		l.note(actionCut, codeMissing)
 	}
 	removed := lastRemoval(l.config.Dir)
@@ -60,7 +60,7 @@ func (l *Log) resume() error {
 		removed = edge{} // not of this log: nothing that is written to is ever removed
 	}
 	l.removed.Store(removed.size)
-	err = l.reconcile(sealed, removed)
+	err = l.reconcile(last, removed)
 	if w.next == 0 {
 		w.own = slices.Insert(w.own, 0, Record{Action: actionBegun, Phase: Internal, Result: Allowed})
 	}
@@ -96,7 +96,7 @@ func (l *Log) note(action access.Action, code string) *Record {
 // are not what was signed, which the log records, and goes on: an auditor has to find that, not an outage.
 //
 // The hashes of records that were removed cannot be made again: what the file has of them stays as it is.
-func (l *Log) reconcile(sealed Checkpoint, removed edge) error {
+func (l *Log) reconcile(last Checkpoint, removed edge) error {
 	t, next := l.tree, l.writer.next
 	if t.now().size > next {
 		l.note(actionCut, codeLost)
@@ -109,7 +109,7 @@ func (l *Log) reconcile(sealed Checkpoint, removed edge) error {
 		if err := errors.Join(t.cut(), t.catchUp(l.config.Dir, next)); err != nil {
 			return err
 		}
-		if sealed.Size == 0 {
+		if last.Size == 0 {
 			return nil // there is nothing to compare with, and on a first start no directory
 		}
 		if err := t.flush(false); err != nil {
@@ -117,13 +117,13 @@ func (l *Log) reconcile(sealed Checkpoint, removed edge) error {
 			l.config.Logger.Error("hashes of audit records cannot be written, nor compared with the last checkpoint", "error", err)
 			return nil
 		}
-		if root, err := t.rootAt(sealed.Size); err == nil && root == sealed.Root {
+		if root, err := t.rootAt(last.Size); err == nil && root == last.Root {
 			return nil
 		}
 	}
 	l.note(actionChanged, codeUnlike)
 	l.config.Logger.Error("audit records are not those that the last checkpoint was signed for: culvert audit verify finds which",
-		"dir", l.config.Dir, "checkpoint", sealed.Size)
+		"dir", l.config.Dir, "checkpoint", last.Size)
 	return nil
 }
 
@@ -140,18 +140,18 @@ func (t *tree) rootAt(size uint64) (tlog.Hash, error) {
 	return tlog.TreeHash(int64(size), hashFile{t.file})
 }
 
-// lastSealed is the checkpoint beside the segments, the zero one if there is none. Its signature is not checked:
-// that takes a key which is not at hand yet, see [Notary].
-func lastSealed(dir string) Checkpoint {
+// lastCheckpoint is the checkpoint beside the segments and its signed form, the zero one and nil if there is none. Its
+// signature is not checked: that takes a key which is not at hand yet, see [Notary].
+func lastCheckpoint(dir string) (Checkpoint, []byte) {
 	signed, err := readBounded(filepath.Join(dir, checkpointName), maxCheckpoint)
 	if err != nil {
-		return Checkpoint{}
+		return Checkpoint{}, nil
 	}
 	c, err := unsignedCheckpoint(signed)
 	if err != nil {
-		return Checkpoint{}
+		return Checkpoint{}, nil
 	}
-	return c
+	return c, signed
 }
 
 // readBounded reads a small file, and no FIFO.

@@ -36,10 +36,10 @@ func newDays(t *testing.T) *days {
 	old := d.today
 	old.Now = func() time.Time { return at.Add(-100 * 24 * time.Hour) }
 	for i := range d.kept {
-		d.kept[i] = sealed(t, old, d.signer, d.store, fmt.Sprint(i, "a"), fmt.Sprint(i, "b"), fmt.Sprint(i, "c"), fmt.Sprint(i, "d"),
+		d.kept[i] = covered(t, old, d.signer, d.store, fmt.Sprint(i, "a"), fmt.Sprint(i, "b"), fmt.Sprint(i, "c"), fmt.Sprint(i, "d"),
 			fmt.Sprint(i, "e"), fmt.Sprint(i, "f"), fmt.Sprint(i, "g"))
 	}
-	sealed(t, d.today, d.signer, d.store, "today", "today", "today", "today", "today", "today", "today", "today")
+	covered(t, d.today, d.signer, d.store, "today", "today", "today", "today", "today", "today", "today", "today")
 	return d
 }
 
@@ -131,7 +131,7 @@ func TestRetentionLeavesTheProof(t *testing.T) {
 	}
 	MustAppend(t, l, named("later"))
 	MustClose(t, l)
-	sealed(t, d.today, d.signer, d.store, "and later")
+	covered(t, d.today, d.signer, d.store, "and later")
 	if r := mustVerify(t, d.dir, d.signer, d.kept[:]...); len(r.Findings) > 0 || r.Removed != removed {
 		t.Errorf("gone on: got %+v", r)
 	}
@@ -146,7 +146,7 @@ func TestRetentionWithoutTheHashFile(t *testing.T) {
 	if r := mustVerify(t, d.dir, d.signer); len(r.Findings) > 0 || r.Removed != removed {
 		t.Errorf("before a start: got %+v", r)
 	}
-	sealed(t, d.today, d.signer, d.store, "after")
+	covered(t, d.today, d.signer, d.store, "after")
 	if got := contradictions(t, d.dir); got != nil {
 		t.Errorf("the start found %v", got)
 	}

@@ -335,11 +335,10 @@ func (t *tree) cut() error {
 // catchUp hashes the records of the segments until the tree has that size. Records that are not there, or
 // damaged, are holes.
 func (t *tree) catchUp(dir string, size uint64) error {
-	enough := errors.New("enough")
 	for t.now().size < size {
 		err := Read(dir, t.now().size, func(r Record, line []byte) error {
 			if r.Index >= size {
-				return enough
+				return errEnough
 			}
 			t.fill(r.Index)
 			t.add(append(line, '\n'))
@@ -347,7 +346,7 @@ func (t *tree) catchUp(dir string, size uint64) error {
 		})
 		gap := new(GapError)
 		switch {
-		case err == nil, errors.Is(err, enough):
+		case err == nil, errors.Is(err, errEnough):
 			t.fill(size)
 		case errors.As(err, &gap):
 			t.fill(min(gap.Found, size))

@@ -283,12 +283,12 @@ func (v *verification) conclude() {
 
 // NodeOf tells whose log is in a directory, from its checkpoint or its first record, whoever wrote them.
 func NodeOf(dir string) (string, error) {
-	if c := lastSealed(dir); c.Node != "" {
+	if c, _ := lastCheckpoint(dir); c.Node != "" {
 		return c.Node, nil
 	}
-	node, enough := "", errors.New("enough")
-	err := Read(dir, 0, func(r Record, _ []byte) error { node = r.Node; return enough })
-	if gap := new(GapError); errors.Is(err, enough) || errors.Is(err, ErrCorrupt) || errors.As(err, &gap) {
+	node := ""
+	err := Read(dir, 0, func(r Record, _ []byte) error { node = r.Node; return errEnough })
+	if gap := new(GapError); errors.Is(err, errEnough) || errors.Is(err, ErrCorrupt) || errors.As(err, &gap) {
 		err = nil
 	}
 	return node, err

@@ -37,7 +37,7 @@ func codes(r audit.Report) (all []string) {
 	return all
 }
 
-// history makes a log of several segments that was sealed three times, and returns the checkpoints.
+// history makes a log of several segments that was covered three times, and returns the checkpoints.
 func history(t testing.TB, dir string, s signer) (kept [3][]byte) {
 	t.Helper()
 	store := &shelf{}
@@ -46,7 +46,7 @@ func history(t testing.TB, dir string, s signer) (kept [3][]byte) {
 		for r := range 7 {
 			records = append(records, fmt.Sprintf("%d-%d", i, r))
 		}
-		kept[i] = sealed(t, audit.Config{Dir: dir, SegmentBytes: 900}, s, store, records...)
+		kept[i] = covered(t, audit.Config{Dir: dir, SegmentBytes: 900}, s, store, records...)
 	}
 	return kept
 }
@@ -319,7 +319,7 @@ func TestVerifySaysWhere(t *testing.T) {
 func TestVerifyNeedsTheCheckpoint(t *testing.T) {
 	s, dir, other := newSigner(t), t.TempDir(), t.TempDir()
 	kept := history(t, dir, s)
-	foreign := sealed(t, audit.Config{Dir: other, Node: "node-b"}, s, &shelf{}, "one")
+	foreign := covered(t, audit.Config{Dir: other, Node: "node-b"}, s, &shelf{}, "one")
 	if r := mustVerify(t, dir, s, foreign); !slices.Equal(codes(r), []string{audit.FoundForged}) {
 		t.Errorf("of another node: got %+v", r.Findings)
 	}
@@ -342,9 +342,9 @@ func TestVerifyNeedsTheCheckpoint(t *testing.T) {
 func TestVerifyAgainstALaterCheckpoint(t *testing.T) {
 	s, dir, older := newSigner(t), t.TempDir(), filepath.Join(t.TempDir(), "copy")
 	store := &shelf{}
-	sealed(t, audit.Config{Dir: dir}, s, store, "one")
+	covered(t, audit.Config{Dir: dir}, s, store, "one")
 	must(t, os.CopyFS(older, os.DirFS(dir)))
-	later := sealed(t, audit.Config{Dir: dir}, s, store, "two")
+	later := covered(t, audit.Config{Dir: dir}, s, store, "two")
 	if r := mustVerify(t, older, s); len(r.Findings) > 0 {
 		t.Errorf("by itself: got %+v", r.Findings)
 	}
@@ -352,7 +352,7 @@ func TestVerifyAgainstALaterCheckpoint(t *testing.T) {
 		t.Errorf("against the later one: got %+v", r.Findings)
 	}
 	// It goes on from there, with another history: the log's own record tells, and so does the checkpoint.
-	sealed(t, audit.Config{Dir: older}, s, store, "another two", "and three")
+	covered(t, audit.Config{Dir: older}, s, store, "another two", "and three")
 	if r := mustVerify(t, older, s, later); !slices.Contains(codes(r), audit.FoundChanged) || !slices.Contains(codes(r), audit.FoundRecorded) {
 		t.Errorf("gone on: got %+v", r.Findings)
 	}
@@ -360,7 +360,7 @@ func TestVerifyAgainstALaterCheckpoint(t *testing.T) {
 
 func TestSeenCheckpoints(t *testing.T) {
 	s, store, other, dir := newSigner(t), &shelf{}, t.TempDir(), t.TempDir()
-	first := sealed(t, audit.Config{Dir: other, Node: "node-b"}, s, store, "one")
+	first := covered(t, audit.Config{Dir: other, Node: "node-b"}, s, store, "one")
 	l := MustOpen(t, audit.Config{Dir: dir})
 	n := MustNotary(t, l, s, store)
 	eventually(t, "the other's checkpoint", func() bool {

@@ -52,7 +52,7 @@ func TestWitnessFindsARewrittenLog(t *testing.T) {
 	}
 
 	rewritten := t.TempDir()
-	sealed(t, audit.Config{Dir: rewritten}, s, &shelf{}, "one", "another", "three")
+	covered(t, audit.Config{Dir: rewritten}, s, &shelf{}, "one", "another", "three")
 	if r := mustVerify(t, rewritten, s); len(r.Findings) > 0 {
 		t.Fatalf("by itself: got %+v", r.Findings)
 	}
@@ -104,8 +104,8 @@ func TestWitnessCatchesUp(t *testing.T) {
 // TestVerifyWantsTheWitness: with the key of a witness, a checkpoint that it signed has to fit.
 func TestVerifyWantsTheWitness(t *testing.T) {
 	s, w, dir := newSigner(t), newSigner(t), t.TempDir()
-	first := sealed(t, audit.Config{Dir: dir}, s, &shelf{}, "one")
-	sealed(t, audit.Config{Dir: dir}, s, &shelf{}, "two")
+	first := covered(t, audit.Config{Dir: dir}, s, &shelf{}, "one")
+	covered(t, audit.Config{Dir: dir}, s, &shelf{}, "two")
 	n, err := note.Open(first, note.VerifierList(s.verifier(t)))
 	must(t, err)
 	cosigned, err := note.Sign(n, w)

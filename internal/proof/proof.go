@@ -240,14 +240,8 @@ func (a *Auditor) Inclusion(ctx context.Context, call access.Call, q InclusionQu
 	if err != nil {
 		return Inclusion{}, err
 	}
-	sealed, signed := a.config.Log.Sealed()
-	if q.Size == 0 {
-		q.Size = sealed.Size
-	}
 	p := Inclusion{Node: a.config.Log.Node()}
-	if sealed.Size == q.Size {
-		p.Checkpoint = string(signed)
-	}
+	q.Size, p.Checkpoint = a.upTo(q.Size)
 	p.Inclusion, err = a.config.Log.Include(q.Index, q.Size)
 	return trail.Answer(ctx, o, p, refuse(err, "index"))
 }
@@ -259,6 +253,7 @@ type ConsistencyQuery struct{ From, To uint64 }
 type Consistency struct {
 	Node string
 	audit.Consistency
+	// Checkpoint is the signed one of size To, empty if the newest is of another.
 	Checkpoint string
 }
 
@@ -268,16 +263,22 @@ func (a *Auditor) Consistency(ctx context.Context, call access.Call, q Consisten
 	if err != nil {
 		return Consistency{}, err
 	}
-	sealed, signed := a.config.Log.Sealed()
-	if q.To == 0 {
-		q.To = sealed.Size
-	}
 	p := Consistency{Node: a.config.Log.Node()}
-	if sealed.Size == q.To {
-		p.Checkpoint = string(signed)
-	}
+	q.To, p.Checkpoint = a.upTo(q.To)
 	p.Consistency, err = a.config.Log.Extend(q.From, q.To)
 	return trail.Answer(ctx, o, p, refuse(err, "from"))
+}
+
+// upTo is the size that a proof is about, the newest checkpoint's for 0, and the signed checkpoint if that is of this size.
+func (a *Auditor) upTo(size uint64) (of uint64, checkpoint string) {
+	last, signed := a.config.Log.LastCheckpoint()
+	if size == 0 {
+		size = last.Size
+	}
+	if last.Size != size {
+		return size, ""
+	}
+	return size, string(signed)
 }
 
 // refuse turns what cannot be proven into a refusal of what was asked.

@@ -152,7 +152,7 @@ func (w *worker) sendCheckpoint(ctx context.Context) error {
 	if !w.checkpointAt.IsZero() && time.Since(w.checkpointAt) < w.timing.Checkpoint {
 		return nil
 	}
-	c, signed := w.source.Sealed()
+	c, signed := w.source.LastCheckpoint()
 	if signed == nil || c.Size <= w.checkpointSize || c.Size > w.follower.Next() {
 		return nil
 	}
