@@ -74,7 +74,8 @@ func TestDocsNameFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, pkg := range []string{
-		"keys", "pipes", "internal/access", "internal/admission", "internal/audit", "internal/etcd", "internal/stream", "internal/webhooks",
+		"keys", "pipes", "internal/access", "internal/admission", "internal/audit", "internal/environments", "internal/etcd",
+		"internal/export", "internal/reads", "internal/stream", "internal/webhooks",
 	} {
 		if !pictured[pkg] {
 			t.Errorf("%s/doc.go does not say what is in which file", pkg)
