@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -31,24 +32,8 @@ What no rule allows is denied, and what one rule denies is denied, whatever othe
 	return cmd
 }
 
-// group is a command that only has others.
-func group(use, short, long string) *cobra.Command {
-	return &cobra.Command{
-		Use:   use,
-		Short: short,
-		Long:  long,
-		Args:  cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return cmd.Help()
-			}
-			return unknownCommand(cmd, args[0])
-		},
-	}
-}
-
 func explainCommand() *cobra.Command {
-	var flags keysFlags
+	var flags apiFlags
 	var key, action, name, connector, organization string
 	var items []string
 	cmd := &cobra.Command{
@@ -63,11 +48,11 @@ The exit code is 0 if the key may, and 1 if it may not.`,
 			if action == "" {
 				return hinted(usage("%s needs --action", cmd.CommandPath()), "such as vault.data.read; server/API.md has them after Requires")
 			}
-			context, err := parseItems(items)
+			described, err := parseItems(items)
 			if err != nil {
 				return err
 			}
-			body := map[string]any{"action": action, "context": context}
+			body := map[string]any{"action": action, "context": described}
 			for member, value := range map[string]string{"api_key_id": key, "name": name, "connector": connector, "organization_id": organization} {
 				if value != "" {
 					body[member] = value
@@ -98,13 +83,9 @@ type explanation struct {
 	Rule    *rule  `json:"rule"`
 }
 
-func (f *keysFlags) explain(cmd *cobra.Command, body any) error {
-	c, err := f.open()
+func (f *apiFlags) explain(cmd *cobra.Command, body any) error {
+	raw, err := f.ask(cmd, func(ctx context.Context, c *client, answer any) error { return c.post(ctx, explainPath, body, answer) })
 	if err != nil {
-		return err
-	}
-	var raw json.RawMessage
-	if err := c.post(cmd.Context(), explainPath, body, &raw); err != nil {
 		return err
 	}
 	var e explanation

@@ -62,7 +62,7 @@ of a scope narrow it, all of them together: --context, --name-prefix, --connecto
 --not-after. --owner makes it the key of an organization, which reaches what is of that organization alone.`
 
 func createAPIKeyCommand() *cobra.Command {
-	var flags keysFlags
+	var flags apiFlags
 	var narrow scopeFlags
 	var name, role, owner string
 	var permissions []string
@@ -109,13 +109,9 @@ func createAPIKeyCommand() *cobra.Command {
 }
 
 // makeKey makes a call that answers with a new key, and prints it.
-func (f *keysFlags) makeKey(cmd *cobra.Command, path string, body any) error {
-	c, err := f.open()
+func (f *apiFlags) makeKey(cmd *cobra.Command, path string, body any) error {
+	raw, err := f.ask(cmd, func(ctx context.Context, c *client, answer any) error { return c.post(ctx, path, body, answer) })
 	if err != nil {
-		return err
-	}
-	var raw json.RawMessage
-	if err := c.post(cmd.Context(), path, body, &raw); err != nil {
 		return err
 	}
 	out := cmd.OutOrStdout()
@@ -136,7 +132,7 @@ func (f *keysFlags) makeKey(cmd *cobra.Command, path string, body any) error {
 }
 
 func listAPIKeysCommand() *cobra.Command {
-	var flags keysFlags
+	var flags apiFlags
 	var owner string
 	cmd := &cobra.Command{
 		Use:   "list",
@@ -184,7 +180,7 @@ func minute(t *time.Time) string {
 }
 
 func showAPIKeyCommand() *cobra.Command {
-	var flags keysFlags
+	var flags apiFlags
 	cmd := &cobra.Command{
 		Use:   "show ID",
 		Short: "Describe one API key; the key itself is never shown again",
@@ -202,7 +198,7 @@ func showAPIKeyCommand() *cobra.Command {
 func keyPath(id string) string { return apiKeysPath + "/" + url.PathEscape(id) }
 
 func rotateAPIKeyCommand() *cobra.Command {
-	var flags keysFlags
+	var flags apiFlags
 	var overlap, expiresIn time.Duration
 	cmd := &cobra.Command{
 		Use:   "rotate ID",
@@ -225,7 +221,7 @@ uses it has time to change; each names the other. Without --expires-in the new k
 }
 
 func expireAPIKeyCommand() *cobra.Command {
-	var flags keysFlags
+	var flags apiFlags
 	var in time.Duration
 	var never, force bool
 	cmd := &cobra.Command{
@@ -255,7 +251,7 @@ func expireAPIKeyCommand() *cobra.Command {
 }
 
 func revokeAPIKeyCommand() *cobra.Command {
-	var flags keysFlags
+	var flags apiFlags
 	var force bool
 	cmd := &cobra.Command{
 		Use:   "revoke ID",

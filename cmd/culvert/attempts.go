@@ -26,7 +26,7 @@ organization.
 It calls the API of a server that runs, at --server, with the API key in --key-file.`
 
 func attemptsCommand() *cobra.Command {
-	var flags keysFlags
+	var flags apiFlags
 	cmd := &cobra.Command{
 		Use:   "attempts [SLUG]",
 		Short: "List authorizations that have not come back, with the likely cause",

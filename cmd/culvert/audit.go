@@ -16,18 +16,7 @@ node signs checkpoints of it: verify proves that nothing was changed, removed, i
 what it takes to check them, checkpoints what an auditor keeps. show, tail and export print records.`
 
 func auditCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "audit",
-		Short: "The audit log: show, export, and prove that it is whole",
-		Long:  auditLong,
-		Args:  cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return cmd.Help()
-			}
-			return unknownCommand(cmd, args[0])
-		},
-	}
+	cmd := group("audit", "The audit log: show, export, and prove that it is whole", auditLong)
 	cmd.AddCommand(auditShowCommand(), auditTailCommand(), auditExportCommand(), auditVerifyCommand(), auditKeyCommand(),
 		auditCheckpointsCommand(), auditWitnessCommand(), auditStreamsCommand())
 	return cmd

@@ -42,7 +42,7 @@ func (s *auditStream) row() string {
 }
 
 func auditStreamsCommand() *cobra.Command {
-	var flags keysFlags
+	var flags apiFlags
 	cmd := &cobra.Command{
 		Use:   "streams",
 		Short: "How the streams of the audit log do, and send again",
@@ -65,7 +65,7 @@ func auditStreamsCommand() *cobra.Command {
 }
 
 func rewindStreamCommand() *cobra.Command {
-	var flags keysFlags
+	var flags apiFlags
 	var since string
 	var index uint64
 	cmd := &cobra.Command{

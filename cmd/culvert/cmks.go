@@ -20,18 +20,7 @@ const cmkLong = `Customers' own keys (CMK, bring your own key). One applies to a
 the item is under the customer's key beside the root key, and cannot be used without it.`
 
 func cmkCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "cmk",
-		Short: "Customers' own keys: attach, list, show, verify, detach",
-		Long:  cmkLong,
-		Args:  cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return cmd.Help()
-			}
-			return unknownCommand(cmd, args[0])
-		},
-	}
+	cmd := group("cmk", "Customers' own keys: attach, list, show, verify, detach", cmkLong)
 	cmd.AddCommand(attachCMKCommand(), listCMKsCommand(), showCMKCommand(), verifyCMKCommand(), detachCMKCommand())
 	return cmd
 }
@@ -118,7 +107,7 @@ func (k *cmk) printLine(out io.Writer) error {
 }
 
 func listCMKsCommand() *cobra.Command {
-	var flags keysFlags
+	var flags apiFlags
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List customers' keys",
@@ -148,7 +137,7 @@ func verifyCMKCommand() *cobra.Command {
 
 // aboutCMKCommand is a command that takes the id of a customer's key and prints what is known of it.
 func aboutCMKCommand(verb, short string, call func(ctx context.Context, c *client, path string, answer any) error) *cobra.Command {
-	var flags keysFlags
+	var flags apiFlags
 	cmd := &cobra.Command{
 		Use:   verb + " ID",
 		Short: short,

@@ -17,18 +17,7 @@ what is known, and test asks the provider. They need no server. Where a provider
 pipes.connectors in culvert help settings.`
 
 func connectorsCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "connectors",
-		Short: "The built-in connectors to providers: list, show, lint, test",
-		Long:  connectorsLong,
-		Args:  cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return cmd.Help()
-			}
-			return unknownCommand(cmd, args[0])
-		},
-	}
+	cmd := group("connectors", "The built-in connectors to providers: list, show, lint, test", connectorsLong)
 	cmd.AddCommand(listConnectorsCommand(), showConnectorCommand(), lintConnectorsCommand(), testConnectorCommand())
 	return cmd
 }

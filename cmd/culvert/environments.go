@@ -51,7 +51,7 @@ right in the new environment and none anywhere else, and makes the other keys of
 Every server on the store knows the environment within a second. NAME is small letters, digits and dashes.`
 
 func createEnvironmentCommand() *cobra.Command {
-	var flags keysFlags
+	var flags apiFlags
 	cmd := &cobra.Command{
 		Use:   "create NAME",
 		Short: "Make an environment, and print its first API key once",
@@ -87,7 +87,7 @@ func createEnvironmentCommand() *cobra.Command {
 }
 
 func listEnvironmentsCommand() *cobra.Command {
-	var flags keysFlags
+	var flags apiFlags
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the environments that the API key may see, the oldest first",
@@ -107,7 +107,7 @@ func listEnvironmentsCommand() *cobra.Command {
 }
 
 func showEnvironmentCommand() *cobra.Command {
-	var flags keysFlags
+	var flags apiFlags
 	cmd := &cobra.Command{
 		Use:   "show NAME",
 		Short: "Describe one environment, by its name or id",

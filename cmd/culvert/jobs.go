@@ -52,13 +52,13 @@ type finding struct {
 
 // workFlags are shared by the commands whose work is done by a job.
 type workFlags struct {
-	keysFlags
+	apiFlags
 	noWait bool
 	rate   int
 }
 
 func (f *workFlags) register(cmd *cobra.Command) {
-	f.keysFlags.register(cmd)
+	f.apiFlags.register(cmd)
 	cmd.Flags().BoolVar(&f.noWait, "no-wait", false, "do not wait for the end of the job")
 	cmd.Flags().IntVar(&f.rate, "rate", 0, "at most so many records a second; default as many as it can")
 }
@@ -202,7 +202,7 @@ func (j job) text() string {
 }
 
 func listJobsCommand() *cobra.Command {
-	var flags keysFlags
+	var flags apiFlags
 	cmd := &cobra.Command{
 		Use:   "jobs",
 		Short: "List jobs, the newest first",
@@ -247,7 +247,7 @@ func cancelJobCommand() *cobra.Command {
 
 // aboutJobCommand is a command that takes the id of a job and prints the job, at its end if it is to wait.
 func aboutJobCommand(verb, short string, call func(ctx context.Context, c *client, id string, answer any) error, wait *bool) *cobra.Command {
-	var flags keysFlags
+	var flags apiFlags
 	cmd := &cobra.Command{
 		Use:   verb + " ID",
 		Short: short,

@@ -27,40 +27,12 @@ What is about many records is a job of the server: job shows one, jobs all, canc
 All of them call the API of a server that runs, at --server, with the API key in --key-file.`
 
 func keysCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "keys",
-		Short: "Operations on keys: list, rotate, rewrap, re-encrypt, shred, customers' keys, jobs",
-		Long:  keysLong,
-		Args:  cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return cmd.Help()
-			}
-			return unknownCommand(cmd, args[0])
-		},
-	}
+	cmd := group("keys", "Operations on keys: list, rotate, rewrap, re-encrypt, shred, customers' keys, jobs", keysLong)
 	cmd.AddCommand(
 		listKeysCommand(), showKeyCommand(), rotateCommand(), rewrapCommand(), rewrapRootCommand(), reencryptCommand(), rekeyCommand(), shredCommand(), cmkCommand(), scheduleCommand(),
 		listJobsCommand(), showJobCommand(), cancelJobCommand(), resumeJobCommand(),
 	)
 	return cmd
-}
-
-// keysFlags are shared by the commands below keys.
-type keysFlags struct {
-	connection
-	json bool
-}
-
-func (f *keysFlags) register(cmd *cobra.Command) {
-	f.connection.register(cmd.Flags())
-	cmd.Flags().BoolVar(&f.json, "json", false, "print JSON, as the API answers")
-}
-
-// registerList is register for a list, which has no end until its last page: so each entry is JSON by itself.
-func (f *keysFlags) registerList(cmd *cobra.Command) {
-	f.register(cmd)
-	cmd.Flags().Lookup("json").Usage = "print JSON, one entry a line, each as the API answers it"
 }
 
 // kek is one as the API answers it.
@@ -91,7 +63,7 @@ which culvert keys rewrap changes; both are ? where there are too many to be cou
 all needed to use the KEK: those of customers, and the server's.`
 
 func listKeysCommand() *cobra.Command {
-	var flags keysFlags
+	var flags apiFlags
 	var item string
 	var counts bool
 	cmd := &cobra.Command{
@@ -198,7 +170,7 @@ func contextText(items map[string]string) string {
 }
 
 func showKeyCommand() *cobra.Command {
-	var flags keysFlags
+	var flags apiFlags
 	cmd := &cobra.Command{
 		Use:   "show ID",
 		Short: "Describe one KEK",
@@ -214,18 +186,8 @@ func showKeyCommand() *cobra.Command {
 }
 
 // about makes a call that answers with a KEK, and prints it.
-func (f *keysFlags) about(cmd *cobra.Command, id string, call func(ctx context.Context, c *client, id string, answer any) error) error {
+func (f *apiFlags) about(cmd *cobra.Command, id string, call func(ctx context.Context, c *client, id string, answer any) error) error {
 	return printAnswered(cmd, f, func(ctx context.Context, c *client, answer any) error { return call(ctx, c, id, answer) }, (*kek).print)
-}
-
-// oneArgument refuses any other number of arguments.
-func oneArgument(what string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) == 1 {
-			return nil
-		}
-		return hinted(usage("%s takes one argument, %s", cmd.CommandPath(), what), cmd.CommandPath()+" --help lists its flags")
-	}
 }
 
 func (k *kek) print(out io.Writer) error {

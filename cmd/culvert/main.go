@@ -137,6 +137,16 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	return hinted(usage("%s takes no arguments", cmd.CommandPath()), cmd.CommandPath()+" --help lists its flags")
 }
 
+// oneArgument refuses any other number of arguments.
+func oneArgument(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 1 {
+			return nil
+		}
+		return hinted(usage("%s takes one argument, %s", cmd.CommandPath(), what), cmd.CommandPath()+" --help lists its flags")
+	}
+}
+
 // flagError turns what the flag parser says into this program's form of an error.
 func flagError(cmd *cobra.Command, err error) error {
 	wrong := usage("%v", err)

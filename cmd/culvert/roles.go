@@ -37,14 +37,14 @@ func (r *rule) String() string {
 
 // roleFlags are shared by create and replace. Without a file, the flags are one rule that allows.
 type roleFlags struct {
-	keysFlags
+	apiFlags
 	scopeFlags
 	description, file string
 	allow, deny       []string
 }
 
 func (f *roleFlags) register(cmd *cobra.Command) {
-	f.keysFlags.register(cmd)
+	f.apiFlags.register(cmd)
 	f.scopeFlags.register(cmd.Flags())
 	cmd.Flags().StringVar(&f.description, "description", "", "what the role is for")
 	cmd.Flags().StringVar(&f.file, "rules", "", "`file` with the rules as JSON, instead of the flags below")
@@ -100,7 +100,7 @@ func createRoleCommand() *cobra.Command {
 				return err
 			}
 			body["name"] = args[0]
-			return printAnswered(cmd, &flags.keysFlags, func(ctx context.Context, c *client, answer any) error {
+			return printAnswered(cmd, &flags.apiFlags, func(ctx context.Context, c *client, answer any) error {
 				return c.post(ctx, rolesPath, body, answer)
 			}, (*role).print)
 		},
@@ -120,7 +120,7 @@ func replaceRoleCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return printAnswered(cmd, &flags.keysFlags, func(ctx context.Context, c *client, answer any) error {
+			return printAnswered(cmd, &flags.apiFlags, func(ctx context.Context, c *client, answer any) error {
 				return c.call(ctx, http.MethodPut, rolesPath+"/"+url.PathEscape(args[0]), body, answer)
 			}, (*role).print)
 		},
@@ -130,7 +130,7 @@ func replaceRoleCommand() *cobra.Command {
 }
 
 func listRolesCommand() *cobra.Command {
-	var flags keysFlags
+	var flags apiFlags
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List all roles, those of every environment first",
@@ -144,7 +144,7 @@ func listRolesCommand() *cobra.Command {
 }
 
 func showRoleCommand() *cobra.Command {
-	var flags keysFlags
+	var flags apiFlags
 	cmd := &cobra.Command{
 		Use:   "show NAME",
 		Short: "Show the rules of one role",
@@ -160,7 +160,7 @@ func showRoleCommand() *cobra.Command {
 }
 
 func deleteRoleCommand() *cobra.Command {
-	var flags keysFlags
+	var flags apiFlags
 	cmd := &cobra.Command{
 		Use:   "delete NAME",
 		Short: "Delete a role that no usable API key has",

@@ -20,24 +20,13 @@ const scheduleLong = `Rotation on a schedule: KEKs whose newest version is older
 asks. Any server looks for them when it is time; times that pass while none runs are made up for once.`
 
 func scheduleCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "schedule",
-		Short: "Rotation on a schedule: show, set, remove",
-		Long:  scheduleLong,
-		Args:  cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return cmd.Help()
-			}
-			return unknownCommand(cmd, args[0])
-		},
-	}
+	cmd := group("schedule", "Rotation on a schedule: show, set, remove", scheduleLong)
 	cmd.AddCommand(showScheduleCommand(), setScheduleCommand(), removeScheduleCommand())
 	return cmd
 }
 
 func showScheduleCommand() *cobra.Command {
-	var flags keysFlags
+	var flags apiFlags
 	cmd := &cobra.Command{
 		Use:   "show",
 		Short: "Show the schedule, what it did last, and when it is due",
@@ -53,7 +42,7 @@ func showScheduleCommand() *cobra.Command {
 }
 
 func setScheduleCommand() *cobra.Command {
-	var flags keysFlags
+	var flags apiFlags
 	var olderThan, every time.Duration
 	var rewrap bool
 	var rate int
@@ -102,7 +91,7 @@ func removeScheduleCommand() *cobra.Command {
 }
 
 // schedule makes a call that answers with the schedule, and prints it.
-func (f *keysFlags) schedule(cmd *cobra.Command, call func(ctx context.Context, c *client, answer any) error) error {
+func (f *apiFlags) schedule(cmd *cobra.Command, call func(ctx context.Context, c *client, answer any) error) error {
 	c, err := f.open()
 	if err != nil {
 		return err

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"encoding/json"
+	"context"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -17,30 +17,16 @@ quota_exceeded; reads and deletes go on.
 The key needs the action vault.usage.read, for the whole environment: auditors and administrators have it.`
 
 func usageCommand() *cobra.Command {
-	var flags keysFlags
+	var flags apiFlags
 	cmd := &cobra.Command{
 		Use:   "usage",
 		Short: "Show how much the environment holds, and how much it may",
 		Long:  usageLong,
 		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := flags.open()
-			if err != nil {
-				return err
-			}
-			var raw json.RawMessage
-			if err := c.get(cmd.Context(), "/culvert/v1/usage", nil, &raw); err != nil {
-				return err
-			}
-			if flags.json {
-				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n", raw)
-				return err
-			}
-			var has usageAnswer
-			if err := json.Unmarshal(raw, &has); err != nil {
-				return fmt.Errorf("decode the answer: %w", err)
-			}
-			return has.print(cmd.OutOrStdout())
+			return printAnswered(cmd, &flags, func(ctx context.Context, c *client, answer any) error {
+				return c.get(ctx, "/culvert/v1/usage", nil, answer)
+			}, (*usageAnswer).print)
 		},
 	}
 	flags.register(cmd)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -64,7 +63,7 @@ func timeText(at *time.Time) string {
 }
 
 func listEndpointsCommand() *cobra.Command {
-	var flags keysFlags
+	var flags apiFlags
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the endpoints in order of creation",
@@ -72,7 +71,7 @@ func listEndpointsCommand() *cobra.Command {
 webhooks delete removes it, so that it can be made again.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return flags.table(cmd, endpointsPath, url.Values{"limit": {"100"}, "order": {"asc"}}, "ENDPOINT\tSTATUS\tEVENTS\tURL", func(raw json.RawMessage) (string, error) {
+			return flags.endpointTable(cmd, endpointsPath, url.Values{"limit": {"100"}, "order": {"asc"}}, "ENDPOINT\tSTATUS\tEVENTS\tURL", func(raw json.RawMessage) (string, error) {
 				var e webhookEndpoint
 				err := json.Unmarshal(raw, &e)
 				if e.Damaged {
@@ -87,13 +86,13 @@ webhooks delete removes it, so that it can be made again.`,
 }
 
 func deliveriesCommand() *cobra.Command {
-	var flags keysFlags
+	var flags apiFlags
 	cmd := &cobra.Command{
 		Use:   "deliveries ID",
 		Short: "List the latest attempts to an endpoint, the newest first",
 		Args:  oneArgument("the id of an endpoint"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return flags.table(cmd, webhookPath(args[0], "/deliveries"), url.Values{"limit": {"100"}}, "NUMBER\tAT\tEVENT\tID\tOUTCOME\tLATENCY", func(raw json.RawMessage) (string, error) {
+			return flags.endpointTable(cmd, webhookPath(args[0], "/deliveries"), url.Values{"limit": {"100"}}, "NUMBER\tAT\tEVENT\tID\tOUTCOME\tLATENCY", func(raw json.RawMessage) (string, error) {
 				var d struct {
 					Number    string    `json:"number"`
 					EventID   string    `json:"event_id"`
@@ -113,7 +112,7 @@ func deliveriesCommand() *cobra.Command {
 }
 
 func deadLettersCommand() *cobra.Command {
-	var flags keysFlags
+	var flags apiFlags
 	cmd := &cobra.Command{
 		Use:   "dead-letters ID",
 		Short: "List the events that an endpoint did not accept in time",
@@ -121,7 +120,7 @@ func deadLettersCommand() *cobra.Command {
 them again with what followed them: --after takes the id of the event before, --since its time.`,
 		Args: oneArgument("the id of an endpoint"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return flags.table(cmd, webhookPath(args[0], "/dead-letters"), url.Values{"limit": {"100"}}, "ID\tEVENT\tCREATED\tGIVEN UP\tOUTCOME", func(raw json.RawMessage) (string, error) {
+			return flags.endpointTable(cmd, webhookPath(args[0], "/dead-letters"), url.Values{"limit": {"100"}}, "ID\tEVENT\tCREATED\tGIVEN UP\tOUTCOME", func(raw json.RawMessage) (string, error) {
 				var l struct {
 					EventID string    `json:"event_id"`
 					Event   string    `json:"event"`
@@ -150,35 +149,7 @@ func outcomeText(status *int, reason *string) string {
 	return "-"
 }
 
-// table prints a list whole, in columns; with --json each entry is as the API answers it.
-func (f *keysFlags) table(cmd *cobra.Command, path string, query url.Values, head string, line func(json.RawMessage) (string, error)) error {
-	c, err := f.open()
-	if err != nil {
-		return err
-	}
-	out := cmd.OutOrStdout()
-	if f.json {
-		return withoutEndpoint(c.eachOf(cmd.Context(), path, query, func(raw json.RawMessage) error {
-			_, err := fmt.Fprintf(out, "%s\n", raw)
-			return err
-		}))
-	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(w, head)
-	err = eachLine(cmd.Context(), c, path, query, w, line)
-	if err != nil {
-		return withoutEndpoint(err)
-	}
-	return w.Flush()
-}
-
-func eachLine(ctx context.Context, c *client, path string, query url.Values, w io.Writer, line func(json.RawMessage) (string, error)) error {
-	return c.eachOf(ctx, path, query, func(raw json.RawMessage) error {
-		text, err := line(raw)
-		if err != nil {
-			return fmt.Errorf("decode the answer: %w", err)
-		}
-		_, err = fmt.Fprintln(w, text)
-		return err
-	})
+// endpointTable is table for what endpoints have.
+func (f *apiFlags) endpointTable(cmd *cobra.Command, path string, query url.Values, head string, line func(json.RawMessage) (string, error)) error {
+	return withoutEndpoint(f.table(cmd, path, query, head, line))
 }

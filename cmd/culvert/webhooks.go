@@ -30,18 +30,7 @@ tells events that came twice by their id.
 All of them call the API of a server that runs, at --server, with the API key in --key-file.`
 
 func webhooksCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "webhooks",
-		Short: "Webhook endpoints: make, change, look at deliveries, send again",
-		Long:  webhooksLong,
-		Args:  cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return cmd.Help()
-			}
-			return unknownCommand(cmd, args[0])
-		},
-	}
+	cmd := group("webhooks", "Webhook endpoints: make, change, look at deliveries, send again", webhooksLong)
 	cmd.AddCommand(
 		listEndpointsCommand(), createEndpointCommand(), showEndpointCommand(), updateEndpointCommand(), deleteEndpointCommand(),
 		rotateEndpointCommand(), replayCommand(), deliveriesCommand(), deadLettersCommand(),
@@ -50,7 +39,7 @@ func webhooksCommand() *cobra.Command {
 }
 
 func createEndpointCommand() *cobra.Command {
-	var flags keysFlags
+	var flags apiFlags
 	var events []string
 	var secretFile string
 	cmd := &cobra.Command{
@@ -75,7 +64,7 @@ new file of mode 0600 instead. Events are named in full, as GET /events does: va
 }
 
 func rotateEndpointCommand() *cobra.Command {
-	var flags keysFlags
+	var flags apiFlags
 	var overlap time.Duration
 	var secretFile string
 	cmd := &cobra.Command{
@@ -97,7 +86,7 @@ refuses the signature of one is sent the event again at once under the other, an
 }
 
 func showEndpointCommand() *cobra.Command {
-	var flags keysFlags
+	var flags apiFlags
 	cmd := &cobra.Command{
 		Use:   "show ID",
 		Short: "Show an endpoint and how its deliveries go",
@@ -113,7 +102,7 @@ func showEndpointCommand() *cobra.Command {
 }
 
 func updateEndpointCommand() *cobra.Command {
-	var flags keysFlags
+	var flags apiFlags
 	var events []string
 	var address string
 	var enable, disable bool
@@ -174,7 +163,7 @@ func deleteEndpointCommand() *cobra.Command {
 }
 
 func replayCommand() *cobra.Command {
-	var flags keysFlags
+	var flags apiFlags
 	var after, since string
 	cmd := &cobra.Command{
 		Use:   "replay ID --after EVENT | --since TIME",
@@ -221,7 +210,7 @@ func withoutEndpoint(err error) error {
 }
 
 // endpoint makes a call that answers with an endpoint, and prints it.
-func (f *keysFlags) endpoint(cmd *cobra.Command, call func(ctx context.Context, c *client, answer any) error) error {
+func (f *apiFlags) endpoint(cmd *cobra.Command, call func(ctx context.Context, c *client, answer any) error) error {
 	raw, err := f.ask(cmd, call)
 	if err != nil {
 		return withoutEndpoint(err)
@@ -231,7 +220,7 @@ func (f *keysFlags) endpoint(cmd *cobra.Command, call func(ctx context.Context, 
 
 // withSecret is endpoint for an answer with a secret, which goes into a file if one is named. The file is made
 // before the call: a secret that could not be kept would be lost.
-func (f *keysFlags) withSecret(cmd *cobra.Command, file string, call func(ctx context.Context, c *client, answer any) error) error {
+func (f *apiFlags) withSecret(cmd *cobra.Command, file string, call func(ctx context.Context, c *client, answer any) error) error {
 	if file == "" {
 		return f.endpoint(cmd, call)
 	}
