@@ -185,7 +185,9 @@ func TestRefusedEnvironment(t *testing.T) {
 	endpoint := etcdtest.Listening(t)
 	var reported []string
 	s := vaulttest.WithConfig(t, vaulttest.Config{
-		Endpoints: []string{endpoint}, Report: func(_ context.Context, _ access.EnvironmentID, keyID string, _ error) { reported = append(reported, keyID) },
+		Endpoints: []string{endpoint}, Report: func(_ context.Context, _ access.EnvironmentID, keyID string, _ error) {
+			reported = append(reported, keyID)
+		},
 	})
 	var refusal sync.Mutex
 	var refused int
