@@ -126,8 +126,8 @@ func TestThiefOfAFormerKey(t *testing.T) {
 	stolen := newSigner(t)
 	present, thief := stolen.next(t), stolen.next(t)
 	dir := t.TempDir()
-	sealed(t, audit.Config{Dir: dir}, stolen, &shelf{}, "one")
-	sealed(t, audit.Config{Dir: dir}, present, &shelf{}, "two")
+	covered(t, audit.Config{Dir: dir}, stolen, &shelf{}, "one")
+	covered(t, audit.Config{Dir: dir}, present, &shelf{}, "two")
 	genuine, err := audit.KeyChanges(dir)
 	must(t, err)
 	if r := mustVerify(t, dir, present); len(r.Findings) > 0 || r.Proven != r.Size {
@@ -136,7 +136,7 @@ func TestThiefOfAFormerKey(t *testing.T) {
 
 	// Case 1: another log, under the stolen key alone.
 	rewritten := t.TempDir()
-	sealed(t, audit.Config{Dir: rewritten}, stolen, &shelf{}, "none of it happened")
+	covered(t, audit.Config{Dir: rewritten}, stolen, &shelf{}, "none of it happened")
 	must(t, os.WriteFile(filepath.Join(rewritten, "keys"), bytes.Join(genuine, nil), 0o600))
 	if r := mustVerify(t, rewritten, present); !slices.Equal(codes(r), []string{audit.FoundForged}) || r.Proven != 0 {
 		t.Errorf("under the stolen key: got %+v", r)
@@ -148,8 +148,8 @@ func TestThiefOfAFormerKey(t *testing.T) {
 
 	// Case 2: he hands over to a key of his own, with the genuine change beside that or without it.
 	other := t.TempDir()
-	sealed(t, audit.Config{Dir: other}, stolen, &shelf{}, "one")
-	sealed(t, audit.Config{Dir: other}, thief, &shelf{}, "mine")
+	covered(t, audit.Config{Dir: other}, stolen, &shelf{}, "one")
+	covered(t, audit.Config{Dir: other}, thief, &shelf{}, "mine")
 	his, err := audit.KeyChanges(other)
 	must(t, err)
 	for _, changes := range [][][]byte{append(genuine, his...), append(his, genuine...), his} {
