@@ -14,6 +14,7 @@ import (
 	"culvert/internal/access"
 	"culvert/internal/etcd/etcdtest"
 	"culvert/internal/events"
+	"culvert/internal/export"
 	"culvert/internal/id"
 	"culvert/internal/logtest"
 	"culvert/internal/proof"
@@ -100,7 +101,8 @@ func (h *house) open(t *testing.T, metrics *server.Metrics) {
 	must(t, err)
 	auditor, err := proof.New(proof.Config{
 		Log: h.stack.Audit, Gate: h.stack.Gate, Fence: h.stack.Store.Fence, Checkpoints: h.stack.Store.Checkpoints(h.stack.Environment.ID()),
-		Key: func() string { return "" },
+		Key:  func() string { return "" },
+		Home: h.stack.Environment.ID(), Rotate: func(context.Context) (string, error) { return "another key", nil },
 	})
 	must(t, err)
 	streams, err := stream.Start(stream.Config{Log: h.stack.Audit, Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler)})
@@ -108,9 +110,16 @@ func (h *house) open(t *testing.T, metrics *server.Metrics) {
 	t.Cleanup(func() { _ = streams.Close() })
 	desk, err := stream.NewDesk(stream.DeskConfig{Streams: streams, Gate: h.stack.Gate, Audit: h.stack.Audit, Fence: h.stack.Store.Fence, Now: time.Now})
 	must(t, err)
+	clock := id.NewClock(time.Now)
+	exports, err := export.Open(export.Config{
+		Log: h.stack.Audit, Gate: h.stack.Gate, Fence: h.stack.Store.Fence, Nodes: h.stack.Store.Checkpoints(h.stack.Environment.ID()).Nodes,
+		Dir: t.TempDir(), NewID: func() string { return id.ULID(clock.Now()) }, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
+	})
+	must(t, err)
+	t.Cleanup(func() { _ = exports.Close() })
 	s, err := server.New(server.Config{
 		Admission: h.stack.Register, Environments: h.stack.Others,
-		Vault: h.stack.Vault, Pipes: pipestest.MustBare(t, h.stack), Keys: h.stack.Operations, PublicURL: pipestest.PublicURL, Events: log, Webhooks: hooks, Auditor: auditor, Streams: desk, Gate: h.stack.Gate, Audit: h.stack.Audit, Metrics: metrics,
+		Vault: h.stack.Vault, Pipes: pipestest.MustBare(t, h.stack), Keys: h.stack.Operations, PublicURL: pipestest.PublicURL, Events: log, Webhooks: hooks, Auditor: auditor, Streams: desk, Exports: exports, Gate: h.stack.Gate, Audit: h.stack.Audit, Metrics: metrics,
 		Health: func(ctx context.Context) []server.Check {
 			state := server.Ready
 			if h.stack.Store.Health(ctx) != nil {

@@ -14,6 +14,7 @@ import (
 	"culvert/internal/access"
 	"culvert/internal/events"
 	"culvert/internal/id"
+	"culvert/internal/outage"
 	"culvert/keys"
 )
 
@@ -128,6 +129,10 @@ func (w *eventWalk) goOn(ctx context.Context, found []logged, next uint64, n int
 			from, to = max(max(next, width)-width+1, w.first), next
 		}
 		batch, more, err := w.store.readEpochs(ctx, w.env, from, to)
+		if o := outage.Of(err); o != nil && o.Dependency == outage.Segments && width > 1 {
+			width = 1 // what etcd still has may be enough
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
