@@ -125,6 +125,9 @@ func TestEveryMethodIsAuthorized(t *testing.T) {
 		// The twin: the same call of who may everything just there succeeds, as does an administrator's.
 		_, method, _ := strings.Cut(t.Name(), "/")
 		there := s.MustCallWithin(t, access.Scope{Context: map[string]string{"method": method}})
+		if o.action == access.UsageRead {
+			there = s.Call() // it is about all that an environment holds, which no part of one may know
+		}
 		result, err = o.call(t.Context(), s.Vault, there)
 		if page, ok := result.(vault.Page); err != nil || ok && len(page.Data) != 1 {
 			t.Errorf("a call within the scope: %v, %v", result, err)
