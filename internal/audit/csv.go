@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Columns are the members of a record in their order: the first row of a CSV file.
@@ -18,6 +19,9 @@ func Columns() []string {
 	return names
 }
 
+// formulas are what begins one; the wide ones do where texts are Chinese or Japanese.
+const formulas = "=+-@\t\r\n＝＋－＠"
+
 // Cells are a record as a row below [Columns]. A text that a spreadsheet would take for a formula stands behind an
 // apostrophe: names of objects are their makers' to choose, and whoever opens the file is an auditor.
 func Cells(r *Record) []string {
@@ -25,7 +29,7 @@ func Cells(r *Record) []string {
 	row := make([]string, value.NumField())
 	for i := range row {
 		row[i] = Text(value.Field(i))
-		if value.Field(i).Kind() == reflect.String && row[i] != "" && strings.ContainsAny(row[i][:1], "=+-@\t\r\n") {
+		if first, _ := utf8.DecodeRuneInString(row[i]); value.Field(i).Kind() == reflect.String && strings.ContainsRune(formulas, first) {
 			row[i] = "'" + row[i]
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -222,5 +223,20 @@ func TestForACall(t *testing.T) {
 	want := audit.Record{RequestID: "req_1", Route: "/r", Action: access.DataRead, ActorSource: "api"}
 	if diff := cmp.Diff(want, r); diff != "" {
 		t.Errorf("record (-want +got):\n%s", diff)
+	}
+}
+
+// TestCellsAreNoFormulas: in whatever script the sign is that begins one.
+func TestCellsAreNoFormulas(t *testing.T) {
+	at := slices.Index(audit.Columns(), "object_name")
+	for _, name := range []string{"=1", "+1", "-1", "@a", "\ta", "＝1", "＋1", "－1", "＠a"} {
+		if got := audit.Cells(&audit.Record{ObjectName: name})[at]; got != "'"+name {
+			t.Errorf("%q: the cell is %q", name, got)
+		}
+	}
+	for _, name := range []string{"", "a=1", "é", "'a"} {
+		if got := audit.Cells(&audit.Record{ObjectName: name})[at]; got != name {
+			t.Errorf("%q: the cell is %q", name, got)
+		}
 	}
 }
