@@ -99,7 +99,7 @@ func isWhole(a Action) bool {
 // isOfStore tells an action about all that a store holds, of which an environment is a part.
 // The streams of a node's audit log are, because the log is one for all environments.
 func isOfStore(a Action) bool {
-	return a == EnvironmentsCreate || a == AuditStreamsRead || a == AuditStreamsRewind
+	return a == EnvironmentsCreate || a == AuditStreamsRead || a == AuditStreamsRewind || a == AuditKeyRotate
 }
 
 // IsAction tells whether a rule may name the action.
