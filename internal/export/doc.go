@@ -16,7 +16,7 @@
 // A file that is ready has every record of the log that matched when it was asked for, in order; what was missing or
 // damaged is counted. The file is fsynced before it is ready. An export that a restart interrupted is made anew.
 //
-// Bounded are the exports that there are at a time, and the bytes of each; one that would be larger fails.
+// Bounded are the exports that there are at a time, the bytes of each, and those of all; one that would be larger fails.
 // TestExportsAreBounded.
 //
 // In CSV no cell is a formula (audit.Cells).

@@ -46,9 +46,10 @@ const Lifetime = 24 * time.Hour
 
 // Limits bound what there is at a time. The zero value of a field is its default.
 type Limits struct {
-	// Exports are those of an environment on this node; default 20. Bytes are those of one file; default 256 MiB.
-	Exports int
-	Bytes   int64
+	// Exports are those of an environment on this node; default 20. Bytes are those of one file; default 256 MiB. Total
+	// are those of all files of this node; default 2 GiB.
+	Exports      int
+	Bytes, Total int64
 }
 
 // Request says which records an export has. Lists are alternatives; an empty one asks for nothing.
@@ -91,6 +92,7 @@ type Export struct {
 // The codes of failures and refusals.
 const (
 	CodeTooLarge = "too_large"
+	CodeNoRoom   = "no_room"
 	CodeBroken   = "audit_log_unreadable"
 	CodeInvalid  = "invalid_value"
 	CodeNone     = "entity_not_found"
@@ -149,6 +151,9 @@ func Open(c Config) (*Exports, error) {
 	}
 	if c.Limits.Bytes <= 0 {
 		c.Limits.Bytes = 256 << 20
+	}
+	if c.Limits.Total <= 0 {
+		c.Limits.Total = 2 << 30
 	}
 	e := &Exports{
 		config: c, woken: make(chan struct{}, 1),

@@ -116,6 +116,33 @@ func TestExportsAreBounded(t *testing.T) {
 	must(t, err)
 }
 
+// TestExportsHaveARoomTogether: of all files of a node, whosever they are.
+func TestExportsHaveARoomTogether(t *testing.T) {
+	b := newBench(t, export.Limits{})
+	of := everything()
+	of.Actions = []access.Action{access.DataRead} // what the test does itself is in none of them
+	for range 5 {
+		_, err := b.Audit.Append(t.Context(), audit.Record{EnvironmentID: b.Environment.ID(), Action: access.DataRead, Phase: audit.Access, Result: audit.Allowed})
+		must(t, err)
+	}
+	made := func() export.Export {
+		t.Helper()
+		x, err := b.exports.Create(t.Context(), b.Call(), of)
+		must(t, err)
+		return b.made(t, x.ID)
+	}
+	first := made()
+	must(t, b.exports.Close())
+	b.config.Limits.Total = 2*first.Bytes + first.Bytes/2
+	b.open(t)
+	if x := made(); x.State != export.Ready || x.Bytes != first.Bytes {
+		t.Errorf("the second of a room for two and a half: %+v, the first %+v", x, first)
+	}
+	if x := made(); x.State != export.Failed || x.Code != export.CodeNoRoom {
+		t.Errorf("the third: %+v", x)
+	}
+}
+
 // TestExportsSurviveARestart: what is ready stays, what was interrupted is made anew, and half a file goes.
 func TestExportsSurviveARestart(t *testing.T) {
 	b := newBench(t, export.Limits{})

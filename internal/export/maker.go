@@ -149,8 +149,30 @@ func (e *Exports) expire() {
 	}
 }
 
-// errTooLarge ends the making of a file.
-var errTooLarge = errors.New("export: too large")
+// errTooLarge and errNoRoom end the making of a file.
+var (
+	errTooLarge = errors.New("export: too large")
+	errNoRoom   = errors.New("export: no room beside the other exports of this node")
+)
+
+// room is how many bytes the next file may have, and what one with more comes to.
+//
+// Attacker: an auditor of any environment, who asks for export after export until the disk is full that the audit log,
+// and so every answer, waits for.
+func (e *Exports) room() *bounded {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	left := e.config.Limits.Total
+	for _, x := range e.all {
+		if x.State == Ready {
+			left -= x.Bytes
+		}
+	}
+	if left < e.config.Limits.Bytes {
+		return &bounded{left: left, over: errNoRoom}
+	}
+	return &bounded{left: e.config.Limits.Bytes, over: errTooLarge}
+}
 
 // make makes one file, whole.
 func (e *Exports) make(ctx context.Context, x Export) {
@@ -163,8 +185,11 @@ func (e *Exports) make(ctx context.Context, x Export) {
 	x.State, x.UpdatedAt = Ready, e.config.Now().UTC()
 	if err != nil {
 		x.State, x.Code = Failed, CodeBroken
-		if errors.Is(err, errTooLarge) {
+		switch {
+		case errors.Is(err, errTooLarge):
 			x.Code = CodeTooLarge
+		case errors.Is(err, errNoRoom):
+			x.Code = CodeNoRoom
 		}
 		_ = os.Remove(path) // a start removes it otherwise
 		e.config.Logger.Warn("an export of the audit log failed", slog.String("export", string(x.ID)), slog.Any("error", err))
@@ -183,14 +208,16 @@ func (e *Exports) write(ctx context.Context, path string, x *Export) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	out := &bounded{to: bufio.NewWriterSize(f, 64<<10), left: e.config.Limits.Bytes}
+	out := e.room()
+	out.to = bufio.NewWriterSize(f, 64<<10)
+	most := out.left
 	if err := e.fill(ctx, out, x); err != nil {
 		return err
 	}
 	if err := out.to.Flush(); err != nil {
 		return err
 	}
-	x.Bytes = e.config.Limits.Bytes - out.left
+	x.Bytes = most - out.left
 	return f.Sync()
 }
 
@@ -198,11 +225,13 @@ func (e *Exports) write(ctx context.Context, path string, x *Export) (err error)
 type bounded struct {
 	to   *bufio.Writer
 	left int64
+	// over is the error of one that would be.
+	over error
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
 	if b.left -= int64(len(p)); b.left < 0 {
-		return 0, errTooLarge
+		return 0, b.over
 	}
 	return b.to.Write(p)
 }
