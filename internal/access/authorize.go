@@ -57,7 +57,7 @@ func (g *Gate) Recheck(ctx context.Context, p Permit) (Permit, error) {
 		return Permit{}, ErrUnauthenticated
 	case err != nil:
 		return Permit{}, err
-	case !record.usable(g.now()):
+	case !record.Usable(g.now()):
 		return Permit{}, ErrUnauthenticated
 	case revision == a.at.key && g.roleStands(ctx, &record, a.at.role):
 		return p, nil

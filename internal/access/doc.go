@@ -7,7 +7,7 @@
 //	authorize.go permit.go   the two steps of a decision: without the record, and with it
 //	policy.go scope.go       the one evaluator: rules, and what they are about
 //	bound.go                 where a list has to look for what a permit may allow
-//	role.go                  which actions there are, and which role has them
+//	action.go role.go        which actions there are, and which role has them
 //	give.go                  what one key may pass on, and why the evaluator says what it says
 //	uses.go                  when keys were used last
 //

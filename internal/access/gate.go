@@ -179,7 +179,7 @@ func (g *Gate) match(ctx context.Context, key APIKey, known *remembered) (_ KeyR
 	switch {
 	case err != nil:
 		return KeyRecord{}, 0, nil, err
-	case !equal || !record.usable(g.now()):
+	case !equal || !record.Usable(g.now()):
 		return KeyRecord{}, 0, nil, ErrUnauthenticated
 	}
 	return record, revision, hash, nil

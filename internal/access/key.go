@@ -48,7 +48,9 @@ type KeyRecord struct {
 }
 
 // Usable tells whether the record allows anything at all at a moment.
-func (r *KeyRecord) Usable(now time.Time) bool { return r.usable(now) }
+func (r *KeyRecord) Usable(now time.Time) bool {
+	return r.RevokedAt.IsZero() && (r.ExpiresAt.IsZero() || now.Before(r.ExpiresAt))
+}
 
 // Unlimited tells a key that may everything in its environment.
 func (r *KeyRecord) Unlimited() bool {
@@ -73,11 +75,6 @@ func (r *KeyRecord) policy(role []Rule) *policy {
 		}
 	}
 	return p
-}
-
-// usable tells whether the record allows anything at all now.
-func (r *KeyRecord) usable(now time.Time) bool {
-	return r.RevokedAt.IsZero() && (r.ExpiresAt.IsZero() || now.Before(r.ExpiresAt))
 }
 
 // KeyStore finds API key records and roles. internal/etcd implements it from a watch-fed cache: both are

@@ -13,7 +13,7 @@ import (
 // Every action that the program has can be named in a rule, and is told as an action of records or of a whole
 // environment: add one to facts (role.go) with it.
 func TestEveryActionIsKnown(t *testing.T) {
-	file, err := parser.ParseFile(token.NewFileSet(), "permit.go", nil, parser.SkipObjectResolution)
+	file, err := parser.ParseFile(token.NewFileSet(), "action.go", nil, parser.SkipObjectResolution)
 	if err != nil {
 		t.Fatal(err)
 	}
