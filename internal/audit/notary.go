@@ -81,14 +81,14 @@ type Notary struct {
 	retention atomic.Pointer[Retention]
 	// key is the public key as text, once it is known.
 	key atomic.Pointer[string]
-	// sealed is the newest checkpoint for witnesses, nil if there is none.
-	sealed atomic.Pointer[sealedNote]
+	// newest is the newest checkpoint for witnesses, nil if there is none.
+	newest atomic.Pointer[signedNote]
 	// fault is why there are no checkpoints now, nil if there are.
 	fault atomic.Pointer[error]
 }
 
-// sealedNote is a checkpoint as it was signed, with the keys of the log.
-type sealedNote struct {
+// signedNote is a checkpoint as it was signed, with the keys of the log.
+type signedNote struct {
 	size   uint64
 	signed []byte
 	keys   *Keys
@@ -253,7 +253,7 @@ func (n *Notary) compare(ctx context.Context, stored []byte) error {
 				code = codeForked
 			case c.Size >= n.last.Size:
 				n.last, n.by = c, c.By
-				n.sealed.Store(&sealedNote{c.Size, signed, n.keys})
+				n.newest.Store(&signedNote{c.Size, signed, n.keys})
 			}
 		}
 		if code != "" {
@@ -295,7 +295,7 @@ func (n *Notary) checkpoint(ctx context.Context) error {
 	if err := n.config.Store.Put(ctx, n.last.Node, n.last.At, n.signed); err != nil {
 		return fmt.Errorf("store the checkpoint: %w", err)
 	}
-	n.sealed.Store(&sealedNote{n.last.Size, n.signed, n.keys})
+	n.newest.Store(&signedNote{n.last.Size, n.signed, n.keys})
 	n.signed = nil
 	return nil
 }

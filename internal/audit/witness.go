@@ -102,7 +102,7 @@ func (w *FileWitness) round() {
 
 // write appends the newest checkpoint that the store has, too.
 func (w *FileWitness) write() (err error) {
-	newest := w.config.Notary.sealed.Load()
+	newest := w.config.Notary.newest.Load()
 	if newest == nil || newest.size == w.written {
 		return nil
 	}
@@ -145,7 +145,7 @@ func (w *FileWitness) write() (err error) {
 }
 
 // compare wants the newest checkpoint to continue the last one of the file; same tells that it is that.
-func (w *FileWitness) compare(last []byte, newest *sealedNote) (same bool, err error) {
+func (w *FileWitness) compare(last []byte, newest *signedNote) (same bool, err error) {
 	l := w.config.Log
 	c, err := OpenCheckpoint(last, newest.keys)
 	code := ""

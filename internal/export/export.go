@@ -102,8 +102,11 @@ const (
 
 // Errors of the use cases.
 var (
-	ErrNone     = errors.New("export: no such export")
-	ErrTooMany  = errors.New("export: too many exports")
+	// ErrNone also hides an export of another environment, and one that has expired (404).
+	ErrNone = errors.New("export: no such export")
+	// ErrTooMany means that the environment has as many exports on this node as one may have (409).
+	ErrTooMany = errors.New("export: too many exports")
+	// ErrNotReady means that there is no file yet, or never will be: State says which (409).
 	ErrNotReady = errors.New("export: not ready")
 )
 
@@ -114,15 +117,18 @@ func (e *InvalidError) Error() string { return "export: " + e.Field + " " + e.Ru
 
 // Config is what [Open] needs; all but Limits are required.
 type Config struct {
-	Log   *audit.Log
-	Gate  *access.Gate
+	Log  *audit.Log
+	Gate *access.Gate
+	// Fence returns once reads show everything that was acknowledged anywhere before.
 	Fence func(context.Context) error
 	// Nodes are the replicas whose logs there are.
 	Nodes func(context.Context) ([]string, error)
 	// Dir holds the files. It is created (0700) if only it is missing.
-	Dir    string
-	NewID  func() string
-	Now    func() time.Time
+	Dir string
+	// NewID makes a ULID, which an export is called by.
+	NewID func() string
+	Now   func() time.Time
+	// Logger is told of exports that cannot be made.
 	Logger *slog.Logger
 	Limits Limits
 }
