@@ -227,8 +227,7 @@ type AuditConfig struct {
 	// for a day at most. What is removed is signed, and recorded, with the size and SHA-256 of each file, and the hashes
 	// of its records stay (64 bytes each): `culvert audit verify` goes on proving the rest, and that it continues
 	// earlier checkpoints. A segment whose records are not those that were signed is kept, and so is one that a stream
-	// has not sent yet. 0 or at least 1s,
-	// default 0: everything is kept.
+	// has not sent yet. 0 or at least 1s, default 0: everything is kept.
 	Retention time.Duration `koanf:"retention"`
 	// Streams send the audit log of this node elsewhere, by names of your choice. Default: none.
 	Streams map[string]StreamConfig `koanf:"streams" each:"NAME"`
