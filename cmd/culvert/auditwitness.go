@@ -114,7 +114,12 @@ func (f *auditWitnessFlags) witness(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	if last != nil {
-		if same, err := f.continues(ctx, c, last, newest); err != nil || same {
+		same, err := f.continues(ctx, c, last, newest)
+		if err != nil {
+			return err
+		}
+		if same {
+			_, err = fmt.Fprintf(out, "%s  %d records, nothing new\n", newest.Node, newest.Size)
 			return err
 		}
 	}

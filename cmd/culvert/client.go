@@ -169,6 +169,8 @@ type apiError struct {
 	status        int
 	code, message string
 	requestID     string
+	// refused is the code of the first refused value, if the answer lists some.
+	refused string
 }
 
 func (e *apiError) Error() string {
@@ -182,17 +184,17 @@ func answered(status int, text []byte) error {
 		Code      string `json:"code"`
 		RequestID string `json:"request_id"`
 		Errors    []struct {
+			Code    string `json:"code"`
 			Message string `json:"message"`
 		} `json:"errors"`
 	}
 	if json.Unmarshal(text, &body) != nil || body.Code == "" {
 		return hinted(fmt.Errorf("the server answered with status %d and no error of Culvert's", status), "see that --server is a Culvert server, and not what stands before it")
 	}
-	message := body.Message
+	err := &apiError{status: status, code: body.Code, message: body.Message, requestID: body.RequestID}
 	if len(body.Errors) > 0 {
-		message = body.Errors[0].Message
+		err.refused, err.message = body.Errors[0].Code, body.Errors[0].Message
 	}
-	err := &apiError{status: status, code: body.Code, message: message, requestID: body.RequestID}
 	return hinted(err, err.hint())
 }
 
@@ -220,7 +222,7 @@ func (e *apiError) hint() string {
 	case "too_many_environments":
 		return "culvert environments list shows them; roles and scopes tell apart what need not be an environment of its own"
 	case "entity_not_found":
-		return "culvert keys list shows the KEKs, culvert keys jobs the jobs, culvert keys cmk list customers' keys, culvert api-keys list API keys, culvert access roles list roles, culvert environments list environments, culvert webhooks list endpoints"
+		return "culvert keys list shows the KEKs, culvert keys jobs the jobs, culvert keys cmk list customers' keys, culvert api-keys list API keys, culvert access roles list roles, culvert environments list environments, culvert webhooks list endpoints, culvert audit streams streams"
 	case "key_shredded":
 		return "what was under it is gone for good; the next value of the same context gets a new KEK"
 	case "root_key_refused":
@@ -253,6 +255,9 @@ func (e *apiError) hint() string {
 	case "shred_in_progress", "too_many_jobs":
 		return "culvert keys jobs shows what is under way"
 	case "invalid_request_parameters", "invalid_query", "invalid_type":
+		if e.refused == "unknown_event_type" {
+			return "culvert webhooks events lists the names of events"
+		}
 		return "the command's --help says what it takes"
 	case "rate_limit_exceeded":
 		return "wait some seconds; the server's settings limits.requests_per_key and limits.requests_per_environment say how many requests may come"

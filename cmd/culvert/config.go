@@ -307,7 +307,8 @@ type LimitsConfig struct {
 // LogConfig is the section log: what the process writes to standard error, a line for each request and what an
 // operator should know.
 type LogConfig struct {
-	// Format is "text", name=value, or "json", an object a line. Default text.
+	// Format is "text", name=value, or "json", an object a line, in which durations are numbers of seconds. Default
+	// text.
 	Format string `koanf:"format"`
 	// Level is the least that is written: "debug", "info", "warn", which leaves out the lines of requests, or "error".
 	// Default info.

@@ -155,12 +155,21 @@ func (c LogConfig) level() (slog.Level, bool) {
 	return level, known
 }
 
+// durationsInSeconds writes durations as metrics have them. A bare number of nanoseconds says its unit to nobody.
+func durationsInSeconds(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.Float64Value(a.Value.Duration().Seconds())
+	}
+	return a
+}
+
 // newLogger is the program's logger, and what to close when it ends. Either handler quotes what is no plain word, so
 // that nothing in a line can look like another one.
 func newLogger(out io.Writer, c LogConfig) (*slog.Logger, io.Closer) {
 	level, _ := c.level()
 	options := &slog.HandlerOptions{Level: level}
 	if c.Format == logJSON {
+		options.ReplaceAttr = durationsInSeconds
 		b := newLineBuffer(out, `{"level":"WARN","msg":"log lines were dropped","count":%d}`)
 		return slog.New(urgentHandler{slog.NewJSONHandler(b, options), b}), b
 	}

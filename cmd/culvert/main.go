@@ -150,6 +150,9 @@ func oneArgument(what string) cobra.PositionalArgs {
 // flagError turns what the flag parser says into this program's form of an error.
 func flagError(cmd *cobra.Command, err error) error {
 	wrong := usage("%v", err)
+	if strings.Contains(err.Error(), ": time: ") {
+		return hinted(wrong, "a duration is written such as 30s, 90m or 720h; there are no days")
+	}
 	name, ok := strings.CutPrefix(err.Error(), "unknown flag: --")
 	if !ok {
 		return hinted(wrong, cmd.CommandPath()+" --help lists the flags")

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"culvert/internal/events"
 )
 
 // The API has webhook endpoints where the contract does, and what it has beyond that at a path of its own.
@@ -27,13 +29,13 @@ a dead letter then (settings webhooks). Those behind it wait: that is what order
 A receiver answers with a 2xx within ten seconds, checks the header WorkOS-Signature, which the official SDKs do, and
 tells events that came twice by their id.
 
-All of them call the API of a server that runs, at --server, with the API key in --key-file.`
+All but events call the API of a server that runs, at --server, with the API key in --key-file.`
 
 func webhooksCommand() *cobra.Command {
 	cmd := group("webhooks", "Webhook endpoints: make, change, look at deliveries, send again", webhooksLong)
 	cmd.AddCommand(
 		listEndpointsCommand(), createEndpointCommand(), showEndpointCommand(), updateEndpointCommand(), deleteEndpointCommand(),
-		rotateEndpointCommand(), replayCommand(), deliveriesCommand(), deadLettersCommand(),
+		rotateEndpointCommand(), replayCommand(), deliveriesCommand(), deadLettersCommand(), listEventTypesCommand(),
 	)
 	return cmd
 }
@@ -46,11 +48,11 @@ func createEndpointCommand() *cobra.Command {
 		Use:   "create URL --events NAME,…",
 		Short: "Make an endpoint, which is sent what happens from now on",
 		Long: `Makes an endpoint and prints it with its secret, which is not shown again; with --secret-file the secret goes into a
-new file of mode 0600 instead. Events are named in full, as GET /events does: vault.data.created, pipes.connected_account.connected.`,
+new file of mode 0600 instead. Events are named in full, as GET /events does: vault.data.created, pipes.connected_account.connected; culvert webhooks events lists them.`,
 		Args: oneArgument("the URL that events are sent to"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(events) == 0 {
-				return hinted(usage("%s needs --events", cmd.CommandPath()), "such as --events vault.data.created,vault.data.deleted")
+				return hinted(usage("%s needs --events", cmd.CommandPath()), "such as --events vault.data.created,vault.data.deleted; culvert webhooks events lists them")
 			}
 			return flags.withSecret(cmd, secretFile, func(ctx context.Context, c *client, answer any) error {
 				return c.post(ctx, endpointsPath, map[string]any{"endpoint_url": args[0], "events": events}, answer)
@@ -61,6 +63,24 @@ new file of mode 0600 instead. Events are named in full, as GET /events does: va
 	cmd.Flags().StringSliceVar(&events, "events", nil, "the `names` of the events, with commas")
 	cmd.Flags().StringVar(&secretFile, "secret-file", "", "new `file` for the secret, which is not printed then")
 	return cmd
+}
+
+func listEventTypesCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "events",
+		Short: "List the names of the events that endpoints can be sent",
+		Long: `Lists the names that an endpoint, or GET /events, may ask for, as this program knows them. It needs no server. Events of reads
+are made where the setting events.reads is on. Not every one of the contract's names is one that Culvert writes.`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, t := range events.Types() {
+				if _, err := fmt.Fprintln(cmd.OutOrStdout(), t); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
 }
 
 func rotateEndpointCommand() *cobra.Command {
