@@ -79,9 +79,9 @@ func (d *door) open(t *testing.T, change func(*server.Config)) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	d.addr = listener.Addr().String()
-	h := d.server.HTTPServer()
+	h, limited := d.server.HTTPServer(), d.server.Listener(listener)
 	served := make(chan error, 1)
-	go func() { served <- h.Serve(d.server.Listener(listener)) }()
+	go func() { served <- h.Serve(limited) }()
 	t.Cleanup(func() {
 		must(t, h.Close())
 		<-served

@@ -13,6 +13,7 @@ import (
 	"culvert/internal/audit"
 	"culvert/internal/stream"
 	"culvert/server"
+	"culvert/vault/vaulttest"
 )
 
 // TestStreams: how a stream does is shown, and it is set back, never ahead; who may see may not do so.
@@ -80,8 +81,7 @@ func TestStreamMetrics(t *testing.T) {
 			{Name: "two", State: stream.Stalled, Counts: stream.Counts{Failures: 3}},
 		}
 	})
-	d := newDoor(t)
-	d.open(t, func(c *server.Config) { c.Metrics = m })
+	d := newDoorWith(t, vaulttest.Config{}, func(c *server.Config) { c.Metrics = m })
 	page := httptest.NewRecorder()
 	d.server.AdminHandler().ServeHTTP(page, httptest.NewRequest("GET", "/metrics", nil))
 	for _, want := range []string{
